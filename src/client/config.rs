@@ -1,0 +1,130 @@
+//! A handle's configuration: copied at init, checked at connect (contract section 3).
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ops::Deref;
+
+use super::Error;
+use crate::protocol::topic::{MAX_STRING, check_name, is_utf8_string};
+use crate::protocol::{Connect, QoS, Will};
+use crate::transport::uri::{Uri, UriError};
+
+/// A C string of our own: bytes without a NUL, and one behind them.
+pub struct Text(Box<[u8]>);
+
+impl Text {
+    /// Copies `text`, which has no NUL in it; `None` when there is no memory.
+    pub fn copy(text: &[u8]) -> Option<Self> {
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(text.len() + 1).ok()?;
+        copy.extend_from_slice(text);
+        copy.push(0);
+        // The capacity is the length, so this does not reallocate.
+        Some(Self(copy.into_boxed_slice()))
+    }
+
+    /// With the NUL.
+    pub fn as_bytes_with_nul(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Deref for Text {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0[..self.0.len() - 1]
+    }
+}
+
+/// What the application configured. Secrets are in here: it is never formatted.
+pub struct Config {
+    /// Broker.
+    pub uri: Text,
+    /// Client identifier.
+    pub client_id: Text,
+    /// User name.
+    pub username: Option<Text>,
+    /// Password; ignored without a user name.
+    pub password: Option<Text>,
+    /// Trusted certificates, PEM.
+    pub ca: Option<Text>,
+    /// Client certificate chain, PEM.
+    pub cert: Option<Text>,
+    /// Client key, PEM.
+    pub key: Option<Text>,
+    /// Application protocols to offer in TLS.
+    pub alpn: Vec<Text>,
+    /// Topic of the will; no will without it.
+    pub will_topic: Option<Text>,
+    /// Message of the will, `None` for an empty one.
+    pub will_message: Option<Text>,
+    /// QoS of the will, checked at connect.
+    pub will_qos: u8,
+    /// Whether the will is retained.
+    pub will_retain: bool,
+    /// Seconds, never 0.
+    pub keep_alive: u16,
+    /// No session state beyond a connection.
+    pub clean_session: bool,
+    /// Log each packet.
+    pub debug: bool,
+}
+
+impl Config {
+    /// The broker's address.
+    pub(super) fn broker(&self) -> Result<Uri<'_>, UriError> {
+        Uri::parse(core::str::from_utf8(&self.uri).map_err(|_| UriError::BadHost)?)
+    }
+
+    fn will(&self) -> Result<Option<Will<'_>>, Error> {
+        let Some(topic) = self.will_topic.as_deref() else { return Ok(None) };
+        if topic.is_empty() {
+            return Err(Error::EmptyWillTopic);
+        }
+        check_name(topic)?;
+        let qos = QoS::from_level(self.will_qos).ok_or(Error::BadQoS)?;
+        let message = self.will_message.as_deref().unwrap_or_default();
+        Ok(Some(Will { topic, message, qos, retain: self.will_retain }))
+    }
+
+    /// The CONNECT packet, or the reason why there can be none.
+    pub(super) fn connect(&self) -> Result<Connect<'_>, Error> {
+        let (username, password) = (self.username.as_deref(), self.password.as_deref());
+        // [MQTT-3.1.3-11]; the contract wants a UTF-8 password too, although the specification allows any bytes
+        if ![username, password].into_iter().flatten().all(is_utf8_string) {
+            return Err(Error::BadUtf8String);
+        }
+        let connect = Connect {
+            client_id: &self.client_id,
+            clean_session: self.clean_session,
+            keep_alive: self.keep_alive,
+            will: self.will()?,
+            username,
+            password,
+        };
+        if !connect.is_well_formed() {
+            log::error!(target: "mqtt", "empty client id in a persistent session, or a field over {MAX_STRING} bytes");
+            return Err(Error::Failure);
+        }
+        Ok(connect)
+    }
+
+    /// Everything that can be said about a connection before it begins.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.connect()?;
+        let broker = self.broker().map_err(|error| {
+            log::error!(target: "mqtt", "{error}");
+            Error::Failure
+        })?;
+        if broker.scheme.tls {
+            log::error!(target: "mqtt", "{}:// needs TLS, which this build does not have", broker.scheme.name);
+            return Err(Error::TlsNotSupported);
+        }
+        if broker.scheme.websocket {
+            log::error!(target: "mqtt", "{}:// needs WebSocket, which this build does not have", broker.scheme.name);
+            return Err(Error::Failure);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,182 @@
+//! The MQTT task: sleeps until a socket, a deadline or a request needs it, then does all that can be done.
+
+use alloc::vec::Vec;
+
+use super::backlog::{Backlog, Notification};
+use super::connection::{Connection, Means};
+use super::hub::NextTry;
+use super::{DRAIN_TIMEOUT, Hub};
+use crate::port::{Net, Port, Task};
+use crate::time::{Instant, Millis, earliest};
+
+/// First and longest pause before an event is tried again that met a queue full of other people's events.
+const RETRY: (Millis, Millis) = (10, 100);
+
+/// The task's whole state.
+pub(super) struct Engine<P: Port> {
+    hub: &'static Hub<P>,
+    means: Means<P>,
+    connections: Vec<Connection<P>>,
+    /// Last events of clients that are gone.
+    orphans: Backlog<P::Buffer>,
+    /// When the orphans are given up.
+    orphans_until: Instant,
+    /// The SDK reports deliveries to us.
+    listening: bool,
+    retry: Retry,
+    /// Whose event is next.
+    next_speaker: usize,
+    deadline: Option<Instant>,
+}
+
+/// When to try the event queue again.
+struct Retry {
+    at: Option<Instant>,
+    pause: Millis,
+}
+
+impl<P: Port> Engine<P> {
+    /// A task that has not begun, and its waker; `None` when there is no memory.
+    pub(super) fn new(hub: &'static Hub<P>) -> Option<(Self, <P::Net as Net>::Waker)> {
+        let net = P::Net::open()?;
+        let mut buffer = Vec::new();
+        buffer.try_reserve_exact(P::limits().io_buffer).ok()?;
+        buffer.resize(P::limits().io_buffer, 0);
+        let waker = net.waker();
+        let engine = Self {
+            hub,
+            means: Means { net, now: P::now(), last_token: 0, buffer },
+            connections: Vec::new(),
+            orphans: Backlog::new(usize::MAX),
+            orphans_until: P::now(),
+            listening: false,
+            retry: Retry { at: None, pause: RETRY.0 },
+            next_speaker: 0,
+            deadline: Some(P::now()),
+        };
+        Some((engine, waker))
+    }
+
+    fn wait(&mut self) {
+        let connections = &mut self.connections;
+        self.means.net.wait(self.deadline, |token, readiness| {
+            let mut readiness = Some(readiness);
+            // Nobody's: late news of a socket or lookup that is gone.
+            let _ = connections.iter_mut().any(|connection| connection.ready(token, &mut readiness));
+        });
+    }
+
+    fn take_arrivals(&mut self) {
+        for client in self.hub.take_arrivals() {
+            if self.connections.try_reserve(1).is_ok() {
+                self.connections.push(Connection::new(client));
+            } else {
+                // Its connect ends by its own time limit.
+                log::error!(target: "mqtt", "no memory for a connection");
+            }
+        }
+    }
+
+    /// Sends events, one of each client in turn, while the SDK's queue has room for us.
+    fn dispatch(&mut self, now: Instant) {
+        self.retry.at = None;
+        let waiting = !self.orphans.is_empty() || self.connections.iter().any(|c| !c.backlog.is_empty());
+        if !waiting {
+            return;
+        }
+        if !self.listening {
+            self.listening = self.hub.listen();
+            if !self.listening {
+                return self.retry.later(now);
+            }
+        }
+        let speakers = self.connections.len() + 1;
+        let mut silent = 0;
+        while silent < speakers {
+            self.next_speaker = (self.next_speaker + 1) % speakers;
+            let backlog = match self.connections.get_mut(self.next_speaker) {
+                Some(connection) => &mut connection.backlog,
+                None => &mut self.orphans,
+            };
+            let Some(event) = backlog.pop() else {
+                silent += 1;
+                continue;
+            };
+            let receipt = match &event {
+                Notification::Data { message, .. } => Some(message.receipt),
+                _ => None,
+            };
+            match self.hub.send(event) {
+                Ok(()) => {
+                    silent = 0;
+                    self.retry.pause = RETRY.0;
+                    if let Some(connection) = self.connections.get_mut(self.next_speaker) {
+                        connection.accepted(&mut self.means, receipt);
+                    }
+                }
+                Err((event, next)) => {
+                    backlog.unpop(event);
+                    match next {
+                        NextTry::Now => silent = 0,
+                        NextTry::AfterDelivery => return,
+                        NextTry::Later => return self.retry.later(now),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets go of clients that were removed; their last events stay.
+    fn bury(&mut self, now: Instant) {
+        let mut at = 0;
+        while at < self.connections.len() {
+            if !self.connections[at].is_over() {
+                at += 1;
+                continue;
+            }
+            let mut connection = self.connections.swap_remove(at);
+            connection.backlog.drop_messages();
+            self.orphans.append(connection.backlog);
+            self.orphans_until = now + DRAIN_TIMEOUT;
+        }
+    }
+}
+
+impl Retry {
+    fn later(&mut self, now: Instant) {
+        self.at = Some(now + self.pause);
+        self.pause = (self.pause * 2).min(RETRY.1);
+    }
+}
+
+impl<P: Port> Task for Engine<P> {
+    fn turn(&mut self) -> bool {
+        self.wait();
+        let now = P::now();
+        self.means.now = now;
+        self.hub.about_to_look();
+        self.take_arrivals();
+        for connection in &mut self.connections {
+            if connection.needs_attention(now) {
+                connection.advance(&mut self.means);
+            }
+        }
+        self.bury(now);
+        self.dispatch(now);
+        if now >= self.orphans_until && !self.orphans.is_empty() {
+            log::error!(target: "mqtt", "the event queue stayed full: last events of a client are lost");
+            self.orphans = Backlog::new(usize::MAX);
+        }
+        if self.connections.is_empty() && self.orphans.is_empty() && self.hub.try_end() {
+            return false;
+        }
+        self.deadline = self.retry.at;
+        if !self.orphans.is_empty() {
+            self.deadline = earliest(self.deadline, Some(self.orphans_until));
+        }
+        for connection in &mut self.connections {
+            self.deadline = earliest(self.deadline, connection.finish_turn(&mut self.means));
+        }
+        true
+    }
+}

@@ -1,0 +1,294 @@
+//! One client, as the application's tasks see it.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use super::calls::{Calls, Kind};
+use super::{ACKNOWLEDGE_TIMEOUT, CONNECT_TIMEOUT, Config, DRAIN_TIMEOUT, Error, Hub, ROOM_TIMEOUT};
+use crate::port::{Lock, Net, Port, Shared, Signal, Waker};
+use crate::protocol::topic::{check_filter, check_name};
+use crate::protocol::{PublishError, QoS, Session};
+use crate::time::Instant;
+
+/// A client. Every function may be called from any task, event callbacks included, and from several at a time.
+pub struct Client<P: Port> {
+    hub: &'static Hub<P>,
+    token: usize,
+    config: Config,
+    /// Something was left for the task in `state`.
+    dirty: AtomicBool,
+    state: P::Lock<State<P>>,
+}
+
+/// Where a client stands between two connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// No connection, none wanted.
+    Idle,
+    /// The task is to connect, or does.
+    Connecting,
+    /// CONNACK has come.
+    Connected,
+    /// To be disconnected once nothing is in flight, at the latest at this time.
+    Draining(Instant),
+}
+
+/// What the application's tasks and the MQTT task share about a client.
+pub(super) struct State<P: Port> {
+    pub(super) session: Session<P::Buffer>,
+    pub(super) phase: Phase,
+    /// Counts connections that were asked for, so that the task recognises a new wish.
+    pub(super) attempt: u32,
+    pub(super) calls: Calls<P>,
+    /// Deinit has begun.
+    pub(super) closed: bool,
+    waker: Option<<P::Net as Net>::Waker>,
+}
+
+impl<P: Port> Client<P> {
+    pub(super) fn new(hub: &'static Hub<P>, token: usize, config: Config) -> Option<Self> {
+        let state = State {
+            session: Session::new(P::limits().session),
+            phase: Phase::Idle,
+            attempt: 0,
+            calls: Calls::new(),
+            closed: false,
+            waker: None,
+        };
+        Some(Self { hub, token, config, dirty: AtomicBool::new(false), state: P::Lock::new(state)? })
+    }
+
+    /// Identifies the client in its events; never 0.
+    pub fn token(&self) -> usize {
+        self.token
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn state(&self) -> &P::Lock<State<P>> {
+        &self.state
+    }
+
+    /// Whether something was left for the task since the last call.
+    pub(super) fn take_dirty(&self) -> bool {
+        self.dirty.swap(false, Ordering::SeqCst)
+    }
+
+    /// Connects, and waits for CONNACK: 30 s at most. While another call connects, waits for that; connected already:
+    /// nothing to do.
+    pub fn connect(this: &Shared<Self>) -> Result<(), Error> {
+        this.config.check()?;
+        let deadline = P::now() + CONNECT_TIMEOUT + DRAIN_TIMEOUT;
+        let signal = P::Signal::new().ok_or(Error::Failure)?;
+        if this.state.lock().waker.is_none() {
+            let waker = this.hub.attach(this)?;
+            this.state.lock().waker = Some(waker);
+        }
+        loop {
+            let (ticket, waker, kind) = {
+                let mut guard = this.state.lock();
+                let state = &mut *guard;
+                if state.closed {
+                    return Err(Error::Disconnected);
+                }
+                let kind = match state.phase {
+                    Phase::Connected => return Ok(()),
+                    Phase::Draining(_) => Kind::Closed,
+                    Phase::Connecting | Phase::Idle => Kind::Connect,
+                };
+                if !state.calls.reserve() {
+                    return Err(Error::Failure);
+                }
+                if state.phase == Phase::Idle {
+                    state.phase = Phase::Connecting;
+                    state.attempt = state.attempt.wrapping_add(1);
+                }
+                let ticket = state.calls.add(kind, signal.clone(), this.hub.in_event_task());
+                (ticket, this.touch(state), kind)
+            };
+            wake(waker);
+            signal.wait(deadline);
+            let outcome = this.state.lock().calls.remove(ticket);
+            match outcome {
+                // The disconnect that was under way is over.
+                Some(_) if kind == Kind::Closed => {}
+                Some(outcome) => return outcome,
+                // The task answers before its own deadline: this is for the case that it cannot run at all.
+                None => return Err(Error::Failure),
+            }
+        }
+    }
+
+    /// Disconnects: waits up to 10 s for what is in flight, and not at all when nothing is.
+    pub fn disconnect(&self) -> Result<(), Error> {
+        self.end_connection(P::now() + DRAIN_TIMEOUT);
+        Ok(())
+    }
+
+    /// Ends the connection, if there is one, and connects. A persistent session sends what is in flight again, so it
+    /// does not wait for that.
+    pub fn reconnect(this: &Shared<Self>) -> Result<(), Error> {
+        let drain = if this.config.clean_session { DRAIN_TIMEOUT } else { 0 };
+        this.end_connection(P::now() + drain);
+        Self::connect(this)
+    }
+
+    /// Ends the client: its connection, and every call that waits on it.
+    pub(super) fn close(&self, deadline: Instant) {
+        {
+            let mut state = self.state.lock();
+            state.closed = true;
+            state.calls.finish(Err(Error::Failure), |kind| kind == Kind::Connect);
+            state.calls.finish(Err(Error::Disconnected), |kind| kind != Kind::Closed);
+        }
+        self.end_connection(deadline);
+        let Some(signal) = P::Signal::new() else { return };
+        let ticket = {
+            let mut state = self.state.lock();
+            if state.calls.is_quiet() || !state.calls.reserve() {
+                return;
+            }
+            state.calls.add(Kind::Quiet, signal.clone(), false)
+        };
+        signal.wait(deadline);
+        self.state.lock().calls.remove(ticket);
+    }
+
+    fn end_connection(&self, deadline: Instant) {
+        let Some(signal) = P::Signal::new() else { return };
+        let (ticket, waker) = {
+            let mut guard = self.state.lock();
+            let state = &mut *guard;
+            match state.phase {
+                Phase::Idle => {
+                    // The task lets go of a client that was closed.
+                    let waker = if state.closed { self.touch(state) } else { None };
+                    drop(guard);
+                    return wake(waker);
+                }
+                Phase::Connecting => {
+                    state.phase = Phase::Idle;
+                    state.calls.finish(Err(Error::Failure), |kind| kind == Kind::Connect);
+                    let waker = self.touch(state);
+                    drop(guard);
+                    return wake(waker);
+                }
+                Phase::Connected => state.phase = Phase::Draining(deadline),
+                Phase::Draining(earlier) => state.phase = Phase::Draining(earlier.min(deadline)),
+            }
+            state.calls.finish(Err(Error::Disconnected), |kind| {
+                matches!(kind, Kind::Room | Kind::Acknowledgement(_))
+            });
+            let ticket = state.calls.reserve().then(|| {
+                state.calls.add(Kind::Closed, signal.clone(), self.hub.in_event_task())
+            });
+            (ticket, self.touch(state))
+        };
+        wake(waker);
+        if let Some(ticket) = ticket {
+            // The task keeps the deadline; one second is for its own delay.
+            signal.wait(deadline + 1000);
+            self.state.lock().calls.remove(ticket);
+        }
+    }
+
+    /// Subscribes (with a QoS) or unsubscribes (without), and waits up to 10 s for the answer; the packet identifier.
+    fn request(&self, filter: &[u8], qos: Option<u8>) -> Result<u16, Error> {
+        let signal = P::Signal::new().ok_or(Error::Failure)?;
+        let (id, ticket, waker) = {
+            let mut guard = self.state.lock();
+            let state = &mut *guard;
+            state.check_connected()?;
+            check_filter(filter)?;
+            let qos = match qos {
+                Some(level) => Some(QoS::from_level(level).ok_or(Error::BadQoS)?),
+                None => None,
+            };
+            if !state.calls.reserve() {
+                return Err(Error::Failure);
+            }
+            let id = state.session.subscribe(filter, qos)?;
+            let ticket = state.calls.add(Kind::Acknowledgement(id), signal.clone(), self.hub.in_event_task());
+            (id, ticket, self.touch(state))
+        };
+        wake(waker);
+        signal.wait(P::now() + ACKNOWLEDGE_TIMEOUT);
+        let mut state = self.state.lock();
+        match state.calls.remove(ticket) {
+            Some(outcome) => outcome.map(|()| id),
+            None => {
+                state.session.forget(id);
+                log::error!(target: "mqtt", "no answer to request {id} within 10 s");
+                Err(Error::Failure)
+            }
+        }
+    }
+
+    /// Subscribes to `filter`; the packet identifier, once the server has granted it.
+    pub fn subscribe(&self, filter: &[u8], qos: u8) -> Result<u16, Error> {
+        self.request(filter, Some(qos))
+    }
+
+    /// Unsubscribes from `filter`; the packet identifier, once the server has answered.
+    pub fn unsubscribe(&self, filter: &[u8]) -> Result<u16, Error> {
+        self.request(filter, None)
+    }
+
+    /// Takes a message for sending; the packet identifier, 0 for QoS 0. Waits up to 10 s for room.
+    pub fn publish(&self, topic: &[u8], payload: &[u8], qos: u8, retain: bool) -> Result<u16, Error> {
+        let mut room: Option<(P::Signal, Instant)> = None;
+        loop {
+            let mut guard = self.state.lock();
+            let state = &mut *guard;
+            state.check_connected()?;
+            check_name(topic)?;
+            let level = QoS::from_level(qos).ok_or(Error::BadQoS)?;
+            let refusal = match state.session.publish(topic, payload, level, retain) {
+                Ok(id) => {
+                    let waker = self.touch(state);
+                    drop(guard);
+                    wake(waker);
+                    return Ok(id);
+                }
+                Err(refusal @ (PublishError::WindowFull | PublishError::Congested)) => refusal,
+                Err(refusal) => return Err(refusal.into()),
+            };
+            let (signal, deadline) = match &room {
+                Some(room) => room,
+                None => room.insert((P::Signal::new().ok_or(Error::Failure)?, P::now() + ROOM_TIMEOUT)),
+            };
+            if P::now() >= *deadline {
+                return Err(refusal.into());
+            }
+            if !state.calls.reserve() {
+                return Err(Error::Failure);
+            }
+            let ticket = state.calls.add(Kind::Room, signal.clone(), self.hub.in_event_task());
+            drop(guard);
+            signal.wait(*deadline);
+            if let Some(Err(error)) = self.state.lock().calls.remove(ticket) {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Notes that something was left for the task; the waker to call without the lock, if it is this caller's turn.
+    fn touch(&self, state: &State<P>) -> Option<<P::Net as Net>::Waker> {
+        self.dirty.store(true, Ordering::SeqCst);
+        if state.waker.is_some() && self.hub.must_wake() { state.waker.clone() } else { None }
+    }
+}
+
+fn wake<W: Waker>(waker: Option<W>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+impl<P: Port> State<P> {
+    fn check_connected(&self) -> Result<(), Error> {
+        if self.phase == Phase::Connected && !self.closed { Ok(()) } else { Err(Error::Disconnected) }
+    }
+}

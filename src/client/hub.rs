@@ -1,0 +1,253 @@
+//! What all handles share: the list of them, the MQTT task, and the count of our events in the SDK's queue.
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::engine::Engine;
+use super::{Client, Config, DRAIN_TIMEOUT, Error, Notification};
+use crate::port::{Join, Lock, Net, Port, Shared, Signal, Waker};
+use crate::time::Instant;
+
+/// The SDK's event queue.
+pub trait Events<P: Port>: Sync {
+    /// Asks for [`Hub::delivered`] to be called, from the event task, for each event of ours that it delivers.
+    /// Asking again changes nothing. `false` when the queue was full: ask again later.
+    fn listen(&self) -> bool;
+
+    /// Sends an event without blocking; gives it back when the queue is full.
+    fn send(&self, event: Notification<P::Buffer>) -> Result<(), Notification<P::Buffer>>;
+}
+
+/// The clients, and the task that serves them.
+pub struct Hub<P: Port> {
+    state: P::Lock<State<P>>,
+    events: &'static dyn Events<P>,
+    /// The task is running or will be woken: nobody else needs to.
+    awake: AtomicBool,
+    /// Clients have come since the task looked.
+    arrivals: AtomicBool,
+    /// Our events in the SDK's queue.
+    outstanding: AtomicUsize,
+    /// Events wait until some of those are delivered.
+    starved: AtomicBool,
+    /// The event task, once it has shown itself.
+    event_task: AtomicUsize,
+}
+
+struct State<P: Port> {
+    /// Handles, by the key that the application knows them by.
+    clients: Vec<(usize, Shared<Client<P>>)>,
+    /// Clients that the task has not seen yet.
+    arrivals: Vec<Shared<Client<P>>>,
+    last_token: usize,
+    task: Option<RunningTask<P>>,
+    /// What is left of the last task that ended.
+    ended: Option<P::Join>,
+    /// A deinit waits for the task's end.
+    end_waiter: Option<P::Signal>,
+}
+
+impl<P: Port> State<P> {
+    /// The task has ended, or will not, since there are clients again.
+    fn release_end_waiter(&mut self) {
+        if let Some(waiter) = self.end_waiter.take() {
+            waiter.notify();
+        }
+    }
+}
+
+struct RunningTask<P: Port> {
+    waker: <P::Net as Net>::Waker,
+    join: P::Join,
+}
+
+/// Our share of the SDK's event queue, which has 32 entries and serves everybody.
+const EVENTS_SHARE: usize = 16;
+
+impl<P: Port> Hub<P> {
+    /// An empty hub; `None` when there is no memory.
+    pub fn new(events: &'static dyn Events<P>) -> Option<Self> {
+        Some(Self {
+            state: P::Lock::new(State {
+                clients: Vec::new(),
+                arrivals: Vec::new(),
+                last_token: 0,
+                task: None,
+                ended: None,
+                end_waiter: None,
+            })?,
+            events,
+            awake: AtomicBool::new(false),
+            arrivals: AtomicBool::new(false),
+            outstanding: AtomicUsize::new(0),
+            starved: AtomicBool::new(false),
+            event_task: AtomicUsize::new(0),
+        })
+    }
+
+    /// Makes a client, known by `key` from now on; its token is never used again. `None` when there is no memory.
+    pub fn add(&'static self, key: usize, config: Config) -> Option<Shared<Client<P>>> {
+        let mut state = self.state.lock();
+        state.clients.try_reserve(1).ok()?;
+        state.release_end_waiter();
+        let token = state.last_token + 1;
+        let client = Shared::try_new(Client::new(self, token, config)?)?;
+        state.last_token = token;
+        state.clients.push((key, client.clone()));
+        Some(client)
+    }
+
+    /// The client known by `key`.
+    pub fn find(&self, key: usize) -> Option<Shared<Client<P>>> {
+        let state = self.state.lock();
+        state.clients.iter().find(|(known, _)| *known == key).map(|(_, client)| client.clone())
+    }
+
+    /// Forgets `key`, then ends its client: disconnects it, waits for what is in flight and for every other call on it,
+    /// and with the last client waits for the end of the task too, except in the event task. `None`: no such client.
+    pub fn remove(&self, key: usize) -> Option<()> {
+        let client = {
+            let mut state = self.state.lock();
+            let at = state.clients.iter().position(|(known, _)| *known == key)?;
+            state.clients.swap_remove(at).1
+        };
+        let deadline = P::now() + DRAIN_TIMEOUT;
+        client.close(deadline);
+        drop(client);
+        self.wait_for_end(deadline);
+        Some(())
+    }
+
+    /// Without clients the task ends: waits for that, except in the event task, on which the task may depend.
+    fn wait_for_end(&self, deadline: Instant) {
+        let waiter = if self.in_event_task() { None } else { P::Signal::new() };
+        {
+            let mut state = self.state.lock();
+            if !state.clients.is_empty() || state.task.is_none() {
+                return;
+            }
+            state.end_waiter = waiter.clone();
+        }
+        self.wake();
+        let Some(waiter) = waiter else { return };
+        waiter.wait(deadline);
+        let mut state = self.state.lock();
+        let ended = if state.task.is_none() { state.ended.take() } else { None };
+        drop(state);
+        if let Some(ended) = ended {
+            ended.join();
+        }
+    }
+
+    /// Puts a client into the care of the task, which starts with the first one; how to wake it. Fails when the task
+    /// could not start, or the client was removed.
+    pub(super) fn attach(&'static self, client: &Shared<Client<P>>) -> Result<<P::Net as Net>::Waker, Error> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if !state.clients.iter().any(|(_, known)| Shared::same(known, client)) {
+            return Err(Error::Disconnected);
+        }
+        state.arrivals.try_reserve(1).map_err(|_| Error::Failure)?;
+        let waker = match &state.task {
+            Some(task) => task.waker.clone(),
+            None => {
+                let (engine, waker) = Engine::new(self).ok_or(Error::Failure)?;
+                let join = P::spawn(engine).ok_or(Error::Failure)?;
+                state.ended = None;
+                state.task = Some(RunningTask { waker: waker.clone(), join });
+                waker
+            }
+        };
+        state.arrivals.push(client.clone());
+        self.arrivals.store(true, Ordering::SeqCst);
+        Ok(waker)
+    }
+
+    /// Wakes the task, if there is one.
+    fn wake(&self) {
+        let waker = self.state.lock().task.as_ref().map(|task| task.waker.clone());
+        if let Some(waker) = waker.filter(|_| self.must_wake()) {
+            waker.wake();
+        }
+    }
+
+    /// Whether the caller, who has left something for the task, is the one to call its waker.
+    pub(super) fn must_wake(&self) -> bool {
+        !self.awake.swap(true, Ordering::SeqCst)
+    }
+
+    /// The task is about to look at what was left for it: whoever comes from now on must wake it again.
+    pub(super) fn about_to_look(&self) {
+        self.awake.store(false, Ordering::SeqCst);
+    }
+
+    /// The clients that came since the last call.
+    pub(super) fn take_arrivals(&self) -> Vec<Shared<Client<P>>> {
+        if self.arrivals.swap(false, Ordering::SeqCst) {
+            core::mem::take(&mut self.state.lock().arrivals)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Called by the task when it serves nobody: whether it may end, and then it must.
+    pub(super) fn try_end(&self) -> bool {
+        let mut state = self.state.lock();
+        if !state.clients.is_empty() || !state.arrivals.is_empty() {
+            return false;
+        }
+        state.ended = state.task.take().map(|task| task.join);
+        state.release_end_waiter();
+        true
+    }
+
+    /// Whether the caller stands in the event task. Before the first event nobody knows it; then the answer is yes,
+    /// because waiting there is what must not go wrong.
+    pub(super) fn in_event_task(&self) -> bool {
+        let event_task = self.event_task.load(Ordering::Relaxed);
+        event_task == 0 || event_task == P::current_task()
+    }
+
+    /// To be called from the event task for each event of ours that it delivers (see [`Events::listen`]).
+    pub fn delivered(&self) {
+        self.event_task.store(P::current_task(), Ordering::Relaxed);
+        let sent = self.outstanding.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        // One wake-up for half of our share is enough to keep the event task busy.
+        if sent.is_ok_and(|before| before <= EVENTS_SHARE / 2) && self.starved.swap(false, Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    pub(super) fn listen(&self) -> bool {
+        self.events.listen()
+    }
+
+    /// Sends an event; `Err` gives it back, and says what the next try waits for.
+    pub(super) fn send(&self, event: Notification<P::Buffer>) -> Result<(), (Notification<P::Buffer>, NextTry)> {
+        let refused = if self.outstanding.fetch_add(1, Ordering::SeqCst) < EVENTS_SHARE {
+            match self.events.send(event) {
+                Ok(()) => return Ok(()),
+                Err(event) => (event, NextTry::Later),
+            }
+        } else {
+            (event, NextTry::Now)
+        };
+        // From here on every delivery sees that we are starved. If one of ours is still to come, it will wake us; if
+        // none is, nobody will.
+        self.starved.store(true, Ordering::SeqCst);
+        let left = self.outstanding.fetch_sub(1, Ordering::SeqCst) - 1;
+        let (event, next) = refused;
+        Err((event, if left > 0 { NextTry::AfterDelivery } else { next }))
+    }
+}
+
+/// When to try to send an event again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NextTry {
+    /// Our share was used up, and has become free meanwhile.
+    Now,
+    /// A delivery of one of ours will wake the task.
+    AfterDelivery,
+    /// The queue is full of other people's events: after a while.
+    Later,
+}

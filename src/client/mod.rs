@@ -1,0 +1,34 @@
+//! One MQTT task for all handles; who may wait for what, and for how long.
+//!
+//! API calls ([`Client`]) lock one client's state briefly, leave bytes or a wish there and wake the task ([`Hub`] knows
+//! it). The task (`engine`) owns sockets and the events that wait for the SDK's queue. No lock is held across I/O, an
+//! event or a wait.
+#![forbid(unsafe_code)]
+
+mod backlog;
+mod calls;
+mod config;
+mod connection;
+mod engine;
+mod error;
+mod handle;
+mod hub;
+
+pub use backlog::Notification;
+pub use config::{Config, Text};
+pub use error::Error;
+pub use handle::Client;
+pub use hub::{Events, Hub};
+
+use crate::time::Millis;
+
+/// Longest connect, name lookup to CONNACK.
+const CONNECT_TIMEOUT: Millis = 30_000;
+/// Longest wait for SUBACK and UNSUBACK.
+const ACKNOWLEDGE_TIMEOUT: Millis = 10_000;
+/// Longest wait of a publish for room.
+const ROOM_TIMEOUT: Millis = 10_000;
+/// Longest wait of a disconnect or deinit for what is in flight.
+const DRAIN_TIMEOUT: Millis = 10_000;
+/// After DISCONNECT, how long the server may take to close.
+const LINGER_TIMEOUT: Millis = 200;

@@ -1,0 +1,133 @@
+//! What the application configured, copied out of C's memory.
+
+use alloc::vec::Vec;
+use core::ffi::{CStr, c_char};
+
+use super::types::*;
+use crate::client::{Config, Text};
+use crate::port::{Platform, Port};
+use crate::protocol::topic::is_utf8_string;
+use crate::transport::uri::{Uri, UriError};
+
+/// Why init returns NULL; the log says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InitError {
+    NullConfig,
+    NullUri,
+    BadProtocol,
+    BadClientId,
+    BadAuthMode,
+    NoMemory,
+}
+
+impl InitError {
+    pub(super) fn log(self) {
+        let text = match self {
+            InitError::NullConfig => "no configuration",
+            InitError::NullUri => "no URI",
+            InitError::BadProtocol => "unknown scheme in the URI (error -5014)",
+            InitError::BadClientId => "the client id is not UTF-8",
+            InitError::BadAuthMode => "auth_mode is not 0 to 3",
+            InitError::NoMemory => "out of memory",
+        };
+        log::error!(target: "mqtt", "init: {text}");
+    }
+}
+
+/// 0 in the configuration means this many seconds.
+const DEFAULT_KEEP_ALIVE: u16 = 60;
+
+/// Copies a C string; `None` for NULL.
+///
+/// # Safety
+/// `text` is NULL or points to a NUL-terminated string.
+unsafe fn copy(text: *const c_char) -> Result<Option<Text>, InitError> {
+    if text.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: not NULL, so a NUL-terminated string.
+    let text = unsafe { CStr::from_ptr(text) };
+    Text::copy(text.to_bytes()).map(Some).ok_or(InitError::NoMemory)
+}
+
+/// Copies a NULL-terminated array of C strings.
+///
+/// # Safety
+/// `list` is NULL or points to such an array.
+unsafe fn copy_list(list: *const *mut c_char) -> Result<Vec<Text>, InitError> {
+    let mut copies = Vec::new();
+    if list.is_null() {
+        return Ok(copies);
+    }
+    for at in 0.. {
+        // SAFETY: the array goes on until its NULL, at which the loop ends.
+        let Some(text) = (unsafe { copy(*list.add(at)) })? else { break };
+        copies.try_reserve(1).map_err(|_| InitError::NoMemory)?;
+        copies.push(text);
+    }
+    Ok(copies)
+}
+
+/// The client identifier of an application that names none: chip name and three bytes of the MAC address, the first in
+/// lower case (contract section 3).
+fn default_client_id() -> Result<Text, InitError> {
+    const LOWER: &[u8; 16] = b"0123456789abcdef";
+    const UPPER: &[u8; 16] = b"0123456789ABCDEF";
+    let [a, b, c] = Platform::unique_id();
+    let mut id = *b"W800_......";
+    for (at, (byte, digits)) in [(a, LOWER), (b, UPPER), (c, UPPER)].into_iter().enumerate() {
+        id[5 + 2 * at] = digits[usize::from(byte >> 4)];
+        id[6 + 2 * at] = digits[usize::from(byte & 15)];
+    }
+    Text::copy(&id).ok_or(InitError::NoMemory)
+}
+
+/// Copies and checks a configuration.
+///
+/// # Safety
+/// `config` is NULL or points to a configuration whose pointers are NULL or valid as the header says.
+pub(super) unsafe fn from_c(config: *const wm_mqtt_client_config_t) -> Result<Config, InitError> {
+    // SAFETY: NULL or valid; enum and bool, which C may have set to anything, are `MaybeUninit` in it.
+    let config = unsafe { config.as_ref() }.ok_or(InitError::NullConfig)?;
+    // SAFETY: an enum of C has the size and alignment of an `unsigned int`, and C has initialised it.
+    let mode = unsafe { config.auth_mode.as_ptr().cast::<u32>().read() };
+    // SAFETY: as above, a bool of C is one byte.
+    let debug = unsafe { config.debug.as_ptr().cast::<u8>().read() } != 0;
+    // SAFETY: the caller vouches for each string; `ca`, `cert` and `key`, which may be blobs without a NUL where they
+    // are not used, are read only where they are.
+    unsafe {
+        let uri = copy(config.uri)?.ok_or(InitError::NullUri)?;
+        let broker = core::str::from_utf8(&uri).map_err(|_| UriError::BadHost).and_then(Uri::parse);
+        if broker == Err(UriError::UnknownScheme) {
+            return Err(InitError::BadProtocol);
+        }
+        if mode > 3 {
+            return Err(InitError::BadAuthMode);
+        }
+        let client_id = match copy(config.client_id)? {
+            Some(id) if is_utf8_string(&id) => id,
+            Some(_) => return Err(InitError::BadClientId),
+            None => default_client_id()?,
+        };
+        let tls = broker.is_ok_and(|broker| broker.scheme.tls);
+        let copy_if = |used: bool, text| if used { copy(text) } else { Ok(None) };
+        let (verifies, presents) = (tls && mode & 1 != 0, tls && mode & 2 != 0);
+        Ok(Config {
+            uri,
+            client_id,
+            username: copy(config.username)?,
+            password: copy(config.password)?,
+            ca: copy_if(verifies, config.ca)?,
+            cert: copy_if(presents, config.cert)?,
+            key: copy_if(presents, config.key)?,
+            alpn: copy_list(config.alpn)?,
+            will_topic: copy(config.will_topic)?,
+            will_message: copy(config.will_msg)?,
+            will_qos: config.will_qos,
+            will_retain: config.will_retain != 0,
+            keep_alive: if config.keep_alive == 0 { DEFAULT_KEEP_ALIVE } else { config.keep_alive },
+            clean_session: config.clean_session != 0,
+            debug,
+        })
+    }
+}

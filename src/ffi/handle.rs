@@ -1,0 +1,158 @@
+//! Handles: blocks of memory that C may read, and that stay recognisable for a while after their end.
+
+use alloc::alloc::{Layout, alloc, dealloc};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ffi::{c_char, c_void};
+use core::ptr::{NonNull, null_mut, without_provenance_mut};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+use super::event::SdkEvents;
+use super::types::*;
+use crate::client::{Client, Hub, Text};
+use crate::port::{Platform, Shared};
+
+/// The hub of this program. Made by the first init, and never freed: a stale handle may turn up at any time.
+static HUB: AtomicPtr<Hub<Platform>> = AtomicPtr::new(null_mut());
+
+/// The hub, once there is one.
+pub(super) fn hub() -> Option<&'static Hub<Platform>> {
+    // SAFETY: NULL, or a hub that was leaked by `hub_or_new` and is only ever shared.
+    unsafe { HUB.load(Ordering::Acquire).as_ref() }
+}
+
+/// The hub; `None` when there is no memory for it.
+pub(super) fn hub_or_new() -> Option<&'static Hub<Platform>> {
+    if let Some(hub) = hub() {
+        return Some(hub);
+    }
+    let mut one = Vec::new();
+    one.try_reserve_exact(1).ok()?;
+    one.push(Hub::new(&SdkEvents)?);
+    let ours: *mut Hub<Platform> = Box::leak(one.into_boxed_slice()).as_mut_ptr();
+    if HUB.compare_exchange(null_mut(), ours, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        // SAFETY: another task was faster; nobody has seen ours, which is a boxed slice of one.
+        drop(unsafe { Box::from_raw(core::ptr::slice_from_raw_parts_mut(ours, 1)) });
+    }
+    hub()
+}
+
+/// How many ended handles keep their memory, so that malloc does not give their address to somebody else at once.
+const GRAVES: usize = 8;
+
+static GRAVEYARD: [AtomicPtr<wm_mqtt_client_handle_st>; GRAVES] = [const { AtomicPtr::new(null_mut()) }; GRAVES];
+static BURIED: AtomicUsize = AtomicUsize::new(0);
+
+/// A handle's block of memory.
+pub(super) struct Block(NonNull<wm_mqtt_client_handle_st>);
+
+impl Block {
+    const LAYOUT: Layout = Layout::new::<wm_mqtt_client_handle_st>();
+
+    /// A zeroed block; `None` when there is no memory.
+    pub(super) fn new() -> Option<Self> {
+        // SAFETY: the layout is not of size zero.
+        let block = NonNull::new(unsafe { alloc(Self::LAYOUT) })?.cast();
+        // SAFETY: freshly allocated with this layout.
+        unsafe { block.write_bytes(0, 1) };
+        Some(Self(block))
+    }
+
+    /// What the hub knows the handle by.
+    pub(super) fn key(&self) -> usize {
+        self.0.addr().get()
+    }
+
+    /// Lets C see the client: its token and its strings, which live as long as the client.
+    pub(super) fn publish(self, client: &Shared<Client<Platform>>, alpn: AlpnList) -> wm_mqtt_client_handle_t {
+        let config = client.config();
+        let optional = |text: &Option<Text>| text.as_ref().map_or(null_mut(), pointer);
+        let block = wm_mqtt_client_handle_st {
+            client: without_provenance_mut(client.token()),
+            config: null_mut::<c_void>(),
+            uri: pointer(&config.uri),
+            client_id: pointer(&config.client_id),
+            username: optional(&config.username),
+            password: optional(&config.password),
+            ca: optional(&config.ca),
+            cert: optional(&config.cert),
+            key: optional(&config.key),
+            alpn: alpn.publish(client),
+            will_topic: optional(&config.will_topic),
+            will_msg: optional(&config.will_message),
+        };
+        // SAFETY: the block is ours, and C has not seen it yet.
+        unsafe { self.0.write(block) };
+        let handle = self.0.as_ptr();
+        core::mem::forget(self);
+        handle
+    }
+
+    /// Takes the block of a handle back that the hub has just forgotten, and keeps it for a while.
+    pub(super) fn bury(handle: NonNull<wm_mqtt_client_handle_st>) {
+        // SAFETY: the handle was in the hub, so it is a block of ours, and whoever removed it there is the only one to
+        // get here. `client` stays readable for callbacks that are behind.
+        unsafe {
+            AlpnList::take((*handle.as_ptr()).alpn);
+            let client = (*handle.as_ptr()).client;
+            handle.write_bytes(0, 1);
+            (*handle.as_ptr()).client = client;
+        }
+        let grave = BURIED.fetch_add(1, Ordering::Relaxed) % GRAVES;
+        if let Some(old) = NonNull::new(GRAVEYARD[grave].swap(handle.as_ptr(), Ordering::AcqRel)) {
+            drop(Block(old));
+        }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: allocated by `new` with this layout, and nobody else has it.
+        unsafe { dealloc(self.0.as_ptr().cast(), Self::LAYOUT) };
+    }
+}
+
+/// The bytes of a text as C expects them. C must not write through the pointer.
+fn pointer(text: &Text) -> *mut c_char {
+    text.as_bytes_with_nul().as_ptr().cast_mut().cast()
+}
+
+/// Room for the array that the handle's `alpn` points to.
+pub(super) struct AlpnList(Vec<*mut c_char>);
+
+impl AlpnList {
+    /// Room for `len` names; `None` when there is no memory.
+    pub(super) fn new(len: usize) -> Option<Self> {
+        let mut list = Vec::new();
+        if len > 0 {
+            list.try_reserve_exact(len + 1).ok()?;
+        }
+        Some(Self(list))
+    }
+
+    fn publish(mut self, client: &Shared<Client<Platform>>) -> *mut *mut c_char {
+        if self.0.capacity() == 0 {
+            return null_mut();
+        }
+        self.0.extend(client.config().alpn.iter().map(pointer));
+        self.0.push(null_mut());
+        Box::leak(self.0.into_boxed_slice()).as_mut_ptr()
+    }
+
+    /// Frees an array that `publish` has made.
+    ///
+    /// # Safety
+    /// `list` is NULL or what `publish` returned, and it is not used any more.
+    unsafe fn take(list: *mut *mut c_char) {
+        if list.is_null() {
+            return;
+        }
+        let mut len = 1;
+        // SAFETY: the array ends with a NULL.
+        while !unsafe { *list.add(len - 1) }.is_null() {
+            len += 1;
+        }
+        // SAFETY: leaked by `publish` as a boxed slice of this length.
+        drop(unsafe { Box::from_raw(core::ptr::slice_from_raw_parts_mut(list, len)) });
+    }
+}

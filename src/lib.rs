@@ -1,0 +1,14 @@
+//! MQTT 3.1.1 client behind the C ABI of the WM IoT SDK's `mqtt` component.
+//!
+//! Data walks one way: C call → `ffi` → [`client`] → [`protocol`] → [`transport`] → [`port`], and back as events.
+#![cfg_attr(not(any(feature = "host", test)), no_std)]
+
+extern crate alloc;
+
+pub mod client;
+#[cfg(feature = "host")]
+pub mod ffi;
+pub mod port;
+pub mod protocol;
+pub mod time;
+pub mod transport;

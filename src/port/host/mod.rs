@@ -1,0 +1,112 @@
+//! The port to std: threads, sockets, a readiness poller. For the C test harness, benchmarks and simulation on Linux.
+
+use std::cell::Cell;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::ops::DerefMut;
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use super::{Join, Limits, Lock, Port, Shared, Signal, Task};
+use crate::protocol;
+use crate::time::Instant;
+
+mod heap;
+mod log;
+mod net;
+
+pub use heap::CBuffer;
+pub use log::init as init_log;
+pub use net::{HostNet, HostSocket, HostWaker};
+
+/// The host.
+#[derive(Debug)]
+pub enum Host {}
+
+impl Port for Host {
+    type Lock<T: Send> = Mutex<T>;
+    type Signal = HostSignal;
+    type Net = HostNet;
+    type Buffer = CBuffer;
+    type Join = HostJoin;
+
+    fn now() -> Instant {
+        static ORIGIN: OnceLock<std::time::Instant> = OnceLock::new();
+        let elapsed = ORIGIN.get_or_init(std::time::Instant::now).elapsed();
+        Instant::from_millis(elapsed.as_millis() as u64)
+    }
+
+    fn spawn<T: Task>(mut task: T) -> Option<HostJoin> {
+        let thread = Builder::new().name("mqtt_client".into()).spawn(move || while task.turn() {});
+        thread.map(HostJoin).ok()
+    }
+
+    fn current_task() -> usize {
+        thread_local!(static HERE: Cell<u8> = const { Cell::new(0) });
+        HERE.with(|here| core::ptr::from_ref(here).addr())
+    }
+
+    fn unique_id() -> [u8; 3] {
+        // The same for each start of the same program on the same machine in the same process slot, and never the same
+        // for two programs that run at a time.
+        let machine = std::fs::read("/etc/machine-id").unwrap_or_default();
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one((machine, std::process::id()));
+        let [a, b, c, ..] = hash.to_le_bytes();
+        [a, b, c]
+    }
+
+    fn limits() -> Limits {
+        Limits {
+            io_buffer: 64 * 1024,
+            session: protocol::Limits { window: 20, outgoing: 64 * 1024 },
+            backlog: 1024 * 1024,
+        }
+    }
+}
+
+impl<T: Send> Lock<T> for Mutex<T> {
+    fn new(value: T) -> Option<Self> {
+        Some(Mutex::new(value))
+    }
+
+    fn lock(&self) -> impl DerefMut<Target = T> + '_ {
+        self.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A condition variable with a memory.
+#[derive(Clone)]
+pub struct HostSignal(Shared<(Mutex<bool>, Condvar)>);
+
+impl Signal for HostSignal {
+    fn new() -> Option<Self> {
+        Shared::try_new((Mutex::new(false), Condvar::new())).map(Self)
+    }
+
+    fn notify(&self) {
+        let (notified, condition) = &*self.0;
+        *notified.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        condition.notify_one();
+    }
+
+    fn wait(&self, deadline: Instant) -> bool {
+        let (notified, condition) = &*self.0;
+        let timeout = Duration::from_millis(deadline.millis_from(Host::now()));
+        let notified = notified.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut notified, _) = condition
+            .wait_timeout_while(notified, timeout, |notified| !*notified)
+            .unwrap_or_else(PoisonError::into_inner);
+        core::mem::take(&mut *notified)
+    }
+}
+
+/// A running thread.
+#[derive(Debug)]
+pub struct HostJoin(JoinHandle<()>);
+
+impl Join for HostJoin {
+    fn join(self) {
+        // An Err is a panic of the thread; it has been reported by then.
+        let _ = self.0.join();
+    }
+}

@@ -1,0 +1,145 @@
+//! Sockets over mio's edge-triggered poller; name lookups in threads of their own.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::Builder;
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll};
+
+use super::Host;
+use crate::port::{Net, NetError, Port, Readiness, Socket, Token, Waker};
+use crate::time::Instant;
+
+/// The token of the poller's own waker; tokens of sockets count up from 1.
+const WAKER: mio::Token = mio::Token(usize::MAX);
+
+type Lookup = (Token, Vec<SocketAddr>);
+
+/// The poller.
+#[derive(Debug)]
+pub struct HostNet {
+    poll: Poll,
+    events: Events,
+    waker: HostWaker,
+    lookups: Receiver<Lookup>,
+    lookup_done: Sender<Lookup>,
+}
+
+/// Wakes the poller.
+#[derive(Clone, Debug)]
+pub struct HostWaker(Arc<mio::Waker>);
+
+impl Waker for HostWaker {
+    fn wake(&self) {
+        // It fails only when the poller is gone, and then nobody sleeps.
+        let _ = self.0.wake();
+    }
+}
+
+impl Net for HostNet {
+    type Socket = HostSocket;
+    type Waker = HostWaker;
+
+    fn open() -> Option<Self> {
+        let poll = Poll::new().ok()?;
+        let waker = HostWaker(Arc::new(mio::Waker::new(poll.registry(), WAKER).ok()?));
+        let (lookup_done, lookups) = channel();
+        Some(Self { poll, events: Events::with_capacity(64), waker, lookups, lookup_done })
+    }
+
+    fn waker(&self) -> HostWaker {
+        self.waker.clone()
+    }
+
+    fn resolve(&mut self, token: Token, host: &str, port: u16) -> bool {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            self.waker.wake();
+            return self.lookup_done.send((token, vec![(address, port).into()])).is_ok();
+        }
+        // getaddrinfo blocks and cannot be cancelled, so it gets a thread; a late answer meets a closed channel or an
+        // old token.
+        let (host, done, waker) = (host.to_owned(), self.lookup_done.clone(), self.waker.clone());
+        let lookup = move || {
+            let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect).unwrap_or_default();
+            let _ = done.send((token, addresses));
+            waker.wake();
+        };
+        Builder::new().name("mqtt_dns".into()).spawn(lookup).is_ok()
+    }
+
+    fn connect(&mut self, token: Token, address: SocketAddr) -> Result<HostSocket, NetError> {
+        let mut stream = TcpStream::connect(address).map_err(net_error)?;
+        // Before the connection stands some systems refuse this; `established` tries again.
+        let _ = stream.set_nodelay(true);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut stream, mio::Token(token), interest).map_err(net_error)?;
+        Ok(HostSocket(stream))
+    }
+
+    fn close(&mut self, mut socket: HostSocket) {
+        let _ = self.poll.registry().deregister(&mut socket.0);
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>, mut ready: impl FnMut(Token, Readiness)) {
+        let timeout = deadline.map(|deadline| Duration::from_millis(deadline.millis_from(Host::now())));
+        if self.poll.poll(&mut self.events, timeout).is_ok() {
+            for event in self.events.iter().filter(|event| event.token() != WAKER) {
+                ready(event.token().0, Readiness::Socket);
+            }
+        }
+        for (token, addresses) in self.lookups.try_iter() {
+            ready(token, Readiness::Resolved(addresses));
+        }
+    }
+}
+
+/// A TCP connection.
+#[derive(Debug)]
+pub struct HostSocket(TcpStream);
+
+impl Socket for HostSocket {
+    fn established(&mut self) -> Result<(), NetError> {
+        if let Some(error) = self.0.take_error().map_err(net_error)? {
+            return Err(net_error(error));
+        }
+        match self.0.peer_addr() {
+            Ok(_) => self.0.set_nodelay(true).map_err(net_error),
+            Err(error) if error.kind() == ErrorKind::NotConnected => Err(NetError::WouldBlock),
+            Err(error) => Err(net_error(error)),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, NetError> {
+        uninterrupted(|| self.0.read(buffer))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, NetError> {
+        uninterrupted(|| self.0.write(bytes))
+    }
+
+    fn shutdown(&mut self) {
+        // A connection that is gone already needs none.
+        let _ = self.0.shutdown(Shutdown::Write);
+    }
+}
+
+/// Readiness is reported once for each change, so a signal must not make us give up on it.
+fn uninterrupted(mut operation: impl FnMut() -> io::Result<usize>) -> Result<usize, NetError> {
+    loop {
+        match operation() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result.map_err(net_error),
+        }
+    }
+}
+
+fn net_error(error: io::Error) -> NetError {
+    match error.kind() {
+        ErrorKind::WouldBlock => NetError::WouldBlock,
+        _ => NetError::Failed(error.raw_os_error().unwrap_or(0)),
+    }
+}

@@ -1,0 +1,164 @@
+//! What the core needs from the system under it: locks, signals, tasks, a clock, a network, memory for events.
+//!
+//! A port is a type that implements [`Port`]. There is one for hosts ([`host`]) and a simulated one in the tests; the
+//! device's will stand beside them. Nothing else in this crate names a socket, a thread or a lock.
+
+use core::fmt;
+use core::net::SocketAddr;
+use core::ops::DerefMut;
+
+use alloc::vec::Vec;
+
+use crate::protocol::Buffer;
+use crate::time::Instant;
+
+#[cfg(feature = "host")]
+pub mod host;
+mod shared;
+
+pub use shared::Shared;
+
+/// The port that the C ABI runs on.
+#[cfg(feature = "host")]
+pub type Platform = host::Host;
+#[cfg(feature = "host")]
+pub use host::{CBuffer, init_log};
+
+/// The system under the core. All functions may be called from any task unless they say otherwise.
+pub trait Port: Sized + Send + Sync + 'static {
+    /// A mutual exclusion lock around a value.
+    type Lock<T: Send>: Lock<T>;
+    /// What a task sleeps on until another wakes it.
+    type Signal: Signal;
+    /// The network, as the MQTT task sees it.
+    type Net: Net;
+    /// Memory that the application frees.
+    type Buffer: Buffer + Send + fmt::Debug;
+    /// What is left of a started task.
+    type Join: Join;
+
+    /// The monotonic clock.
+    fn now() -> Instant;
+
+    /// Starts the MQTT task: calls `task.turn()` until it says that it is done. `None` when there is no memory for it.
+    fn spawn<T: Task>(task: T) -> Option<Self::Join>;
+
+    /// Which task is running, never 0.
+    fn current_task() -> usize;
+
+    /// The three bytes that make a default client identifier this device's own.
+    fn unique_id() -> [u8; 3];
+
+    /// Bounds of memory and time on this system.
+    fn limits() -> Limits;
+}
+
+/// Sizes that differ between a device and a host.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes read from or written to a socket at a time.
+    pub io_buffer: usize,
+    /// Bounds of each session.
+    pub session: crate::protocol::Limits,
+    /// Bytes of messages that wait for the event queue, for each handle.
+    pub backlog: usize,
+}
+
+/// The MQTT task's body.
+pub trait Task: Send + 'static {
+    /// Waits until there is something to do and does it; `false` when the task is over.
+    fn turn(&mut self) -> bool;
+}
+
+/// A started task.
+pub trait Join: Send {
+    /// Waits for its end where the system has that notion. Not to be called from the task itself.
+    fn join(self);
+}
+
+/// A lock; never held across I/O, a callback or a [`Signal::wait`].
+pub trait Lock<T>: Send + Sync + Sized {
+    /// Creates it; `None` when the system is out of memory.
+    fn new(value: T) -> Option<Self>;
+    /// Waits for the lock and holds it until the guard drops.
+    fn lock(&self) -> impl DerefMut<Target = T> + '_;
+}
+
+/// A binary semaphore that one task waits on; clones are the same semaphore.
+pub trait Signal: Clone + Send + Sync + Sized {
+    /// Creates it; `None` when the system is out of memory.
+    fn new() -> Option<Self>;
+    /// Wakes the waiting task, or the next one to wait.
+    fn notify(&self);
+    /// Waits until notified (`true`) or until `deadline` has passed.
+    fn wait(&self, deadline: Instant) -> bool;
+}
+
+/// What ends a wait of the MQTT task.
+#[derive(Debug)]
+pub enum Readiness {
+    /// A socket may have become readable, writable, connected or broken: try.
+    Socket,
+    /// The addresses of a name; empty when there are none.
+    Resolved(Vec<SocketAddr>),
+}
+
+/// Names a socket or a name lookup; never reused, so that late news of an old one is recognised.
+pub type Token = usize;
+
+/// The network. Owned and used by the MQTT task alone, except for its [`Waker`](Self::Waker).
+pub trait Net: Send + 'static {
+    /// A TCP connection.
+    type Socket: Socket;
+    /// Ends a [`wait`](Self::wait) from any task.
+    type Waker: Waker;
+
+    /// Opens the network.
+    fn open() -> Option<Self>
+    where
+        Self: Sized;
+
+    /// A waker for this network.
+    fn waker(&self) -> Self::Waker;
+
+    /// Looks `host` up without blocking the caller; the answer comes as [`Readiness::Resolved`]. It cannot be
+    /// cancelled: an unwanted answer is ignored. `false` when it could not even begin.
+    fn resolve(&mut self, token: Token, host: &str, port: u16) -> bool;
+
+    /// Begins a connection. Its readiness is reported under `token`, once for each change.
+    fn connect(&mut self, token: Token, address: SocketAddr) -> Result<Self::Socket, NetError>;
+
+    /// Gives a socket back, which closes it.
+    fn close(&mut self, socket: Self::Socket);
+
+    /// Sleeps until something is ready, somebody calls the waker, or `deadline` has passed (`None`: no deadline), and
+    /// reports what is ready. A wake-up before the call ends it at once.
+    fn wait(&mut self, deadline: Option<Instant>, ready: impl FnMut(Token, Readiness));
+}
+
+/// Ends the MQTT task's sleep; clones wake the same task.
+pub trait Waker: Clone + Send + Sync {
+    /// Ends the current or the next [`Net::wait`].
+    fn wake(&self);
+}
+
+/// Why a socket did not do what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetError {
+    /// Not now: wait for readiness.
+    WouldBlock,
+    /// Broken; the system's error number.
+    Failed(i32),
+}
+
+/// A non-blocking TCP connection with `TCP_NODELAY`.
+pub trait Socket: Send {
+    /// Whether the connection stands yet.
+    fn established(&mut self) -> Result<(), NetError>;
+    /// Reads what is there; 0 at the end of the stream.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, NetError>;
+    /// Writes what fits.
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, NetError>;
+    /// Ends the outgoing half of the stream.
+    fn shutdown(&mut self);
+}

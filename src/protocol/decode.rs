@@ -1,0 +1,370 @@
+//! Decodes what a server sends, from a stream cut anywhere, without a packet buffer.
+//!
+//! Everything but PUBLISH is at most five bytes long and collects in a scratch pad. A PUBLISH streams: its topic and
+//! then its payload go straight into the memory that the application will own.
+
+use super::packet::QoS;
+use super::topic;
+
+/// Memory that a topic or payload is streamed into; the port says which (the SDK's heap, for the application to free).
+pub trait Buffer: Sized {
+    /// Room for `len` bytes and a terminating NUL; `None` when memory is out.
+    fn allocate(len: usize) -> Option<Self>;
+    /// Appends `bytes`; never more in all than were allocated.
+    fn append(&mut self, bytes: &[u8]);
+    /// What has been appended so far.
+    fn as_slice(&self) -> &[u8];
+}
+
+/// What the session needs to acknowledge a message once its event was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    pub(super) id: u16,
+    pub(super) qos: QoS,
+    pub(super) connection: u32,
+}
+
+/// An application message from the server.
+#[derive(Debug)]
+pub struct Message<B> {
+    /// Topic name, valid UTF-8 without NUL or wildcards.
+    pub topic: B,
+    /// Payload, `None` when empty.
+    pub payload: Option<B>,
+    /// QoS it was delivered with.
+    pub qos: QoS,
+    /// DUP flag (section 3.3.1.1).
+    pub dup: bool,
+    /// RETAIN flag (section 3.3.1.3).
+    pub retain: bool,
+    /// Packet identifier, 0 at QoS 0.
+    pub id: u16,
+    /// Hand this to [`Session::accepted`](super::Session::accepted).
+    pub receipt: Receipt,
+}
+
+/// How a server broke the rules; the connection must be closed `[MQTT-4.8.0-1]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// Reserved type, or one that only clients send (section 2.2.1).
+    PacketType,
+    /// Reserved flag bits set otherwise than demanded `[MQTT-2.2.2-2]`.
+    Flags,
+    /// Remaining length over four bytes, or not that of its packet.
+    Length,
+    /// PUBLISH with both QoS bits set `[MQTT-3.3.1-4]`, or DUP at QoS 0 `[MQTT-3.3.1-2]`.
+    QoS,
+    /// Packet identifier 0 `[MQTT-2.3.1-1]`.
+    PacketId,
+    /// Topic name empty, not UTF-8, or with NUL or wildcards `[MQTT-3.3.2-1]` `[MQTT-3.3.2-2]`.
+    Topic,
+    /// A return code or acknowledge flag that is reserved `[MQTT-3.9.3-2]` `[MQTT-3.2.2-4]`.
+    ReturnCode,
+}
+
+/// A whole packet from the server.
+#[derive(Debug)]
+pub(super) enum Incoming<B> {
+    ConnAck { session_present: bool, code: u8 },
+    PubAck(u16),
+    PubRec(u16),
+    PubRel(u16),
+    PubComp(u16),
+    SubAck { id: u16, granted: Option<QoS> },
+    UnsubAck(u16),
+    PingResp,
+    Publish(Message<B>),
+    /// Larger than the event can describe: skipped.
+    Oversized { id: u16, qos: QoS, len: u32 },
+    /// No memory for topic or payload: skipped, and must not be acknowledged.
+    NoMemory { id: u16 },
+}
+
+/// Longest payload that an event can describe (`payload_len` is 16 bits wide).
+const MAX_PAYLOAD: u32 = 65_535;
+
+/// A PUBLISH on its way in.
+struct Partial<B> {
+    first: u8,
+    /// Bytes of the packet that are still to come.
+    left: u32,
+    topic: Option<B>,
+    id: u16,
+    payload: Option<B>,
+}
+
+impl<B> Partial<B> {
+    fn qos(&self) -> QoS {
+        // the header check has refused level 3
+        QoS::from_level(self.first >> 1 & 3).unwrap_or(QoS::AtMostOnce)
+    }
+}
+
+enum Stage<B> {
+    /// First byte and remaining length.
+    FixedHeader,
+    /// The bytes after the fixed header of anything but PUBLISH.
+    Body,
+    TopicLength(Partial<B>),
+    Topic(Partial<B>, u16),
+    PacketId(Partial<B>),
+    Payload(Partial<B>),
+    /// The payload of a PUBLISH that cannot be kept.
+    Skip(Partial<B>, u32),
+}
+
+/// The decoder's whole state.
+pub(super) struct Decoder<B> {
+    stage: Stage<B>,
+    scratch: [u8; 5],
+    filled: usize,
+    /// Length of the body that the scratch pad waits for.
+    body: usize,
+}
+
+/// The length of the body that each packet from a server must have, by type, and the flags; `None`: no such packet.
+/// A SUBACK answers our one filter, so it has one return code `[MQTT-3.8.4-5]`.
+const SHAPES: [Option<(u8, u8)>; 16] = {
+    let mut shapes = [None; 16];
+    shapes[2] = Some((0, 2)); // CONNACK
+    shapes[4] = Some((0, 2)); // PUBACK
+    shapes[5] = Some((0, 2)); // PUBREC
+    shapes[6] = Some((2, 2)); // PUBREL
+    shapes[7] = Some((0, 2)); // PUBCOMP
+    shapes[9] = Some((0, 3)); // SUBACK
+    shapes[11] = Some((0, 2)); // UNSUBACK
+    shapes[13] = Some((0, 0)); // PINGRESP
+    shapes
+};
+
+impl<B: Buffer> Decoder<B> {
+    pub(super) const fn new() -> Self {
+        Self { stage: Stage::FixedHeader, scratch: [0; 5], filled: 0, body: 0 }
+    }
+
+    /// Takes bytes off `input` until a packet is complete or the input is used up.
+    pub(super) fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Incoming<B>>, Malformed> {
+        loop {
+            match core::mem::replace(&mut self.stage, Stage::FixedHeader) {
+                Stage::FixedHeader => {
+                    let Some((first, byte)) = input.split_first() else { return Ok(None) };
+                    *input = byte;
+                    if let Some(stage) = self.fixed_header(*first)? {
+                        self.stage = stage;
+                    }
+                }
+                Stage::Body => {
+                    if !self.collect(self.body, input) {
+                        self.stage = Stage::Body;
+                        return Ok(None);
+                    }
+                    self.filled = 0;
+                    return self.control_packet().map(Some);
+                }
+                Stage::TopicLength(partial) => {
+                    if !self.collect(2, input) {
+                        self.stage = Stage::TopicLength(partial);
+                        return Ok(None);
+                    }
+                    self.filled = 0;
+                    self.stage = self.topic_length(partial)?;
+                }
+                Stage::Topic(mut partial, left) => {
+                    let part = take(input, left.into());
+                    if let Some(topic) = &mut partial.topic {
+                        topic.append(part);
+                    }
+                    let left = left - part.len() as u16;
+                    partial.left -= part.len() as u32;
+                    if left > 0 {
+                        self.stage = Stage::Topic(partial, left);
+                        return Ok(None);
+                    }
+                    if partial.topic.as_ref().is_some_and(|t| topic::check_name(t.as_slice()).is_err()) {
+                        return Err(Malformed::Topic);
+                    }
+                    self.stage = match partial.qos() {
+                        QoS::AtMostOnce => begin_payload(partial),
+                        _ => Stage::PacketId(partial),
+                    };
+                }
+                Stage::PacketId(mut partial) => {
+                    if !self.collect(2, input) {
+                        self.stage = Stage::PacketId(partial);
+                        return Ok(None);
+                    }
+                    self.filled = 0;
+                    partial.left -= 2;
+                    partial.id = self.packet_id()?;
+                    self.stage = begin_payload(partial);
+                }
+                Stage::Payload(mut partial) => {
+                    let part = take(input, partial.left);
+                    if let Some(payload) = &mut partial.payload {
+                        payload.append(part);
+                    }
+                    partial.left -= part.len() as u32;
+                    if partial.left > 0 {
+                        self.stage = Stage::Payload(partial);
+                        return Ok(None);
+                    }
+                    return Ok(Some(finish(partial)));
+                }
+                Stage::Skip(mut partial, len) => {
+                    partial.left -= take(input, partial.left).len() as u32;
+                    if partial.left > 0 {
+                        self.stage = Stage::Skip(partial, len);
+                        return Ok(None);
+                    }
+                    let (id, qos) = (partial.id, partial.qos());
+                    return Ok(Some(if partial.topic.is_some() && len > MAX_PAYLOAD {
+                        Incoming::Oversized { id, qos, len }
+                    } else {
+                        Incoming::NoMemory { id }
+                    }));
+                }
+            }
+        }
+    }
+
+    /// Fills the scratch pad up to `len` bytes; whether it is full.
+    fn collect(&mut self, len: usize, input: &mut &[u8]) -> bool {
+        let part = take(input, (len - self.filled) as u32);
+        self.scratch[self.filled..self.filled + part.len()].copy_from_slice(part);
+        self.filled += part.len();
+        self.filled == len
+    }
+
+    /// One more byte of the fixed header; the next stage once it is complete.
+    fn fixed_header(&mut self, byte: u8) -> Result<Option<Stage<B>>, Malformed> {
+        let at = self.filled;
+        self.scratch[at] = byte;
+        self.filled += 1;
+        if at == 0 {
+            return check_first_byte(byte).map(|()| None);
+        }
+        if byte & 0x80 != 0 {
+            // a fifth length byte is malformed (section 2.2.3)
+            return if at == 4 { Err(Malformed::Length) } else { Ok(None) };
+        }
+        let remaining = self.scratch[1..=at].iter().rev().fold(0u32, |sum, b| sum << 7 | u32::from(b & 0x7f));
+        let first = self.scratch[0];
+        self.filled = 0;
+        if first >> 4 == 3 {
+            let partial = Partial { first, left: remaining, topic: None, id: 0, payload: None };
+            return Ok(Some(Stage::TopicLength(partial)));
+        }
+        match SHAPES[usize::from(first >> 4)] {
+            Some((_, body)) if u32::from(body) == remaining => {
+                self.body = body.into();
+                // The type is needed again when the body is complete; it waits behind it.
+                self.scratch[4] = first;
+                Ok(Some(Stage::Body))
+            }
+            _ => Err(Malformed::Length),
+        }
+    }
+
+    fn topic_length(&mut self, mut partial: Partial<B>) -> Result<Stage<B>, Malformed> {
+        let len = u16::from_be_bytes([self.scratch[0], self.scratch[1]]);
+        let id = if partial.qos() == QoS::AtMostOnce { 0 } else { 2 };
+        partial.left = partial.left.checked_sub(2).ok_or(Malformed::Length)?;
+        if partial.left < u32::from(len) + id {
+            return Err(Malformed::Length);
+        }
+        if len == 0 {
+            // [MQTT-4.7.3-1]
+            return Err(Malformed::Topic);
+        }
+        partial.topic = B::allocate(len.into());
+        Ok(Stage::Topic(partial, len))
+    }
+
+    fn packet_id(&self) -> Result<u16, Malformed> {
+        match u16::from_be_bytes([self.scratch[0], self.scratch[1]]) {
+            0 => Err(Malformed::PacketId),
+            id => Ok(id),
+        }
+    }
+
+    fn control_packet(&self) -> Result<Incoming<B>, Malformed> {
+        Ok(match self.scratch[4] >> 4 {
+            2 => match (self.scratch[0], self.scratch[1]) {
+                // [MQTT-3.2.2-4]: no session present with a refusal
+                (flags @ 0..=1, code) if flags == 0 || code == 0 => {
+                    Incoming::ConnAck { session_present: flags == 1, code }
+                }
+                _ => return Err(Malformed::ReturnCode),
+            },
+            4 => Incoming::PubAck(self.packet_id()?),
+            5 => Incoming::PubRec(self.packet_id()?),
+            6 => Incoming::PubRel(self.packet_id()?),
+            7 => Incoming::PubComp(self.packet_id()?),
+            9 => {
+                let id = self.packet_id()?;
+                match (QoS::from_level(self.scratch[2]), self.scratch[2]) {
+                    (Some(qos), _) => Incoming::SubAck { id, granted: Some(qos) },
+                    (None, 0x80) => Incoming::SubAck { id, granted: None },
+                    // [MQTT-3.9.3-2]
+                    _ => return Err(Malformed::ReturnCode),
+                }
+            }
+            11 => Incoming::UnsubAck(self.packet_id()?),
+            _ => Incoming::PingResp,
+        })
+    }
+}
+
+/// Packet type and flags, before anything behind them is looked at.
+fn check_first_byte(byte: u8) -> Result<(), Malformed> {
+    if byte >> 4 == 3 {
+        return match byte >> 1 & 7 {
+            // QoS 3 [MQTT-3.3.1-4]; DUP at QoS 0 [MQTT-3.3.1-2]
+            3 | 7 | 4 => Err(Malformed::QoS),
+            _ => Ok(()),
+        };
+    }
+    match SHAPES[usize::from(byte >> 4)] {
+        None => Err(Malformed::PacketType),
+        Some((flags, _)) if flags == byte & 0x0f => Ok(()),
+        Some(_) => Err(Malformed::Flags),
+    }
+}
+
+/// Up to `len` bytes off the front of `input`.
+fn take<'a>(input: &mut &'a [u8], len: u32) -> &'a [u8] {
+    let (part, rest) = input.split_at((len as usize).min(input.len()));
+    *input = rest;
+    part
+}
+
+/// Topic and packet identifier are there: where does the payload go?
+fn begin_payload<B: Buffer>(mut partial: Partial<B>) -> Stage<B> {
+    let len = partial.left;
+    if len > MAX_PAYLOAD || partial.topic.is_none() {
+        return Stage::Skip(partial, len);
+    }
+    if len > 0 {
+        partial.payload = B::allocate(len as usize);
+        if partial.payload.is_none() {
+            return Stage::Skip(partial, len);
+        }
+    }
+    Stage::Payload(partial)
+}
+
+fn finish<B>(partial: Partial<B>) -> Incoming<B> {
+    let (id, qos) = (partial.id, partial.qos());
+    match partial.topic {
+        Some(topic) => Incoming::Publish(Message {
+            topic,
+            payload: partial.payload,
+            qos,
+            dup: partial.first & 0x08 != 0,
+            retain: partial.first & 0x01 != 0,
+            id,
+            receipt: Receipt { id, qos, connection: 0 },
+        }),
+        None => Incoming::NoMemory { id },
+    }
+}

@@ -1,0 +1,92 @@
+//! Outgoing QoS 1 and 2 messages from publish to the last acknowledgement, in the order of their publication
+//! (sections 4.3, 4.4 and 4.6).
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// What an unacknowledged message waits for.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// QoS 1, PUBACK; the encoded packet is kept for a resend.
+    PubAck(Vec<u8>),
+    /// QoS 2, PUBREC; likewise.
+    PubRec(Vec<u8>),
+    /// QoS 2, PUBCOMP: the message itself must not be sent again `[MQTT-4.3.3-1]`.
+    PubComp,
+}
+
+#[derive(Debug)]
+pub(super) struct Unacknowledged {
+    pub(super) id: u16,
+    pub(super) stage: Stage,
+}
+
+/// The window.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    messages: VecDeque<Unacknowledged>,
+}
+
+impl InFlight {
+    pub(super) const fn new() -> Self {
+        Self { messages: VecDeque::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.messages = VecDeque::new();
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Unacknowledged> {
+        self.messages.iter()
+    }
+
+    pub(super) fn contains(&self, id: u16) -> bool {
+        self.messages.iter().any(|m| m.id == id)
+    }
+
+    /// Makes room for one more; whether there was memory for it.
+    pub(super) fn reserve(&mut self) -> bool {
+        self.messages.try_reserve(1).is_ok()
+    }
+
+    /// Appends a message; room was reserved.
+    pub(super) fn push(&mut self, message: Unacknowledged) {
+        self.messages.push_back(message);
+    }
+
+    /// The packet of a message that may have to be sent (again).
+    pub(super) fn packet(&self, id: u16) -> Option<&[u8]> {
+        self.messages.iter().find(|m| m.id == id).and_then(|m| match &m.stage {
+            Stage::PubAck(packet) | Stage::PubRec(packet) => Some(packet.as_slice()),
+            Stage::PubComp => None,
+        })
+    }
+
+    /// PUBACK or PUBCOMP: the message is done; whether it waited for this.
+    pub(super) fn complete(&mut self, id: u16, expected: impl Fn(&Stage) -> bool) -> bool {
+        match self.messages.iter().position(|m| m.id == id && expected(&m.stage)) {
+            Some(at) => self.messages.remove(at).is_some(),
+            None => false,
+        }
+    }
+
+    /// PUBREC: the server has the message, from now on only PUBREL counts. Whether it waited for this, or waits for
+    /// PUBCOMP already.
+    pub(super) fn received(&mut self, id: u16) -> bool {
+        match self.messages.iter_mut().find(|m| m.id == id && !matches!(m.stage, Stage::PubAck(_))) {
+            Some(message) => {
+                message.stage = Stage::PubComp;
+                true
+            }
+            None => false,
+        }
+    }
+}

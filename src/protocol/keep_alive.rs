@@ -1,0 +1,119 @@
+//! Keep-alive from both sides (section 3.1.2.10): a PINGREQ when nothing was sent, or nothing received, for the
+//! configured time; the connection is dead when another such time brings no byte.
+
+use crate::time::{Instant, Millis};
+
+/// What a deadline that has passed asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    Nothing,
+    Ping,
+    Dead,
+}
+
+#[derive(Debug)]
+pub(super) struct KeepAlive {
+    /// 0: off.
+    interval: Millis,
+    sent: Instant,
+    received: Instant,
+    /// When the PINGREQ was queued that nothing has answered yet.
+    ping: Option<Instant>,
+    /// While the client does not read, silence proves nothing.
+    deaf: bool,
+}
+
+impl KeepAlive {
+    pub(super) const fn off() -> Self {
+        let origin = Instant::from_millis(0);
+        Self { interval: 0, sent: origin, received: origin, ping: None, deaf: false }
+    }
+
+    pub(super) fn start(now: Instant, seconds: u16) -> Self {
+        Self { interval: Millis::from(seconds) * 1000, sent: now, received: now, ping: None, deaf: false }
+    }
+
+    pub(super) fn sent(&mut self, now: Instant) {
+        self.sent = now;
+    }
+
+    pub(super) fn received(&mut self, now: Instant) {
+        self.received = now;
+        self.ping = None;
+    }
+
+    pub(super) fn set_deaf(&mut self, now: Instant, deaf: bool) {
+        if self.deaf && !deaf {
+            self.received(now);
+        }
+        self.deaf = deaf;
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        if self.interval == 0 {
+            return None;
+        }
+        Some(match self.ping {
+            _ if self.deaf => self.sent.max(self.ping.unwrap_or(self.sent)) + self.interval,
+            Some(ping) => ping + self.interval,
+            None => self.sent.min(self.received) + self.interval,
+        })
+    }
+
+    /// What is due now; a due PINGREQ counts as queued.
+    pub(super) fn poll(&mut self, now: Instant) -> Due {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return Due::Nothing;
+        }
+        if self.ping.is_some() && !self.deaf {
+            return Due::Dead;
+        }
+        self.ping = Some(now);
+        Due::Ping
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_millis(ms)
+    }
+
+    #[test]
+    fn silence_is_probed_and_then_fatal() {
+        let mut keep_alive = KeepAlive::start(at(0), 2);
+        assert_eq!(keep_alive.poll(at(1999)), Due::Nothing);
+        assert_eq!(keep_alive.poll(at(2000)), Due::Ping);
+        keep_alive.sent(at(2000));
+        assert_eq!(keep_alive.poll(at(3999)), Due::Nothing);
+        assert_eq!(keep_alive.poll(at(4000)), Due::Dead);
+    }
+
+    #[test]
+    fn sending_alone_does_not_prove_the_peer_alive() {
+        let mut keep_alive = KeepAlive::start(at(0), 2);
+        keep_alive.sent(at(1900));
+        assert_eq!(keep_alive.poll(at(2000)), Due::Ping);
+        keep_alive.received(at(2100));
+        assert_eq!(keep_alive.deadline(), Some(at(3900)));
+    }
+
+    #[test]
+    fn silence_proves_nothing_while_the_client_does_not_read() {
+        let mut keep_alive = KeepAlive::start(at(0), 2);
+        keep_alive.set_deaf(at(0), true);
+        for ping in 1..10 {
+            assert_eq!(keep_alive.poll(at(2000 * ping)), Due::Ping);
+            keep_alive.sent(at(2000 * ping));
+        }
+        keep_alive.set_deaf(at(18_000), false);
+        assert_eq!(keep_alive.deadline(), Some(at(20_000)));
+    }
+
+    #[test]
+    fn zero_turns_it_off() {
+        assert_eq!(KeepAlive::start(at(0), 0).poll(at(u64::MAX)), Due::Nothing);
+    }
+}

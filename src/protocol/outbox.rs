@@ -1,0 +1,172 @@
+//! Bytes on their way out: small packets coalesce in one queue, large ones stay where they lie.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use super::in_flight::InFlight;
+use super::packet::first_byte;
+
+/// Packets from this size on are not copied into the queue.
+const LARGE: usize = 512;
+
+enum Segment {
+    /// So many bytes of the queue.
+    Small(usize),
+    /// A packet of its own that nobody else needs (QoS 0).
+    Owned { packet: Vec<u8>, sent: usize },
+    /// A message that [`InFlight`] keeps until it is acknowledged.
+    Stored { id: u16, resend: bool, len: usize, sent: usize },
+}
+
+pub(super) struct Outbox {
+    segments: VecDeque<Segment>,
+    small: VecDeque<u8>,
+    /// Bytes in all segments.
+    queued: usize,
+}
+
+/// No memory for one more packet; nothing was queued.
+#[derive(Debug)]
+pub(super) struct NoMemory;
+
+impl Outbox {
+    pub(super) const fn new() -> Self {
+        Self { segments: VecDeque::new(), small: VecDeque::new(), queued: 0 }
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Drops everything, and the memory.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Gives memory back that a burst has needed.
+    pub(super) fn shrink(&mut self) {
+        if self.queued == 0 {
+            self.clear();
+        }
+    }
+
+    /// Queues a packet of `len` bytes that `encode` writes.
+    pub(super) fn push(&mut self, len: usize, encode: impl FnOnce(&mut VecDeque<u8>)) -> Result<(), NoMemory> {
+        self.segments.try_reserve(1).map_err(|_| NoMemory)?;
+        self.small.try_reserve(len).map_err(|_| NoMemory)?;
+        encode(&mut self.small);
+        self.queued += len;
+        match self.segments.back_mut() {
+            Some(Segment::Small(bytes)) => *bytes += len,
+            _ => self.segments.push_back(Segment::Small(len)),
+        }
+        Ok(())
+    }
+
+    /// Queues a few bytes.
+    pub(super) fn push_bytes(&mut self, bytes: &[u8]) -> Result<(), NoMemory> {
+        self.push(bytes.len(), |queue| queue.extend(bytes))
+    }
+
+    /// Whether a packet of `len` bytes should be [`push_owned`](Self::push_owned).
+    pub(super) fn is_large(len: usize) -> bool {
+        len >= LARGE
+    }
+
+    pub(super) fn push_owned(&mut self, packet: Vec<u8>) -> Result<(), NoMemory> {
+        self.segments.try_reserve(1).map_err(|_| NoMemory)?;
+        self.queued += packet.len();
+        self.segments.push_back(Segment::Owned { packet, sent: 0 });
+        Ok(())
+    }
+
+    /// Queues a stored message; `resend` sets its DUP flag `[MQTT-3.3.1-1]`.
+    pub(super) fn push_stored(&mut self, id: u16, packet: &[u8], resend: bool) -> Result<(), NoMemory> {
+        if !Self::is_large(packet.len()) {
+            return self.push(packet.len(), |queue| {
+                queue.extend(with_dup(packet, resend));
+                queue.extend(packet.iter().skip(1));
+            });
+        }
+        self.segments.try_reserve(1).map_err(|_| NoMemory)?;
+        self.queued += packet.len();
+        self.segments.push_back(Segment::Stored { id, resend, len: packet.len(), sent: 0 });
+        Ok(())
+    }
+
+    /// Whether the stored message `id` still has bytes to send.
+    pub(super) fn holds(&self, id: u16) -> bool {
+        self.segments.iter().any(|s| matches!(s, Segment::Stored { id: stored, .. } if *stored == id))
+    }
+
+    /// Copies bytes from the front into `out`, as many as fit; they stay queued until [`Self::sent`].
+    pub(super) fn peek(&self, in_flight: &InFlight, out: &mut [u8]) -> usize {
+        let mut filled = 0;
+        let mut small_at = 0;
+        let mut fill = |bytes: &[u8]| {
+            let room = &mut out[filled..];
+            let len = bytes.len().min(room.len());
+            room[..len].copy_from_slice(&bytes[..len]);
+            filled += len;
+            len == bytes.len()
+        };
+        for segment in &self.segments {
+            let whole = match segment {
+                Segment::Small(len) => {
+                    let (head, tail) = self.small.as_slices();
+                    let (from, to) = (small_at, small_at + len);
+                    small_at = to;
+                    let cut = head.len();
+                    fill(&head[from.min(cut)..to.min(cut)])
+                        && fill(&tail[from.saturating_sub(cut)..to.saturating_sub(cut)])
+                }
+                Segment::Owned { packet, sent } => fill(&packet[*sent..]),
+                Segment::Stored { id, resend, sent, .. } => match in_flight.packet(*id) {
+                    Some(packet) if *sent == 0 => fill(&with_dup(packet, *resend)) && fill(&packet[1..]),
+                    Some(packet) => fill(&packet[*sent..]),
+                    None => true,
+                },
+            };
+            if !whole {
+                break;
+            }
+        }
+        filled
+    }
+
+    /// The transport has taken `count` bytes.
+    pub(super) fn sent(&mut self, mut count: usize) {
+        self.queued -= count;
+        while count > 0 {
+            let Some(segment) = self.segments.front_mut() else { return };
+            let (taken, done) = match segment {
+                Segment::Small(len) => {
+                    let taken = count.min(*len);
+                    self.small.drain(..taken);
+                    *len -= taken;
+                    (taken, *len == 0)
+                }
+                Segment::Owned { packet, sent } => {
+                    let taken = count.min(packet.len() - *sent);
+                    *sent += taken;
+                    (taken, *sent == packet.len())
+                }
+                Segment::Stored { len, sent, .. } => {
+                    let taken = count.min(*len - *sent);
+                    *sent += taken;
+                    (taken, *sent == *len)
+                }
+            };
+            count -= taken;
+            if done {
+                self.segments.pop_front();
+            }
+        }
+    }
+}
+
+/// The first byte of a packet, with the DUP flag of a resend.
+fn with_dup(packet: &[u8], resend: bool) -> [u8; 1] {
+    let first = packet.first().copied().unwrap_or_default();
+    [if resend { first | first_byte::DUP } else { first }]
+}

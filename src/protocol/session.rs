@@ -1,0 +1,536 @@
+//! One client's MQTT state and the rules that move it.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::decode::{Buffer, Decoder, Incoming, Malformed, Message, Receipt};
+use super::in_flight::{InFlight, Stage, Unacknowledged};
+use super::keep_alive::{Due, KeepAlive};
+use super::outbox::{NoMemory, Outbox};
+use super::packet::{Connect, MAX_PACKET, ConnectReturnCode, Filter, Publish, QoS, acknowledgement, first_byte};
+use crate::time::Instant;
+
+/// Bounds of a session's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// QoS 1 and 2 messages that may be unacknowledged at a time.
+    pub window: u16,
+    /// Bytes that may wait for the transport before publish is refused.
+    pub outgoing: usize,
+}
+
+/// What the session tells its owner.
+#[derive(Debug)]
+pub enum Event<B> {
+    /// CONNACK with return code 0.
+    Connected {
+        /// The server has kept our session (section 3.2.2.2).
+        session_present: bool,
+    },
+    /// CONNACK with another return code; the connection must be closed.
+    Refused(ConnectReturnCode),
+    /// An application message; call [`Session::accepted`] with its receipt once it is in safe hands.
+    Message(Message<B>),
+    /// PUBACK or PUBCOMP for this packet identifier.
+    Published(u16),
+    /// SUBACK: the granted QoS, `None` when the server refuses the subscription.
+    Subscribed {
+        /// Packet identifier of the SUBSCRIBE.
+        id: u16,
+        /// What the server granted.
+        granted: Option<QoS>,
+    },
+    /// UNSUBACK for this packet identifier.
+    Unsubscribed(u16),
+}
+
+/// The server broke the protocol, or there is no memory to go on: the connection must be closed `[MQTT-4.8.0-1]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// Not a packet.
+    Malformed(Malformed),
+    /// A packet before CONNACK, or a second CONNACK `[MQTT-3.2.0-1]`.
+    Unexpected,
+    /// An acknowledgement of a packet that has not left yet.
+    EarlyAcknowledgement,
+    /// Session present although a clean session was asked for `[MQTT-3.2.2-1]`.
+    SessionPresent,
+    /// No memory for an acknowledgement.
+    NoMemory,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Violation::Malformed(Malformed::PacketType) => "packet type that no server sends",
+            Violation::Malformed(Malformed::Flags) => "reserved flags",
+            Violation::Malformed(Malformed::Length) => "wrong remaining length",
+            Violation::Malformed(Malformed::QoS) => "impossible QoS and DUP",
+            Violation::Malformed(Malformed::PacketId) => "packet identifier 0",
+            Violation::Malformed(Malformed::Topic) => "topic name that is none",
+            Violation::Malformed(Malformed::ReturnCode) => "reserved return code",
+            Violation::Unexpected => "packet out of place",
+            Violation::EarlyAcknowledgement => "acknowledgement of a packet that was not sent",
+            Violation::SessionPresent => "session present in a clean session",
+            Violation::NoMemory => "no memory for an acknowledgement",
+        })
+    }
+}
+
+impl From<Malformed> for Violation {
+    fn from(malformed: Malformed) -> Self {
+        Violation::Malformed(malformed)
+    }
+}
+
+impl From<NoMemory> for Violation {
+    fn from(_: NoMemory) -> Self {
+        Violation::NoMemory
+    }
+}
+
+/// The server answered nothing, not even a PINGREQ, for twice the keep-alive time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAliveTimeout;
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublishError {
+    /// Not connected.
+    NotConnected,
+    /// [`Limits::window`] messages are unacknowledged.
+    WindowFull,
+    /// [`Limits::outgoing`] bytes wait for the transport.
+    Congested,
+    /// Longer than a packet can be (section 2.2.3).
+    TooLarge,
+    /// No memory.
+    NoMemory,
+}
+
+/// Why a SUBSCRIBE or UNSUBSCRIBE was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscribeError {
+    /// Not connected.
+    NotConnected,
+    /// No memory.
+    NoMemory,
+}
+
+impl From<NoMemory> for PublishError {
+    fn from(_: NoMemory) -> Self {
+        PublishError::NoMemory
+    }
+}
+
+impl From<NoMemory> for SubscribeError {
+    fn from(_: NoMemory) -> Self {
+        SubscribeError::NoMemory
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Closed,
+    /// CONNECT sent, no CONNACK yet.
+    Connecting,
+    Connected,
+    /// DISCONNECT queued: nothing may follow it `[MQTT-3.14.4-2]`.
+    Disconnecting,
+}
+
+/// An inbound QoS 2 message between PUBLISH and PUBREL (section 4.3.3).
+struct Received {
+    id: u16,
+    /// Its event was accepted: PUBREC may be sent.
+    accepted: bool,
+    /// The connection on which the PUBLISH was last seen.
+    connection: u32,
+}
+
+/// Session state as section 4.1 defines it, and that of the current connection.
+///
+/// Feed it: [`connect`](Self::connect) when the transport is up, [`handle_input`](Self::handle_input) with what was
+/// read, [`handle_timeout`](Self::handle_timeout) at [`deadline`](Self::deadline), [`closed`](Self::closed) when the
+/// transport is gone. Drain it after each: [`transmit`](Self::transmit) into the transport until nothing is left.
+pub struct Session<B> {
+    limits: Limits,
+    state: State,
+    clean: bool,
+    /// Counts connections, so that an old receipt does not acknowledge on a new one.
+    connection: u32,
+    last_id: u16,
+    decoder: Decoder<B>,
+    outbox: Outbox,
+    in_flight: InFlight,
+    received: Vec<Received>,
+    /// Packet identifiers of SUBSCRIBE and UNSUBSCRIBE without an answer yet.
+    requests: Vec<u16>,
+    keep_alive: KeepAlive,
+}
+
+impl<B: Buffer> Session<B> {
+    /// A session that has never been connected.
+    pub const fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            state: State::Closed,
+            clean: true,
+            connection: 0,
+            last_id: 0,
+            decoder: Decoder::new(),
+            outbox: Outbox::new(),
+            in_flight: InFlight::new(),
+            received: Vec::new(),
+            requests: Vec::new(),
+            keep_alive: KeepAlive::off(),
+        }
+    }
+
+    /// Begins a connection: queues CONNECT `[MQTT-3.1.0-1]`. A clean session forgets all state `[MQTT-3.1.2-6]`.
+    pub fn connect(&mut self, now: Instant, connect: &Connect<'_>) -> Result<(), SubscribeError> {
+        self.closed();
+        self.clean = connect.clean_session;
+        if self.clean {
+            self.in_flight.clear();
+            self.received = Vec::new();
+            self.last_id = 0;
+        }
+        self.outbox.push(connect.encoded_len(), |out| connect.encode(out))?;
+        self.connection = self.connection.wrapping_add(1);
+        self.keep_alive = KeepAlive::start(now, connect.keep_alive);
+        self.state = State::Connecting;
+        Ok(())
+    }
+
+    /// The transport is gone. What a persistent session must remember stays `[MQTT-3.1.2-5]`.
+    pub fn closed(&mut self) {
+        self.state = State::Closed;
+        self.decoder = Decoder::new();
+        self.outbox.clear();
+        self.requests = Vec::new();
+        self.keep_alive = KeepAlive::off();
+    }
+
+    /// Whether CONNACK has come and DISCONNECT has not been asked for.
+    pub fn is_connected(&self) -> bool {
+        self.state == State::Connected
+    }
+
+    /// Queues DISCONNECT (section 3.14); nothing can be sent after it.
+    pub fn disconnect(&mut self) {
+        if self.state == State::Connected {
+            self.state = State::Disconnecting;
+            // Without memory for two bytes the transport just closes.
+            let _ = self.outbox.push_bytes(&[first_byte::DISCONNECT, 0]);
+        }
+    }
+
+    /// Whether every message is acknowledged and every byte is with the transport.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.outbox.queued() == 0
+    }
+
+    /// Whether bytes wait for the transport.
+    pub fn wants_write(&self) -> bool {
+        self.outbox.queued() > 0
+    }
+
+    /// Whether so much waits for the transport that acknowledging more would only add to it.
+    pub fn is_congested(&self) -> bool {
+        self.outbox.queued() > self.limits.outgoing.saturating_mul(4)
+    }
+
+    /// Takes a message for sending; the packet identifier, or 0 for QoS 0.
+    ///
+    /// `topic` has passed [`topic::check_name`](super::topic).
+    pub fn publish(&mut self, topic: &[u8], payload: &[u8], qos: QoS, retain: bool) -> Result<u16, PublishError> {
+        if self.state != State::Connected {
+            return Err(PublishError::NotConnected);
+        }
+        if qos != QoS::AtMostOnce && self.in_flight.len() >= self.limits.window.into() {
+            return Err(PublishError::WindowFull);
+        }
+        if self.outbox.queued() >= self.limits.outgoing {
+            return Err(PublishError::Congested);
+        }
+        let id = if qos == QoS::AtMostOnce { None } else { Some(self.unused_id()) };
+        let publish = Publish { topic, payload, id, qos, retain };
+        let len = publish.encoded_len();
+        if len > MAX_PACKET {
+            return Err(PublishError::TooLarge);
+        }
+        let Some(id) = id else {
+            if !Outbox::is_large(len) {
+                self.outbox.push(len, |out| publish.encode(out))?;
+            } else {
+                self.outbox.push_owned(encode_alone(&publish)?)?;
+            }
+            return Ok(0);
+        };
+        // The message must be sent and kept, or neither.
+        let packet = encode_alone(&publish)?;
+        if !self.in_flight.reserve() {
+            return Err(PublishError::NoMemory);
+        }
+        self.outbox.push_stored(id, &packet, false)?;
+        let stage = if qos == QoS::AtLeastOnce { Stage::PubAck(packet) } else { Stage::PubRec(packet) };
+        self.in_flight.push(Unacknowledged { id, stage });
+        self.last_id = id;
+        Ok(id)
+    }
+
+    /// Queues SUBSCRIBE (with a QoS) or UNSUBSCRIBE (without) for one filter that has passed
+    /// [`topic::check_filter`](super::topic); its packet identifier.
+    pub fn subscribe(&mut self, filter: &[u8], qos: Option<QoS>) -> Result<u16, SubscribeError> {
+        if self.state != State::Connected {
+            return Err(SubscribeError::NotConnected);
+        }
+        let packet = Filter { id: self.unused_id(), filter, qos };
+        self.requests.try_reserve(1).map_err(|_| SubscribeError::NoMemory)?;
+        self.outbox.push(packet.encoded_len(), |out| packet.encode(out))?;
+        self.requests.push(packet.id);
+        self.last_id = packet.id;
+        Ok(packet.id)
+    }
+
+    /// Nobody waits for this SUBACK or UNSUBACK any more; a late one is ignored.
+    pub fn forget(&mut self, id: u16) {
+        self.requests.retain(|request| *request != id);
+    }
+
+    /// The event of a message was accepted: now, and in the order of the events, it is acknowledged
+    /// `[MQTT-4.6.0-2]` `[MQTT-4.6.0-3]`. On a connection that is gone the server will deliver it again.
+    pub fn accepted(&mut self, receipt: Receipt) -> Result<(), Violation> {
+        let answer = match receipt.qos {
+            QoS::AtMostOnce => return Ok(()),
+            QoS::AtLeastOnce => (receipt.connection == self.connection).then_some(first_byte::PUBACK),
+            QoS::ExactlyOnce => match self.received.iter_mut().find(|r| r.id == receipt.id) {
+                Some(received) => {
+                    received.accepted = true;
+                    (received.connection == self.connection).then_some(first_byte::PUBREC)
+                }
+                None => None,
+            },
+        };
+        match answer {
+            Some(first) => self.acknowledge(first, receipt.id),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes bytes off `input` until there is an event or no more input.
+    pub fn handle_input(&mut self, now: Instant, input: &mut &[u8]) -> Result<Option<Event<B>>, Violation> {
+        if !input.is_empty() {
+            self.keep_alive.received(now);
+        }
+        while let Some(packet) = self.decoder.decode(input)? {
+            if let Some(event) = self.handle_packet(packet)? {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    fn handle_packet(&mut self, packet: Incoming<B>) -> Result<Option<Event<B>>, Violation> {
+        match (&packet, self.state) {
+            // [MQTT-3.2.0-1]: the first packet is CONNACK, and there is only one
+            (Incoming::ConnAck { .. }, State::Connecting) => {}
+            (Incoming::ConnAck { .. }, _) | (_, State::Connecting | State::Closed) => {
+                return Err(Violation::Unexpected);
+            }
+            _ => {}
+        }
+        match packet {
+            Incoming::ConnAck { session_present, code } => self.connack(session_present, code).map(Some),
+            Incoming::Publish(message) => self.message(message),
+            Incoming::Oversized { id, qos, len } => {
+                log::error!(target: "mqtt", "message of {len} bytes skipped: events describe at most 65535");
+                self.skipped(id, qos)
+            }
+            Incoming::NoMemory { id } => {
+                log::error!(target: "mqtt", "no memory for a message, left unacknowledged (id {id})");
+                Ok(None)
+            }
+            Incoming::PubAck(id) => self.complete(id, |stage| matches!(stage, Stage::PubAck(_)), "PUBACK"),
+            Incoming::PubRec(id) => {
+                self.check_sent(id)?;
+                // PUBREL also for an id that is not ours any more: the server waits for it (section 4.3.3).
+                if !self.in_flight.received(id) {
+                    log::warn!(target: "mqtt", "PUBREC with unknown id {id}");
+                    if self.in_flight.contains(id) {
+                        return Ok(None);
+                    }
+                }
+                self.acknowledge(first_byte::PUBREL, id).map(|()| None)
+            }
+            Incoming::PubComp(id) => self.complete(id, |stage| matches!(stage, Stage::PubComp), "PUBCOMP"),
+            Incoming::PubRel(id) => {
+                match self.received.iter().position(|r| r.id == id) {
+                    Some(at) => drop(self.received.swap_remove(at)),
+                    None => log::warn!(target: "mqtt", "PUBREL with unknown id {id}"),
+                }
+                // [MQTT-4.3.3-2]: answered whether known or not
+                self.acknowledge(first_byte::PUBCOMP, id).map(|()| None)
+            }
+            Incoming::SubAck { id, granted } => {
+                Ok(self.answered(id, "SUBACK").then_some(Event::Subscribed { id, granted }))
+            }
+            Incoming::UnsubAck(id) => Ok(self.answered(id, "UNSUBACK").then_some(Event::Unsubscribed(id))),
+            Incoming::PingResp => Ok(None),
+        }
+    }
+
+    fn connack(&mut self, session_present: bool, code: u8) -> Result<Event<B>, Violation> {
+        if code != 0 {
+            self.state = State::Closed;
+            let code = ConnectReturnCode::from_code(code).ok_or(Malformed::ReturnCode)?;
+            return Ok(Event::Refused(code));
+        }
+        if session_present && self.clean {
+            return Err(Violation::SessionPresent);
+        }
+        self.state = State::Connected;
+        if !session_present {
+            // The server remembers none of the identifiers it used; ours it must still get.
+            self.received = Vec::new();
+        }
+        self.resend()?;
+        Ok(Event::Connected { session_present })
+    }
+
+    /// Unacknowledged PUBLISH and PUBREL packets again, in their order `[MQTT-4.4.0-1]` `[MQTT-4.6.0-1]`.
+    fn resend(&mut self) -> Result<(), Violation> {
+        for message in self.in_flight.iter() {
+            match &message.stage {
+                Stage::PubAck(packet) | Stage::PubRec(packet) => self.outbox.push_stored(message.id, packet, true)?,
+                Stage::PubComp => self.outbox.push_bytes(&acknowledgement(first_byte::PUBREL, message.id))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, mut message: Message<B>) -> Result<Option<Event<B>>, Violation> {
+        message.receipt.connection = self.connection;
+        if message.qos != QoS::ExactlyOnce {
+            return Ok(Some(Event::Message(message)));
+        }
+        // Until PUBREL, a PUBLISH with this id is the same message and must not be delivered again (section 4.3.3).
+        let connection = self.connection;
+        if let Some(received) = self.received.iter_mut().find(|r| r.id == message.id) {
+            received.connection = connection;
+            if received.accepted {
+                self.acknowledge(first_byte::PUBREC, message.id)?;
+            }
+            return Ok(None);
+        }
+        if self.received.try_reserve(1).is_err() {
+            log::error!(target: "mqtt", "no memory for a message, left unacknowledged (id {})", message.id);
+            return Ok(None);
+        }
+        self.received.push(Received { id: message.id, accepted: false, connection });
+        Ok(Some(Event::Message(message)))
+    }
+
+    /// A message that no event can describe is acknowledged, or it would come again and again.
+    fn skipped(&mut self, id: u16, qos: QoS) -> Result<Option<Event<B>>, Violation> {
+        match qos {
+            QoS::AtMostOnce => {}
+            QoS::AtLeastOnce => self.acknowledge(first_byte::PUBACK, id)?,
+            QoS::ExactlyOnce => self.acknowledge(first_byte::PUBREC, id)?,
+        }
+        Ok(None)
+    }
+
+    fn complete(
+        &mut self,
+        id: u16,
+        expected: impl Fn(&Stage) -> bool,
+        name: &str,
+    ) -> Result<Option<Event<B>>, Violation> {
+        self.check_sent(id)?;
+        if self.in_flight.complete(id, expected) {
+            return Ok(Some(Event::Published(id)));
+        }
+        log::warn!(target: "mqtt", "{name} with unknown id {id}");
+        Ok(None)
+    }
+
+    /// Whether somebody waits for the answer to request `id`.
+    fn answered(&mut self, id: u16, name: &str) -> bool {
+        let known = self.requests.contains(&id);
+        if !known {
+            log::warn!(target: "mqtt", "{name} with unknown id {id}");
+        }
+        self.forget(id);
+        known
+    }
+
+    fn check_sent(&self, id: u16) -> Result<(), Violation> {
+        if self.outbox.holds(id) { Err(Violation::EarlyAcknowledgement) } else { Ok(()) }
+    }
+
+    fn acknowledge(&mut self, first: u8, id: u16) -> Result<(), Violation> {
+        if self.state == State::Connected {
+            self.outbox.push_bytes(&acknowledgement(first, id))?;
+        }
+        Ok(())
+    }
+
+    /// Copies bytes to send into `out` and says how many; they stay queued until [`Self::transmitted`].
+    pub fn transmit(&self, out: &mut [u8]) -> usize {
+        self.outbox.peek(&self.in_flight, out)
+    }
+
+    /// The transport has taken `count` of the bytes that [`Self::transmit`] gave.
+    pub fn transmitted(&mut self, now: Instant, count: usize) {
+        if count > 0 {
+            self.keep_alive.sent(now);
+            self.outbox.sent(count);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.state == State::Connected { self.keep_alive.deadline() } else { None }
+    }
+
+    /// Time has passed: queues a PINGREQ, or says that the connection is dead (section 3.1.2.10).
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), KeepAliveTimeout> {
+        if self.state != State::Connected {
+            return Ok(());
+        }
+        match self.keep_alive.poll(now) {
+            Due::Nothing => Ok(()),
+            Due::Ping => {
+                self.outbox.shrink();
+                self.outbox.push_bytes(&[first_byte::PINGREQ, 0]).map_err(|NoMemory| KeepAliveTimeout)
+            }
+            Due::Dead => Err(KeepAliveTimeout),
+        }
+    }
+
+    /// The owner stops (or resumes) reading: meanwhile the server's silence does not count against it.
+    pub fn set_reading(&mut self, now: Instant, reading: bool) {
+        self.keep_alive.set_deaf(now, !reading);
+    }
+
+    /// The next packet identifier that nothing waits for, never 0 `[MQTT-2.3.1-1]` `[MQTT-2.3.1-2]`.
+    fn unused_id(&self) -> u16 {
+        let mut id = self.last_id;
+        loop {
+            id = id.checked_add(1).unwrap_or(1);
+            if !self.in_flight.contains(id) && !self.requests.contains(&id) {
+                return id;
+            }
+        }
+    }
+}
+
+/// The packet in memory of its own.
+fn encode_alone(publish: &Publish<'_>) -> Result<Vec<u8>, NoMemory> {
+    let mut packet = Vec::new();
+    packet.try_reserve_exact(publish.encoded_len()).map_err(|_| NoMemory)?;
+    publish.encode(&mut packet);
+    Ok(packet)
+}

@@ -1,0 +1,101 @@
+//! Topic names and topic filters (section 4.7).
+
+/// Longest UTF-8 encoded string that fits its two-byte length (section 1.5.3).
+pub const MAX_STRING: usize = 65_535;
+
+/// Why a topic name or filter cannot be used, in the order in which the checks run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopicError {
+    /// Not UTF-8, or with a NUL in it `[MQTT-1.5.3-1]` `[MQTT-1.5.3-2]`.
+    Utf8,
+    /// More than 65,535 bytes.
+    TooLong,
+    /// Empty, or with a wildcard where none may stand.
+    Wildcard,
+}
+
+/// Whether `text` may stand in a UTF-8 encoded string of MQTT: no ill-formed UTF-8, no surrogates, no U+0000
+/// `[MQTT-1.5.3-1]` `[MQTT-1.5.3-2]`.
+pub fn is_utf8_string(text: &[u8]) -> bool {
+    !text.contains(&0) && core::str::from_utf8(text).is_ok()
+}
+
+fn check_string(text: &[u8]) -> Result<(), TopicError> {
+    if !is_utf8_string(text) {
+        return Err(TopicError::Utf8);
+    }
+    if text.len() > MAX_STRING {
+        return Err(TopicError::TooLong);
+    }
+    // [MQTT-4.7.3-1] at least one character
+    if text.is_empty() { Err(TopicError::Wildcard) } else { Ok(()) }
+}
+
+/// Checks a topic name, as a PUBLISH carries it: no wildcard characters `[MQTT-3.3.2-2]`.
+pub fn check_name(name: &[u8]) -> Result<(), TopicError> {
+    check_string(name)?;
+    if name.iter().any(|c| matches!(c, b'+' | b'#')) { Err(TopicError::Wildcard) } else { Ok(()) }
+}
+
+/// Checks a topic filter: `#` only as the whole last level `[MQTT-4.7.1-2]`, `+` only as a whole level `[MQTT-4.7.1-3]`.
+pub fn check_filter(filter: &[u8]) -> Result<(), TopicError> {
+    check_string(filter)?;
+    let mut levels = filter.split(|c| *c == b'/').peekable();
+    while let Some(level) = levels.next() {
+        let last = levels.peek().is_none();
+        let well_formed = match level {
+            b"#" => last,
+            b"+" => true,
+            _ => !level.iter().any(|c| matches!(c, b'+' | b'#')),
+        };
+        if !well_formed {
+            return Err(TopicError::Wildcard);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use TopicError::*;
+    use alloc::vec;
+
+    #[test]
+    fn names() {
+        for (name, expected) in [
+            (&b"a"[..], Ok(())),
+            (b"/", Ok(())),
+            (b"a/b c/\xc3\xa9", Ok(())),
+            (b"", Err(Wildcard)),
+            (b"a/#", Err(Wildcard)),
+            (b"+", Err(Wildcard)),
+            (b"a\0b", Err(Utf8)),
+            (b"\xff", Err(Utf8)),
+            (b"\xed\xa0\x80", Err(Utf8)),
+        ] {
+            assert_eq!(check_name(name), expected, "{name:?}");
+        }
+        assert_eq!(check_name(&vec![b'a'; 65_535]), Ok(()));
+        assert_eq!(check_name(&vec![b'a'; 65_536]), Err(TooLong));
+    }
+
+    #[test]
+    fn filters() {
+        for (filter, ok) in [
+            ("#", true),
+            ("+", true),
+            ("a/+/b/#", true),
+            ("/+", true),
+            ("a/", true),
+            ("", false),
+            ("a#", false),
+            ("a/#/b", false),
+            ("#/", false),
+            ("a+/b", false),
+            ("++", false),
+        ] {
+            assert_eq!(check_filter(filter.as_bytes()).is_ok(), ok, "{filter}");
+        }
+    }
+}
