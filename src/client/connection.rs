@@ -44,11 +44,22 @@ enum Stage<P: Port> {
     /// The name's addresses are there.
     Resolved(Vec<SocketAddr>),
     /// TCP connects to one address; on failure or after its share of the time the next one is tried.
-    Opening { socket: LinkSocket<P>, rest: vec::IntoIter<SocketAddr>, give_up: Instant },
-    Up { socket: LinkSocket<P>, readable: bool, writable: bool },
+    Opening {
+        socket: LinkSocket<P>,
+        rest: vec::IntoIter<SocketAddr>,
+        give_up: Instant,
+    },
+    Up {
+        socket: LinkSocket<P>,
+        readable: bool,
+        writable: bool,
+    },
     /// DISCONNECT and FIN are out. Closing before the server does could turn them into a reset, and the will would be
     /// published.
-    Lingering { socket: LinkSocket<P>, until: Instant },
+    Lingering {
+        socket: LinkSocket<P>,
+        until: Instant,
+    },
 }
 
 /// What the task lends to the connection that it serves.
@@ -195,7 +206,7 @@ impl<P: Port> Connection<P> {
         let token = means.new_token();
         let client = self.client.clone();
         let began = client.config().broker().is_ok_and(|broker| {
-            log::info!(target: "mqtt", "connecting to {}:{}", broker.host, broker.port);
+            log::debug!(target: "mqtt", "connecting to {}:{}", broker.host, broker.port);
             means.net.resolve(token, broker.host, broker.port)
         });
         let deadline = means.now + CONNECT_TIMEOUT;
@@ -353,7 +364,7 @@ impl<P: Port> Connection<P> {
             }
             Event::Published(id) => {
                 self.backlog.push(Notification::Published { id });
-                state.calls.finish(Ok(()), |kind| kind == Kind::Room);
+                state.has_room = true;
             }
             Event::Subscribed { id, granted } => {
                 let outcome = if granted.is_some() { Ok(()) } else { Err(Error::SubscribeRefused) };
@@ -373,15 +384,18 @@ impl<P: Port> Connection<P> {
                 let mut guard = self.client.state().lock();
                 let state = &mut *guard;
                 state.session.transmitted(means.now, sent);
-                if sent > 0 {
-                    state.calls.finish(Ok(()), |kind| kind == Kind::Room);
-                }
+                state.has_room |= sent > 0;
                 state.drain(means.now);
-                if *writable { state.session.transmit(&mut means.buffer) } else { 0 }
+                let len = if *writable { state.session.transmit(&mut means.buffer) } else { 0 };
+                if len == 0 {
+                    // Only now, so that who was waiting finds the lock free and all of the room.
+                    if core::mem::take(&mut state.has_room) {
+                        state.calls.finish(Ok(()), |kind| kind == Kind::Room);
+                    }
+                    return Ok(());
+                }
+                len
             };
-            if len == 0 {
-                return Ok(());
-            }
             sent = match socket.write(&means.buffer[..len]) {
                 Ok(sent) => sent,
                 Err(NetError::WouldBlock) => {

@@ -39,6 +39,8 @@ pub(super) struct State<P: Port> {
     /// Counts connections that were asked for, so that the task recognises a new wish.
     pub(super) attempt: u32,
     pub(super) calls: Calls<P>,
+    /// Something was acknowledged or sent since those who wait for room were told.
+    pub(super) has_room: bool,
     /// Deinit has begun.
     pub(super) closed: bool,
     waker: Option<<P::Net as Net>::Waker>,
@@ -47,10 +49,11 @@ pub(super) struct State<P: Port> {
 impl<P: Port> Client<P> {
     pub(super) fn new(hub: &'static Hub<P>, token: usize, config: Config) -> Option<Self> {
         let state = State {
-            session: Session::new(P::limits().session),
+            session: Session::new(P::limits().session, config.debug.then_some(token)),
             phase: Phase::Idle,
             attempt: 0,
             calls: Calls::new(),
+            has_room: false,
             closed: false,
             waker: None,
         };
@@ -178,12 +181,9 @@ impl<P: Port> Client<P> {
                 Phase::Connected => state.phase = Phase::Draining(deadline),
                 Phase::Draining(earlier) => state.phase = Phase::Draining(earlier.min(deadline)),
             }
-            state.calls.finish(Err(Error::Disconnected), |kind| {
-                matches!(kind, Kind::Room | Kind::Acknowledgement(_))
-            });
-            let ticket = state.calls.reserve().then(|| {
-                state.calls.add(Kind::Closed, signal.clone(), self.hub.in_event_task())
-            });
+            state.calls.finish(Err(Error::Disconnected), |kind| matches!(kind, Kind::Room | Kind::Acknowledgement(_)));
+            let ticket =
+                state.calls.reserve().then(|| state.calls.add(Kind::Closed, signal.clone(), self.hub.in_event_task()));
             (ticket, self.touch(state))
         };
         wake(waker);

@@ -65,19 +65,52 @@ pub enum Malformed {
 /// A whole packet from the server.
 #[derive(Debug)]
 pub(super) enum Incoming<B> {
-    ConnAck { session_present: bool, code: u8 },
+    ConnAck {
+        session_present: bool,
+        code: u8,
+    },
     PubAck(u16),
     PubRec(u16),
     PubRel(u16),
     PubComp(u16),
-    SubAck { id: u16, granted: Option<QoS> },
+    SubAck {
+        id: u16,
+        granted: Option<QoS>,
+    },
     UnsubAck(u16),
     PingResp,
     Publish(Message<B>),
     /// Larger than the event can describe: skipped.
-    Oversized { id: u16, qos: QoS, len: u32 },
+    Oversized {
+        id: u16,
+        qos: QoS,
+        len: u32,
+    },
     /// No memory for topic or payload: skipped, and must not be acknowledged.
-    NoMemory { id: u16 },
+    NoMemory {
+        id: u16,
+    },
+}
+
+impl<B: Buffer> Incoming<B> {
+    /// First byte (its type), packet identifier and length of what the packet carries, for the log.
+    pub(super) fn summary(&self) -> (u8, u16, usize) {
+        match self {
+            Incoming::ConnAck { .. } => (0x20, 0, 2),
+            Incoming::PubAck(id) => (0x40, *id, 2),
+            Incoming::PubRec(id) => (0x50, *id, 2),
+            Incoming::PubRel(id) => (0x60, *id, 2),
+            Incoming::PubComp(id) => (0x70, *id, 2),
+            Incoming::SubAck { id, .. } => (0x90, *id, 3),
+            Incoming::UnsubAck(id) => (0xb0, *id, 2),
+            Incoming::PingResp => (0xd0, 0, 0),
+            Incoming::Publish(message) => {
+                (0x30, message.id, message.payload.as_ref().map_or(0, |p| p.as_slice().len()))
+            }
+            Incoming::Oversized { id, len, .. } => (0x30, *id, *len as usize),
+            Incoming::NoMemory { id } => (0x30, *id, 0),
+        }
+    }
 }
 
 /// Longest payload that an event can describe (`payload_len` is 16 bits wide).

@@ -4,15 +4,15 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-/// What an unacknowledged message waits for.
+/// How far a message has come.
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// QoS 1, PUBACK; the encoded packet is kept for a resend.
-    PubAck(Vec<u8>),
-    /// QoS 2, PUBREC; likewise.
-    PubRec(Vec<u8>),
-    /// QoS 2, PUBCOMP: the message itself must not be sent again `[MQTT-4.3.3-1]`.
-    PubComp,
+    /// QoS 1, waits for PUBACK; the encoded packet is kept for a resend.
+    AtLeastOnce(Vec<u8>),
+    /// QoS 2, waits for PUBREC; likewise.
+    ExactlyOnce(Vec<u8>),
+    /// QoS 2, waits for PUBCOMP: the message itself must not be sent again `[MQTT-4.3.3-1]`.
+    Released,
 }
 
 #[derive(Debug)]
@@ -65,8 +65,8 @@ impl InFlight {
     /// The packet of a message that may have to be sent (again).
     pub(super) fn packet(&self, id: u16) -> Option<&[u8]> {
         self.messages.iter().find(|m| m.id == id).and_then(|m| match &m.stage {
-            Stage::PubAck(packet) | Stage::PubRec(packet) => Some(packet.as_slice()),
-            Stage::PubComp => None,
+            Stage::AtLeastOnce(packet) | Stage::ExactlyOnce(packet) => Some(packet.as_slice()),
+            Stage::Released => None,
         })
     }
 
@@ -81,9 +81,9 @@ impl InFlight {
     /// PUBREC: the server has the message, from now on only PUBREL counts. Whether it waited for this, or waits for
     /// PUBCOMP already.
     pub(super) fn received(&mut self, id: u16) -> bool {
-        match self.messages.iter_mut().find(|m| m.id == id && !matches!(m.stage, Stage::PubAck(_))) {
+        match self.messages.iter_mut().find(|m| m.id == id && !matches!(m.stage, Stage::AtLeastOnce(_))) {
             Some(message) => {
-                message.stage = Stage::PubComp;
+                message.stage = Stage::Released;
                 true
             }
             None => false,

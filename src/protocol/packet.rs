@@ -102,6 +102,29 @@ pub(super) mod first_byte {
     pub(crate) const DUP: u8 = 0x08;
 }
 
+/// The name of a packet's type (section 2.2.1).
+pub(super) fn packet_name(first: u8) -> &'static str {
+    const NAMES: [&str; 16] = [
+        "reserved",
+        "CONNECT",
+        "CONNACK",
+        "PUBLISH",
+        "PUBACK",
+        "PUBREC",
+        "PUBREL",
+        "PUBCOMP",
+        "SUBSCRIBE",
+        "SUBACK",
+        "UNSUBSCRIBE",
+        "UNSUBACK",
+        "PINGREQ",
+        "PINGRESP",
+        "DISCONNECT",
+        "reserved",
+    ];
+    NAMES[usize::from(first >> 4)]
+}
+
 /// Writes the fixed header: first byte and remaining length, seven bits a byte (section 2.2.3).
 fn put_fixed_header(first: u8, remaining: usize, out: &mut impl Put) {
     let mut bytes = [first, 0, 0, 0, 0];

@@ -7,7 +7,9 @@ use super::decode::{Buffer, Decoder, Incoming, Malformed, Message, Receipt};
 use super::in_flight::{InFlight, Stage, Unacknowledged};
 use super::keep_alive::{Due, KeepAlive};
 use super::outbox::{NoMemory, Outbox};
-use super::packet::{Connect, MAX_PACKET, ConnectReturnCode, Filter, Publish, QoS, acknowledgement, first_byte};
+use super::packet::{
+    Connect, ConnectReturnCode, Filter, MAX_PACKET, Publish, QoS, acknowledgement, first_byte, packet_name,
+};
 use crate::time::Instant;
 
 /// Bounds of a session's memory.
@@ -167,11 +169,14 @@ pub struct Session<B> {
     /// Packet identifiers of SUBSCRIBE and UNSUBSCRIBE without an answer yet.
     requests: Vec<u16>,
     keep_alive: KeepAlive,
+    /// Log each packet, under this name.
+    trace: Option<usize>,
 }
 
 impl<B: Buffer> Session<B> {
-    /// A session that has never been connected.
-    pub const fn new(limits: Limits) -> Self {
+    /// A session that has never been connected. With `trace` each packet is logged under that number: its type, packet
+    /// identifier and length, never its contents.
+    pub const fn new(limits: Limits, trace: Option<usize>) -> Self {
         Self {
             limits,
             state: State::Closed,
@@ -184,6 +189,7 @@ impl<B: Buffer> Session<B> {
             received: Vec::new(),
             requests: Vec::new(),
             keep_alive: KeepAlive::off(),
+            trace,
         }
     }
 
@@ -197,6 +203,7 @@ impl<B: Buffer> Session<B> {
             self.last_id = 0;
         }
         self.outbox.push(connect.encoded_len(), |out| connect.encode(out))?;
+        self.trace("->", first_byte::CONNECT, 0, connect.encoded_len());
         self.connection = self.connection.wrapping_add(1);
         self.keep_alive = KeepAlive::start(now, connect.keep_alive);
         self.state = State::Connecting;
@@ -223,6 +230,7 @@ impl<B: Buffer> Session<B> {
             self.state = State::Disconnecting;
             // Without memory for two bytes the transport just closes.
             let _ = self.outbox.push_bytes(&[first_byte::DISCONNECT, 0]);
+            self.trace("->", first_byte::DISCONNECT, 0, 2);
         }
     }
 
@@ -266,6 +274,7 @@ impl<B: Buffer> Session<B> {
             } else {
                 self.outbox.push_owned(encode_alone(&publish)?)?;
             }
+            self.trace("->", first_byte::PUBLISH, 0, len);
             return Ok(0);
         };
         // The message must be sent and kept, or neither.
@@ -274,9 +283,10 @@ impl<B: Buffer> Session<B> {
             return Err(PublishError::NoMemory);
         }
         self.outbox.push_stored(id, &packet, false)?;
-        let stage = if qos == QoS::AtLeastOnce { Stage::PubAck(packet) } else { Stage::PubRec(packet) };
+        let stage = if qos == QoS::AtLeastOnce { Stage::AtLeastOnce(packet) } else { Stage::ExactlyOnce(packet) };
         self.in_flight.push(Unacknowledged { id, stage });
         self.last_id = id;
+        self.trace("->", first_byte::PUBLISH, id, len);
         Ok(id)
     }
 
@@ -291,6 +301,8 @@ impl<B: Buffer> Session<B> {
         self.outbox.push(packet.encoded_len(), |out| packet.encode(out))?;
         self.requests.push(packet.id);
         self.last_id = packet.id;
+        let first = if qos.is_some() { first_byte::SUBSCRIBE } else { first_byte::UNSUBSCRIBE };
+        self.trace("->", first, packet.id, packet.encoded_len());
         Ok(packet.id)
     }
 
@@ -341,6 +353,8 @@ impl<B: Buffer> Session<B> {
             }
             _ => {}
         }
+        let (first, id, len) = packet.summary();
+        self.trace("<-", first, id, len);
         match packet {
             Incoming::ConnAck { session_present, code } => self.connack(session_present, code).map(Some),
             Incoming::Publish(message) => self.message(message),
@@ -352,7 +366,7 @@ impl<B: Buffer> Session<B> {
                 log::error!(target: "mqtt", "no memory for a message, left unacknowledged (id {id})");
                 Ok(None)
             }
-            Incoming::PubAck(id) => self.complete(id, |stage| matches!(stage, Stage::PubAck(_)), "PUBACK"),
+            Incoming::PubAck(id) => self.complete(id, |stage| matches!(stage, Stage::AtLeastOnce(_)), "PUBACK"),
             Incoming::PubRec(id) => {
                 self.check_sent(id)?;
                 // PUBREL also for an id that is not ours any more: the server waits for it (section 4.3.3).
@@ -364,7 +378,7 @@ impl<B: Buffer> Session<B> {
                 }
                 self.acknowledge(first_byte::PUBREL, id).map(|()| None)
             }
-            Incoming::PubComp(id) => self.complete(id, |stage| matches!(stage, Stage::PubComp), "PUBCOMP"),
+            Incoming::PubComp(id) => self.complete(id, |stage| matches!(stage, Stage::Released), "PUBCOMP"),
             Incoming::PubRel(id) => {
                 match self.received.iter().position(|r| r.id == id) {
                     Some(at) => drop(self.received.swap_remove(at)),
@@ -402,10 +416,17 @@ impl<B: Buffer> Session<B> {
     /// Unacknowledged PUBLISH and PUBREL packets again, in their order `[MQTT-4.4.0-1]` `[MQTT-4.6.0-1]`.
     fn resend(&mut self) -> Result<(), Violation> {
         for message in self.in_flight.iter() {
-            match &message.stage {
-                Stage::PubAck(packet) | Stage::PubRec(packet) => self.outbox.push_stored(message.id, packet, true)?,
-                Stage::PubComp => self.outbox.push_bytes(&acknowledgement(first_byte::PUBREL, message.id))?,
-            }
+            let (first, len) = match &message.stage {
+                Stage::AtLeastOnce(packet) | Stage::ExactlyOnce(packet) => {
+                    self.outbox.push_stored(message.id, packet, true)?;
+                    (first_byte::PUBLISH | first_byte::DUP, packet.len())
+                }
+                Stage::Released => {
+                    self.outbox.push_bytes(&acknowledgement(first_byte::PUBREL, message.id))?;
+                    (first_byte::PUBREL, 4)
+                }
+            };
+            self.trace("->", first, message.id, len);
         }
         Ok(())
     }
@@ -473,8 +494,17 @@ impl<B: Buffer> Session<B> {
     fn acknowledge(&mut self, first: u8, id: u16) -> Result<(), Violation> {
         if self.state == State::Connected {
             self.outbox.push_bytes(&acknowledgement(first, id))?;
+            self.trace("->", first, id, 4);
         }
         Ok(())
+    }
+
+    /// Logs a packet, if this client's are to be logged.
+    fn trace(&self, direction: &str, first: u8, id: u16, len: usize) {
+        if let Some(client) = self.trace {
+            let name = packet_name(first);
+            log::debug!(target: "mqtt", "client {client} {direction} {name}, id {id}, {len} bytes");
+        }
     }
 
     /// Copies bytes to send into `out` and says how many; they stay queued until [`Self::transmitted`].
@@ -504,6 +534,7 @@ impl<B: Buffer> Session<B> {
             Due::Nothing => Ok(()),
             Due::Ping => {
                 self.outbox.shrink();
+                self.trace("->", first_byte::PINGREQ, 0, 2);
                 self.outbox.push_bytes(&[first_byte::PINGREQ, 0]).map_err(|NoMemory| KeepAliveTimeout)
             }
             Due::Dead => Err(KeepAliveTimeout),
