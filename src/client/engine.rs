@@ -85,7 +85,7 @@ impl<P: Port> Engine<P> {
             return;
         }
         if !self.listening {
-            self.listening = self.hub.listen();
+            self.listening = self.hub.events().listen();
             if !self.listening {
                 return self.retry.later(now);
             }
@@ -94,9 +94,9 @@ impl<P: Port> Engine<P> {
         let mut silent = 0;
         while silent < speakers {
             self.next_speaker = (self.next_speaker + 1) % speakers;
-            let backlog = match self.connections.get_mut(self.next_speaker) {
-                Some(connection) => &mut connection.backlog,
-                None => &mut self.orphans,
+            let (backlog, last) = match self.connections.get_mut(self.next_speaker) {
+                Some(connection) => (&mut connection.backlog, false),
+                None => (&mut self.orphans, true),
             };
             let Some(event) = backlog.pop() else {
                 silent += 1;
@@ -106,7 +106,7 @@ impl<P: Port> Engine<P> {
                 Notification::Data { message, .. } => Some(message.receipt),
                 _ => None,
             };
-            match self.hub.send(event) {
+            match self.hub.send(event, last) {
                 Ok(()) => {
                     silent = 0;
                     self.retry.pause = RETRY.0;
@@ -167,8 +167,15 @@ impl<P: Port> Task for Engine<P> {
             log::error!(target: "mqtt", "the event queue stayed full: last events of a client are lost");
             self.orphans = Backlog::new(usize::MAX);
         }
-        if self.connections.is_empty() && self.orphans.is_empty() && self.hub.try_end() {
-            return false;
+        if self.connections.is_empty() {
+            if !self.orphans.is_empty() {
+                self.hub.end_is_delayed();
+            } else if self.hub.try_end() {
+                if self.listening {
+                    self.hub.events().unlisten();
+                }
+                return false;
+            }
         }
         self.deadline = self.retry.at;
         if !self.orphans.is_empty() {

@@ -14,6 +14,9 @@ pub trait Events<P: Port>: Sync {
     /// Asking again changes nothing. `false` when the queue was full: ask again later.
     fn listen(&self) -> bool;
 
+    /// Takes back [`Self::listen`], in order with the events.
+    fn unlisten(&self);
+
     /// Sends an event without blocking; gives it back when the queue is full.
     fn send(&self, event: Notification<P::Buffer>) -> Result<(), Notification<P::Buffer>>;
 }
@@ -43,14 +46,14 @@ struct State<P: Port> {
     task: Option<RunningTask<P>>,
     /// What is left of the last task that ended.
     ended: Option<P::Join>,
-    /// A deinit waits for the task's end.
-    end_waiter: Option<P::Signal>,
+    /// Deinits that wait for the task's end.
+    end_waiters: Vec<P::Signal>,
 }
 
 impl<P: Port> State<P> {
     /// The task has ended, or will not, since there are clients again.
-    fn release_end_waiter(&mut self) {
-        if let Some(waiter) = self.end_waiter.take() {
+    fn release_end_waiters(&mut self) {
+        for waiter in core::mem::take(&mut self.end_waiters) {
             waiter.notify();
         }
     }
@@ -74,7 +77,7 @@ impl<P: Port> Hub<P> {
                 last_token: 0,
                 task: None,
                 ended: None,
-                end_waiter: None,
+                end_waiters: Vec::new(),
             })?,
             events,
             awake: AtomicBool::new(false),
@@ -89,7 +92,7 @@ impl<P: Port> Hub<P> {
     pub fn add(&'static self, key: usize, config: Config) -> Option<Shared<Client<P>>> {
         let mut state = self.state.lock();
         state.clients.try_reserve(1).ok()?;
-        state.release_end_waiter();
+        state.release_end_waiters();
         let token = state.last_token + 1;
         let client = Shared::try_new(Client::new(self, token, config)?)?;
         state.last_token = token;
@@ -121,19 +124,30 @@ impl<P: Port> Hub<P> {
     /// Without clients the task ends: waits for that, except in the event task, on which the task may depend.
     fn wait_for_end(&self, deadline: Instant) {
         let waiter = if self.in_event_task() { None } else { P::Signal::new() };
-        {
+        let waits = {
             let mut state = self.state.lock();
-            if !state.clients.is_empty() || state.task.is_none() {
+            if !state.clients.is_empty() {
                 return;
             }
-            state.end_waiter = waiter.clone();
-        }
+            match &waiter {
+                Some(waiter) if state.task.is_some() && state.end_waiters.try_reserve(1).is_ok() => {
+                    state.end_waiters.push(waiter.clone());
+                    true
+                }
+                _ => false,
+            }
+        };
         self.wake();
         let Some(waiter) = waiter else { return };
-        waiter.wait(deadline);
-        let mut state = self.state.lock();
-        let ended = if state.task.is_none() { state.ended.take() } else { None };
-        drop(state);
+        if waits {
+            waiter.wait(deadline);
+        }
+        self.join_ended();
+    }
+
+    /// Joins the last task that ended; it has nothing left to do.
+    fn join_ended(&self) {
+        let ended = self.state.lock().ended.take();
         if let Some(ended) = ended {
             ended.join();
         }
@@ -142,6 +156,7 @@ impl<P: Port> Hub<P> {
     /// Puts a client into the care of the task, which starts with the first one; how to wake it. Fails when the task
     /// could not start, or the client was removed.
     pub(super) fn attach(&'static self, client: &Shared<Client<P>>) -> Result<<P::Net as Net>::Waker, Error> {
+        self.join_ended();
         let mut guard = self.state.lock();
         let state = &mut *guard;
         if !state.clients.iter().any(|(_, known)| Shared::same(known, client)) {
@@ -153,7 +168,6 @@ impl<P: Port> Hub<P> {
             None => {
                 let (engine, waker) = Engine::new(self).ok_or(Error::Failure)?;
                 let join = P::spawn(engine).ok_or(Error::Failure)?;
-                state.ended = None;
                 state.task = Some(RunningTask { waker: waker.clone(), join });
                 waker
             }
@@ -197,8 +211,13 @@ impl<P: Port> Hub<P> {
             return false;
         }
         state.ended = state.task.take().map(|task| task.join);
-        state.release_end_waiter();
+        state.release_end_waiters();
         true
+    }
+
+    /// Called by the task when nothing but events keeps it: a deinit does not wait for those.
+    pub(super) fn end_is_delayed(&self) {
+        self.state.lock().release_end_waiters();
     }
 
     /// Whether the caller stands in the event task. Before the first event nobody knows it; then the answer is yes,
@@ -218,13 +237,18 @@ impl<P: Port> Hub<P> {
         }
     }
 
-    pub(super) fn listen(&self) -> bool {
-        self.events.listen()
+    pub(super) fn events(&self) -> &dyn Events<P> {
+        self.events
     }
 
-    /// Sends an event; `Err` gives it back, and says what the next try waits for.
-    pub(super) fn send(&self, event: Notification<P::Buffer>) -> Result<(), (Notification<P::Buffer>, NextTry)> {
-        let refused = if self.outstanding.fetch_add(1, Ordering::SeqCst) < EVENTS_SHARE {
+    /// Sends an event, beyond our share of the queue if it is one of the `last` ones; `Err` gives it back, and says what
+    /// the next try waits for.
+    pub(super) fn send(
+        &self,
+        event: Notification<P::Buffer>,
+        last: bool,
+    ) -> Result<(), (Notification<P::Buffer>, NextTry)> {
+        let refused = if self.outstanding.fetch_add(1, Ordering::SeqCst) < EVENTS_SHARE || last {
             match self.events.send(event) {
                 Ok(()) => return Ok(()),
                 Err(event) => (event, NextTry::Later),

@@ -32,6 +32,7 @@ const ANY_TYPE: c_int = -1;
 
 unsafe extern "C" {
     fn wm_event_add_callback(group: EventGroup, event: c_int, callback: Callback, private: *mut c_void) -> c_int;
+    fn wm_event_remove_callback(group: EventGroup, event: c_int, callback: Callback, private: *mut c_void) -> c_int;
     fn wm_event_send(group: EventGroup, event: c_int, data: *mut c_void, size: usize) -> c_int;
 }
 
@@ -42,6 +43,12 @@ impl Events<Platform> for SdkEvents {
     fn listen(&self) -> bool {
         // SAFETY: the callback lives as long as the program. Registering it twice is one registration.
         unsafe { wm_event_add_callback(WM_MQTT_EV, ANY_TYPE, delivered, null_mut()) == 0 }
+    }
+
+    fn unlisten(&self) {
+        // A full queue refuses it: then the callback stays and counts events that do not come.
+        // SAFETY: as above.
+        unsafe { wm_event_remove_callback(WM_MQTT_EV, ANY_TYPE, delivered, null_mut()) };
     }
 
     fn send(&self, event: Notification<CBuffer>) -> Result<(), Notification<CBuffer>> {

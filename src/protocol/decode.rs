@@ -285,7 +285,9 @@ impl<B: Buffer> Decoder<B> {
         self.filled = 0;
         if first >> 4 == 3 {
             let partial = Partial { first, left: remaining, topic: None, id: 0, payload: None };
-            return Ok(Some(Stage::TopicLength(partial)));
+            // at least the length of the topic name, one character of it, and the packet identifier
+            let shortest = if partial.qos() == QoS::AtMostOnce { 3 } else { 5 };
+            return if remaining < shortest { Err(Malformed::Length) } else { Ok(Some(Stage::TopicLength(partial))) };
         }
         match SHAPES[usize::from(first >> 4)] {
             Some((_, body)) if u32::from(body) == remaining => {
@@ -301,7 +303,7 @@ impl<B: Buffer> Decoder<B> {
     fn topic_length(&mut self, mut partial: Partial<B>) -> Result<Stage<B>, Malformed> {
         let len = u16::from_be_bytes([self.scratch[0], self.scratch[1]]);
         let id = if partial.qos() == QoS::AtMostOnce { 0 } else { 2 };
-        partial.left = partial.left.checked_sub(2).ok_or(Malformed::Length)?;
+        partial.left -= 2;
         if partial.left < u32::from(len) + id {
             return Err(Malformed::Length);
         }

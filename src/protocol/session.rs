@@ -141,11 +141,19 @@ enum State {
     Disconnecting,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Request {
+    Subscribe,
+    Unsubscribe,
+}
+
 /// An inbound QoS 2 message between PUBLISH and PUBREL (section 4.3.3).
 struct Received {
     id: u16,
     /// Its event was accepted: PUBREC may be sent.
     accepted: bool,
+    /// PUBREL has come already, which a server does only when it does not wait for PUBREC.
+    released: bool,
     /// The connection on which the PUBLISH was last seen.
     connection: u32,
 }
@@ -166,8 +174,8 @@ pub struct Session<B> {
     outbox: Outbox,
     in_flight: InFlight,
     received: Vec<Received>,
-    /// Packet identifiers of SUBSCRIBE and UNSUBSCRIBE without an answer yet.
-    requests: Vec<u16>,
+    /// SUBSCRIBE and UNSUBSCRIBE packets without an answer yet: packet identifier, and which of the two.
+    requests: Vec<(u16, Request)>,
     keep_alive: KeepAlive,
     /// Log each packet, under this name.
     trace: Option<usize>,
@@ -299,35 +307,45 @@ impl<B: Buffer> Session<B> {
         let packet = Filter { id: self.unused_id(), filter, qos };
         self.requests.try_reserve(1).map_err(|_| SubscribeError::NoMemory)?;
         self.outbox.push(packet.encoded_len(), |out| packet.encode(out))?;
-        self.requests.push(packet.id);
+        let (request, first) = match qos {
+            Some(_) => (Request::Subscribe, first_byte::SUBSCRIBE),
+            None => (Request::Unsubscribe, first_byte::UNSUBSCRIBE),
+        };
+        self.requests.push((packet.id, request));
         self.last_id = packet.id;
-        let first = if qos.is_some() { first_byte::SUBSCRIBE } else { first_byte::UNSUBSCRIBE };
         self.trace("->", first, packet.id, packet.encoded_len());
         Ok(packet.id)
     }
 
     /// Nobody waits for this SUBACK or UNSUBACK any more; a late one is ignored.
     pub fn forget(&mut self, id: u16) {
-        self.requests.retain(|request| *request != id);
+        self.requests.retain(|(request, _)| *request != id);
     }
 
     /// The event of a message was accepted: now, and in the order of the events, it is acknowledged
     /// `[MQTT-4.6.0-2]` `[MQTT-4.6.0-3]`. On a connection that is gone the server will deliver it again.
     pub fn accepted(&mut self, receipt: Receipt) -> Result<(), Violation> {
-        let answer = match receipt.qos {
-            QoS::AtMostOnce => return Ok(()),
-            QoS::AtLeastOnce => (receipt.connection == self.connection).then_some(first_byte::PUBACK),
-            QoS::ExactlyOnce => match self.received.iter_mut().find(|r| r.id == receipt.id) {
-                Some(received) => {
-                    received.accepted = true;
-                    (received.connection == self.connection).then_some(first_byte::PUBREC)
+        match receipt.qos {
+            QoS::AtMostOnce => Ok(()),
+            QoS::AtLeastOnce if receipt.connection == self.connection => {
+                self.acknowledge(first_byte::PUBACK, receipt.id)
+            }
+            QoS::AtLeastOnce => Ok(()),
+            QoS::ExactlyOnce => {
+                let Some(at) = self.received.iter().position(|r| r.id == receipt.id && !r.accepted) else {
+                    return Ok(());
+                };
+                let received = &mut self.received[at];
+                received.accepted = true;
+                let (current, released) = (received.connection == self.connection, received.released);
+                if current {
+                    self.acknowledge(first_byte::PUBREC, receipt.id)?;
                 }
-                None => None,
-            },
-        };
-        match answer {
-            Some(first) => self.acknowledge(first, receipt.id),
-            None => Ok(()),
+                if released {
+                    self.received.remove(at);
+                }
+                if current && released { self.acknowledge(first_byte::PUBCOMP, receipt.id) } else { Ok(()) }
+            }
         }
     }
 
@@ -369,28 +387,30 @@ impl<B: Buffer> Session<B> {
             Incoming::PubAck(id) => self.complete(id, |stage| matches!(stage, Stage::AtLeastOnce(_)), "PUBACK"),
             Incoming::PubRec(id) => {
                 self.check_sent(id)?;
-                // PUBREL also for an id that is not ours any more: the server waits for it (section 4.3.3).
                 if !self.in_flight.received(id) {
                     log::warn!(target: "mqtt", "PUBREC with unknown id {id}");
-                    if self.in_flight.contains(id) {
-                        return Ok(None);
-                    }
+                    return Ok(None);
                 }
                 self.acknowledge(first_byte::PUBREL, id).map(|()| None)
             }
             Incoming::PubComp(id) => self.complete(id, |stage| matches!(stage, Stage::Released), "PUBCOMP"),
             Incoming::PubRel(id) => {
-                match self.received.iter().position(|r| r.id == id) {
-                    Some(at) => drop(self.received.swap_remove(at)),
+                match self.received.iter().position(|r| r.id == id && !r.released) {
+                    Some(at) if self.received[at].accepted => drop(self.received.remove(at)),
+                    Some(at) => {
+                        // PUBREC comes first, and PUBCOMP with it.
+                        self.received[at].released = true;
+                        return Ok(None);
+                    }
                     None => log::warn!(target: "mqtt", "PUBREL with unknown id {id}"),
                 }
                 // [MQTT-4.3.3-2]: answered whether known or not
                 self.acknowledge(first_byte::PUBCOMP, id).map(|()| None)
             }
             Incoming::SubAck { id, granted } => {
-                Ok(self.answered(id, "SUBACK").then_some(Event::Subscribed { id, granted }))
+                Ok(self.answered(id, Request::Subscribe).then_some(Event::Subscribed { id, granted }))
             }
-            Incoming::UnsubAck(id) => Ok(self.answered(id, "UNSUBACK").then_some(Event::Unsubscribed(id))),
+            Incoming::UnsubAck(id) => Ok(self.answered(id, Request::Unsubscribe).then_some(Event::Unsubscribed(id))),
             Incoming::PingResp => Ok(None),
         }
     }
@@ -438,7 +458,7 @@ impl<B: Buffer> Session<B> {
         }
         // Until PUBREL, a PUBLISH with this id is the same message and must not be delivered again (section 4.3.3).
         let connection = self.connection;
-        if let Some(received) = self.received.iter_mut().find(|r| r.id == message.id) {
+        if let Some(received) = self.received.iter_mut().find(|r| r.id == message.id && !r.released) {
             received.connection = connection;
             if received.accepted {
                 self.acknowledge(first_byte::PUBREC, message.id)?;
@@ -449,7 +469,7 @@ impl<B: Buffer> Session<B> {
             log::error!(target: "mqtt", "no memory for a message, left unacknowledged (id {})", message.id);
             return Ok(None);
         }
-        self.received.push(Received { id: message.id, accepted: false, connection });
+        self.received.push(Received { id: message.id, accepted: false, released: false, connection });
         Ok(Some(Event::Message(message)))
     }
 
@@ -478,13 +498,13 @@ impl<B: Buffer> Session<B> {
     }
 
     /// Whether somebody waits for the answer to request `id`.
-    fn answered(&mut self, id: u16, name: &str) -> bool {
-        let known = self.requests.contains(&id);
-        if !known {
-            log::warn!(target: "mqtt", "{name} with unknown id {id}");
-        }
-        self.forget(id);
-        known
+    fn answered(&mut self, id: u16, request: Request) -> bool {
+        let Some(at) = self.requests.iter().position(|known| *known == (id, request)) else {
+            log::warn!(target: "mqtt", "answer to an unknown request, id {id}");
+            return false;
+        };
+        self.requests.swap_remove(at);
+        true
     }
 
     fn check_sent(&self, id: u16) -> Result<(), Violation> {
@@ -551,7 +571,7 @@ impl<B: Buffer> Session<B> {
         let mut id = self.last_id;
         loop {
             id = id.checked_add(1).unwrap_or(1);
-            if !self.in_flight.contains(id) && !self.requests.contains(&id) {
+            if !self.in_flight.contains(id) && !self.requests.iter().any(|(request, _)| *request == id) {
                 return id;
             }
         }

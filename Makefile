@@ -1,0 +1,145 @@
+# wm-mqtt-client: an MQTT client behind the C ABI of the WM IoT SDK, on Linux.
+#
+#   make              the release library, static and shared, and the stand-in of the SDK that it runs on
+#   make demo         builds everything and runs examples/demo.c against a broker of its own;
+#                     BROKER=mqtt://host[:port] takes another one
+#   make test         all tests; installs what they need (as root)
+#   make install      libraries, headers and pkg-config files under PREFIX (/usr/local), with DESTDIR before it
+#   make header       writes include/wm_mqtt_client.h anew from the Rust source
+#   make csky         compiles and lints the device core for C-SKY (nightly Rust with rust-src)
+#   make clean        removes everything that was built
+#   make help         prints this text
+#
+# CC, AR, CFLAGS, LDFLAGS and CARGO are respected. Whatever C compiles to is under target/c.
+
+CARGO  ?= cargo
+CFLAGS ?= -O2 -g
+PREFIX ?= /usr/local
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+MAJOR   := $(firstword $(subst ., ,$(VERSION)))
+
+RUST        := target/release
+RUST_STATIC := $(RUST)/libwm_mqtt_client.a
+RUST_SHARED := $(RUST)/libwm_mqtt_client.so
+# The system libraries that the static library needs, as rustc writes them down when it builds it. libgcc_s is left to
+# the C compiler: it adds the unwinder by itself, and the right one for -static too.
+NATIVE_FILE := $(RUST)/native-static-libs
+NATIVE       = $(filter-out -lgcc_s,$(shell cat $(NATIVE_FILE)))
+
+C          := target/c
+SDK_STATIC := $(C)/libwm_sdk_host.a
+SDK_SHARED := $(C)/libwm_sdk_host.so
+SDK_SRC    := $(wildcard ffi-tests/sdk/src/*.c)
+
+INCLUDES = -Iinclude -Iffi-tests/sdk/include
+WARNINGS = -Wall -Wextra
+COMPILE  = $(CC) -std=gnu11 $(INCLUDES) $(WARNINGS) $(CFLAGS) -pthread -MMD -MP -c -o $@ $<
+ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
+
+.PHONY: all help header demo test test-programs csky install clean FORCE
+.SECONDARY:
+
+all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+# ---- the library: cargo knows whether there is something to do ----
+
+$(RUST_STATIC): FORCE
+	$(CARGO) rustc --locked --release --lib --target-dir target -- \
+		--print native-static-libs=$(NATIVE_FILE) -C link-arg=-Wl,-soname,libwm_mqtt_client.so.$(MAJOR)
+
+$(RUST_SHARED) $(NATIVE_FILE): $(RUST_STATIC) ;
+
+header:
+	UPDATE_HEADER=1 $(CARGO) test --locked --test header
+
+csky:
+	CARGO='$(CARGO)' scripts/csky.sh
+
+# ---- the stand-in of the SDK ----
+
+$(C)/lib/%.o: %.c
+	@mkdir -p $(@D)
+	$(COMPILE) -fPIC
+
+$(SDK_STATIC): $(SDK_SRC:%.c=$(C)/lib/%.o)
+	$(ARCHIVE)
+
+$(SDK_SHARED): $(SDK_SRC:%.c=$(C)/lib/%.o) Cargo.toml
+	$(CC) -shared $(CFLAGS) $(LDFLAGS) -Wl,-soname,$(@F).$(MAJOR) -o $@ $(filter %.o,$^) -pthread
+
+# ---- the demo ----
+
+$(C)/demo: $(C)/lib/examples/demo.o $(RUST_STATIC) $(SDK_STATIC)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(RUST_STATIC) $(NATIVE) $(SDK_STATIC) -pthread
+
+demo: all $(C)/demo
+	CARGO='$(CARGO)' BROKER='$(BROKER)' scripts/demo.sh $(C)/demo
+
+# ---- tests ----
+
+test:
+	MAKE='$(MAKE)' CARGO='$(CARGO)' scripts/test.sh
+
+# The C test programs, in target/c/plain or, with VARIANT=sanitize, with AddressSanitizer and UndefinedBehaviorSanitizer.
+VARIANT        ?= plain
+FLAGS_plain    := -O1 -g
+FLAGS_sanitize := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+T              := $(C)/$(VARIANT)
+TESTS          := $(notdir $(basename $(wildcard ffi-tests/tests/*.c ffi-tests/sdk/sdk_test.c)))
+HARNESS_SRC    := $(wildcard ffi-tests/harness/*.c)
+
+test-programs: $(TESTS:%=$(T)/%)
+
+$(C)/$(VARIANT)/%.o: %.c
+	@mkdir -p $(@D)
+	$(COMPILE) -Iffi-tests/harness $(FLAGS_$(VARIANT))
+
+$(T)/libharness.a: $(HARNESS_SRC:%.c=$(T)/%.o)
+	$(ARCHIVE)
+
+$(T)/libsdk.a: $(SDK_SRC:%.c=$(T)/%.o)
+	$(ARCHIVE)
+
+TEST_LIBRARIES := $(T)/libharness.a $(RUST_STATIC) $(T)/libsdk.a
+LINK_TEST = $(CC) $(CFLAGS) $(FLAGS_$(VARIANT)) $(LDFLAGS) -o $@ $^ $(NATIVE) -pthread -lm
+
+$(T)/%: $(T)/ffi-tests/tests/%.o $(TEST_LIBRARIES)
+	$(LINK_TEST)
+
+$(T)/sdk_test: $(T)/ffi-tests/sdk/sdk_test.o $(TEST_LIBRARIES)
+	$(LINK_TEST)
+
+# ---- installation ----
+
+DEST    = $(DESTDIR)$(PREFIX)
+INSTALL = install -m 644
+SHARED  = install -m 755
+
+# $(call install_shared,FILE): with its version, and the two links that the loader and the linker look for.
+define install_shared
+	$(SHARED) $(1) $(DEST)/lib/$(notdir $(1)).$(VERSION)
+	ln -sf $(notdir $(1)).$(VERSION) $(DEST)/lib/$(notdir $(1)).$(MAJOR)
+	ln -sf $(notdir $(1)).$(MAJOR) $(DEST)/lib/$(notdir $(1))
+endef
+
+install_pc = sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@NATIVE@|$(NATIVE)|' scripts/$(1).pc.in \
+	>$(DEST)/lib/pkgconfig/$(1).pc
+
+install: all
+	install -d $(DEST)/lib/pkgconfig $(DEST)/include
+	$(INSTALL) include/wm_mqtt_client.h $(DEST)/include/
+	cd ffi-tests/sdk/include && find . -name '*.h' -exec install -D -m 644 {} $(abspath $(DEST))/include/wm-sdk-host/{} \;
+	$(INSTALL) $(RUST_STATIC) $(SDK_STATIC) $(DEST)/lib/
+	$(call install_shared,$(RUST_SHARED))
+	$(call install_shared,$(SDK_SHARED))
+	$(call install_pc,wm-mqtt-client)
+	$(call install_pc,wm-sdk-host)
+
+clean:
+	rm -rf target ffi-tests/demo-broker/target
+
+-include $(shell find $(C) -name '*.d' 2>/dev/null)

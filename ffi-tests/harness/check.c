@@ -1,0 +1,366 @@
+#define _GNU_SOURCE
+#include "check.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "events.h"
+#include "wm_log.h"
+
+typedef struct release {
+    struct release *next;
+    void (*run)(void *);
+    void *arg;
+} release_t;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static release_t *releases[END_STAGES];
+static pthread_t main_thread;
+static jmp_buf end_of_test;
+static bool in_test;
+static const char *current;
+static int failures;
+static char row[160];
+
+long now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000L + t.tv_nsec / 1000000;
+}
+
+double slowness(void)
+{
+    static double factor;
+    if (factor == 0) {
+        const char *text = getenv("TEST_SLOWNESS");
+        double value = text ? atof(text) : 1;
+        factor = value >= 1 ? value : 1;
+    }
+    return factor;
+}
+
+long scaled(long ms)
+{
+    return (long)(ms * slowness());
+}
+
+void sleep_ms(long ms)
+{
+    struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+    while (nanosleep(&t, &t) != 0 && errno == EINTR) {
+    }
+}
+
+void *check_alloc(size_t size)
+{
+    void *p = calloc(1, size ? size : 1);
+    if (!p) {
+        fprintf(stderr, "harness: out of memory\n");
+        abort();
+    }
+    return p;
+}
+
+void at_test_end(enum test_end stage, void (*run)(void *), void *arg)
+{
+    release_t *r = check_alloc(sizeof *r);
+    r->run = run;
+    r->arg = arg;
+    pthread_mutex_lock(&lock);
+    r->next = releases[stage];
+    releases[stage] = r;
+    pthread_mutex_unlock(&lock);
+}
+
+static void release_everything(void)
+{
+    for (int stage = 0; stage < END_STAGES; stage++) {
+        for (;;) {
+            pthread_mutex_lock(&lock);
+            release_t *r = releases[stage];
+            if (r) releases[stage] = r->next;
+            pthread_mutex_unlock(&lock);
+            if (!r) break;
+            r->run(r->arg);
+            free(r);
+        }
+        if (stage == END_GATES) events_hook(NULL, NULL);
+        if (stage == END_EVENTS) events_reset();
+    }
+}
+
+void *test_alloc(size_t size)
+{
+    void *p = check_alloc(size);
+    at_test_end(END_MEMORY, free, p);
+    return p;
+}
+
+char *test_printf(const char *format, ...)
+{
+    va_list args;
+    char *text;
+    va_start(args, format);
+    int n = vasprintf(&text, format, args);
+    va_end(args);
+    if (n < 0) abort();
+    at_test_end(END_MEMORY, free, text);
+    return text;
+}
+
+void check_row(const char *format, ...)
+{
+    pthread_mutex_lock(&lock);
+    row[0] = 0;
+    if (format) {
+        va_list args;
+        va_start(args, format);
+        vsnprintf(row, sizeof row, format, args);
+        va_end(args);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+void check_failed(const char *file, int line, bool end_test, const char *format, ...)
+{
+    char text[1500];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+
+    pthread_mutex_lock(&lock);
+    if (failures++ < 10)
+        fprintf(stderr, "  %s:%d: %s%s%s%s\n", base_name(file), line, row[0] ? "[" : "", row, row[0] ? "] " : "", text);
+    pthread_mutex_unlock(&lock);
+
+    if (!end_test) return;
+    if (!in_test || !pthread_equal(pthread_self(), main_thread)) {
+        fprintf(stderr, "  a REQUIRE failed outside the test's own thread\n");
+        abort();
+    }
+    longjmp(end_of_test, 1);
+}
+
+bool check_has_failed(void)
+{
+    pthread_mutex_lock(&lock);
+    bool failed = failures > 0;
+    pthread_mutex_unlock(&lock);
+    return failed;
+}
+
+void check_bytes(const char *file, int line, const char *what, const void *a, size_t a_len, const void *b, size_t b_len)
+{
+    const uint8_t *x = a, *y = b;
+    size_t i = 0, shorter = a_len < b_len ? a_len : b_len;
+    while (i < shorter && x[i] == y[i]) i++;
+    if (a_len == b_len && i == a_len) return;
+    check_failed(file, line, false, "%s: %zu bytes, want %zu; they differ from byte %zu on (%02x, want %02x)", what, a_len,
+                 b_len, i, i < a_len ? x[i] : 0, i < b_len ? y[i] : 0);
+}
+
+static void watchdog(int signal_number)
+{
+    (void)signal_number;
+    static const char head[] = "HUNG ", tail[] = ": the watchdog ended it\n";
+    const char *name = current ? current : "?";
+    ssize_t n = write(2, head, sizeof head - 1);
+    n = write(2, name, strlen(name));
+    n = write(2, "\n  last row: ", 13);
+    n = write(2, row, strlen(row));
+    n = write(2, tail, sizeof tail - 1);
+    (void)n;
+    abort();
+}
+
+static void set_watchdog(long ms)
+{
+    struct itimerval timer = {{0, 0}, {ms / 1000, ms % 1000 * 1000}};
+    setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+static void run_body(const test_t *test)
+{
+    in_test = true;
+    if (setjmp(end_of_test) == 0) test->run();
+    in_test = false;
+}
+
+static bool run_test(const test_t *test, bool verbose)
+{
+    current = test->name;
+    failures = 0;
+    row[0] = 0;
+    long started = now_ms();
+    set_watchdog(scaled(1000L * (test->seconds ? test->seconds : test->slow ? 120 : 30)));
+    run_body(test);
+    release_everything();
+    set_watchdog(0);
+    if (failures || verbose) {
+        printf("%s %s (%ld ms)\n", failures ? "FAIL" : "ok  ", test->name, now_ms() - started);
+        fflush(stdout);
+    }
+    return failures == 0;
+}
+
+static bool wanted(const test_t *test, int argc, char **argv)
+{
+    bool named = false;
+    for (int i = 1; i < argc; i++) {
+        if (argv[i][0] == '-') continue;
+        named = true;
+        if (strstr(test->name, argv[i])) return true;
+    }
+    return !named;
+}
+
+int check_main(int argc, char **argv, const test_t *tests, size_t count)
+{
+    int passed = 0, failed = 0, skipped = 0;
+    bool verbose = false;
+    const char *slow = getenv("SLOW");
+    bool run_slow = slow && strcmp(slow, "1") == 0;
+
+    main_thread = pthread_self();
+    signal(SIGALRM, watchdog);
+    if (!getenv("WM_LOG_LEVEL")) wm_log_set_level(WM_LOG_LEVEL_NONE);
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "-v") == 0) verbose = true;
+        if (strcmp(argv[i], "-l") == 0) {
+            for (size_t t = 0; t < count; t++) printf("%s%s\n", tests[t].name, tests[t].slow ? " (slow)" : "");
+            return 0;
+        }
+    }
+    events_install();
+    for (size_t t = 0; t < count; t++) {
+        if (!wanted(&tests[t], argc, argv)) continue;
+        if (tests[t].slow && !run_slow) skipped++;
+        else if (run_test(&tests[t], verbose)) passed++;
+        else failed++;
+    }
+    events_remove();
+    printf("%s: %d passed, %d failed", base_name(argv[0]), passed, failed);
+    if (skipped) printf(" (%d slow ones skipped)", skipped);
+    printf("\n");
+    return failed ? 1 : 0;
+}
+
+/* ---- gates ---- */
+
+struct gate {
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    bool open;
+};
+
+static void gate_release(void *arg)
+{
+    gate_open(arg);
+}
+
+static void gate_free(void *arg)
+{
+    gate_t *gate = arg;
+    pthread_cond_destroy(&gate->cond);
+    pthread_mutex_destroy(&gate->mutex);
+    free(gate);
+}
+
+gate_t *gate_new(void)
+{
+    gate_t *gate = check_alloc(sizeof *gate);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&gate->cond, &attr);
+    pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&gate->mutex, NULL);
+    at_test_end(END_GATES, gate_release, gate);
+    at_test_end(END_MEMORY, gate_free, gate);
+    return gate;
+}
+
+void gate_open(gate_t *gate)
+{
+    pthread_mutex_lock(&gate->mutex);
+    gate->open = true;
+    pthread_cond_broadcast(&gate->cond);
+    pthread_mutex_unlock(&gate->mutex);
+}
+
+bool gate_wait(gate_t *gate, long ms)
+{
+    long until = now_ms() + scaled(ms);
+    struct timespec t = {until / 1000, until % 1000 * 1000000};
+    pthread_mutex_lock(&gate->mutex);
+    while (!gate->open && pthread_cond_timedwait(&gate->cond, &gate->mutex, &t) == 0) {
+    }
+    bool open = gate->open;
+    pthread_mutex_unlock(&gate->mutex);
+    return open;
+}
+
+/* ---- threads of this process ---- */
+
+int thread_ids(int *ids, int max)
+{
+    int n = 0;
+    DIR *dir = opendir("/proc/self/task");
+    if (!dir) return -1;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        if (entry->d_name[0] == '.') continue;
+        if (n < max) ids[n] = atoi(entry->d_name);
+        n++;
+    }
+    closedir(dir);
+    return n;
+}
+
+int thread_count(void)
+{
+    return thread_ids(NULL, 0);
+}
+
+int new_thread(const int *before, int before_count)
+{
+    int ids[256], n = thread_ids(ids, 256), found = -1;
+    for (int i = 0; i < n && i < 256; i++) {
+        bool old = false;
+        for (int k = 0; k < before_count; k++) old = old || before[k] == ids[i];
+        if (old) continue;
+        if (found != -1) return -1;
+        found = ids[i];
+    }
+    return found;
+}
+
+long thread_switches(int id)
+{
+    char path[64], line[128];
+    long value = -1;
+    snprintf(path, sizeof path, "/proc/self/task/%d/status", id);
+    FILE *file = fopen(path, "r");
+    if (!file) return -1;
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, "voluntary_ctxt_switches: %ld", &value) == 1) break;
+    fclose(file);
+    return value;
+}

@@ -1,0 +1,17 @@
+/* A real mosquitto in a directory of its own: $MOSQUITTO, else /usr/sbin/mosquitto, else the one on PATH. */
+#ifndef MOSQUITTO_H
+#define MOSQUITTO_H
+
+typedef struct mosquitto mosquitto_t;
+
+/* Starts it on a free port of 127.0.0.1, anonymous access allowed, with these lines added to its configuration, and
+ * waits until it accepts connections. Ends the test if that fails. */
+mosquitto_t *mosquitto_start(const char *config);
+int mosquitto_port(const mosquitto_t *broker);
+char *mosquitto_uri(const mosquitto_t *broker);
+void mosquitto_stop(mosquitto_t *broker);    /* SIGTERM, and waits */
+void mosquitto_kill(mosquitto_t *broker);    /* kill -9 */
+void mosquitto_freeze(mosquitto_t *broker);  /* SIGSTOP: accepts bytes, answers nothing */
+void mosquitto_restart(mosquitto_t *broker); /* on the same port, with the same configuration */
+
+#endif

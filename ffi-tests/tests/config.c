@@ -1,0 +1,161 @@
+/* Where a configuration leads: addresses, schemes, and values that are refused before anything is sent. */
+#include <string.h>
+
+#include "check.h"
+#include "client.h"
+
+#define FAILURE WM_MQTT_CLIENT_ERROR_FAILURE
+
+/* ---- where to ---- */
+
+static void addresses(void)
+{
+    static const char *const uris[] = {"mqtt://127.0.0.1:%d", "tcp://127.0.0.1:%d", "127.0.0.1:%d",
+                                       "localhost:%d",        "mqtt://localhost:%d"};
+    broker_t *broker = broker_open();
+    for (size_t i = 0; i < sizeof uris / sizeof uris[0]; i++) {
+        check_row("%s", uris[i]);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        char *uri = test_printf(uris[i], broker_port(broker));
+#pragma GCC diagnostic pop
+        handle_t handle = client_for(uri, true);
+        CHECK_STR(handle->uri, uri);
+        client_connect(handle, broker, false);
+    }
+    check_row("IPv6");
+    broker_t *v6 = broker_open_ipv6();
+    if (!v6) return;
+    client_connect(client_for(test_printf("mqtt://[::1]:%d", broker_port(v6)), true), v6, false);
+    client_connect(client_for(test_printf("[::1]:%d", broker_port(v6)), true), v6, false);
+}
+
+static void no_such_broker(void)
+{
+    const char *uris[] = {
+        test_printf("mqtt://127.0.0.1:%d", unused_port()),
+        "mqtt://no-such-host.invalid",
+        "no-such-host.invalid:1883",
+        "mqtt://127.0.0.1:99999",
+        "127.0.0.1:99999",
+        /* INCUMBENT 7: read before the block. */
+        "",
+        "mqtt://",
+        "mqtt://:1883",
+    };
+    for (size_t i = 0; i < sizeof uris / sizeof uris[0]; i++) {
+        check_row("%s", uris[i]);
+        handle_t handle = client_for(uris[i], true);
+        CHECK_EQ(wm_mqtt_client_connect(handle), FAILURE);
+        CHECK_EQ(wm_mqtt_client_connect(handle), FAILURE);
+        CHECK_EQ(wm_mqtt_client_reconnect(handle), FAILURE);
+        CHECK_EQ(wm_mqtt_client_disconnect(handle), 0);
+        CHECK_EQ(client_deinit(handle), 0);
+    }
+    expect_no_event(0);
+}
+
+static void schemes_and_modes(void)
+{
+    static const struct {
+        config_t config;
+        bool good;
+    } rows[] = {
+        {{.uri = "mqtt://h"}, true},
+        {{.uri = "tcp://h"}, true},
+        {{.uri = "mqtts://h"}, true},
+        {{.uri = "ssl://h"}, true},
+        {{.uri = "ws://h/path"}, true},
+        {{.uri = "wss://h:1/path"}, true},
+        {{.uri = "mqtt.eclipseprojects.io"}, true},
+        {{.uri = "10.0.0.2:1883"}, true},
+        {{.uri = "[fe80::1]:1883"}, true},
+        {{.uri = "mqtt://h", .auth_mode = WM_MQTT_CLIENT_AUTH_MODE_MUTUAL_AUTH}, true},
+        {{.uri = NULL}, false},
+        {{.uri = "foo://h"}, false},
+        {{.uri = "http://h"}, false},
+        {{.uri = "mqttx://h"}, false},
+        {{.uri = "://h"}, false},
+        {{.uri = "mqtt://h", .auth_mode = (wm_mqtt_client_auth_mode_t)4}, false},
+        {{.uri = "mqtt://h", .auth_mode = (wm_mqtt_client_auth_mode_t)7}, false},
+        {{.uri = "mqtt://h", .auth_mode = (wm_mqtt_client_auth_mode_t)-1}, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        check_row("%s mode %d", rows[i].config.uri ? rows[i].config.uri : "(null)", (int)rows[i].config.auth_mode);
+        config_t config = rows[i].config;
+        handle_t handle = wm_mqtt_client_init(&config);
+        CHECK_EQ(handle != WM_INVALID_HANDLE, rows[i].good);
+        if (handle) CHECK_EQ(wm_mqtt_client_deinit(handle), 0);
+    }
+}
+
+#ifndef WM_MQTT_TEST_TLS /* define it for a library that was built with TLS */
+static void without_tls(void)
+{
+    static const char *const schemes[] = {"mqtts", "ssl", "wss"};
+    broker_t *broker = broker_open();
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        check_row("%s", schemes[i]);
+        handle_t handle = client_for(test_printf("%s://127.0.0.1:%d", schemes[i], broker_port(broker)), true);
+        CHECK_EQ(wm_mqtt_client_connect(handle), WM_MQTT_CLIENT_ERROR_SSL_NOT_SUPPORTED);
+    }
+    expect_no_connection(broker, 20);
+    expect_no_event(0);
+}
+#endif
+
+/* ---- refused before anything is sent ---- */
+
+static void refused_locally(void)
+{
+    char *huge = test_alloc(65537);
+    memset(huge, 'h', 65536);
+    const struct {
+        const char *name;
+        config_t config;
+        int want; /* 1: any error, of init too */
+    } rows[] = {
+        {"user name", {.username = "u\xff"}, WM_MQTT_CLIENT_ERROR_BAD_UTF8_STRING},
+        {"password", {.username = "u", .password = "\xc3("}, WM_MQTT_CLIENT_ERROR_BAD_UTF8_STRING},
+        {"will topic: surrogate", {.will_topic = "a\xed\xa0\x80"}, WM_MQTT_CLIENT_ERROR_BAD_UTF8_STRING},
+        {"will topic: overlong", {.will_topic = "\xc0\xaf"}, WM_MQTT_CLIENT_ERROR_BAD_UTF8_STRING},
+        {"will QoS 3", {.will_topic = "w", .will_qos = 3}, WM_MQTT_CLIENT_ERROR_BAD_QOS},
+        {"will QoS 255", {.will_topic = "w", .will_qos = 255}, WM_MQTT_CLIENT_ERROR_BAD_QOS},
+        {"empty will topic", {.will_topic = "", .will_msg = "m"}, WM_MQTT_CLIENT_ERROR_0_LEN_WILL_TOPIC},
+        {"empty client id, persistent", {.client_id = ""}, FAILURE},
+        {"client id, UTF-8", {.client_id = "\xff"}, 1},
+        {"client id of 65536 bytes", {.client_id = huge}, 1},
+        {"user name of 65536 bytes", {.username = huge}, 1},
+        {"password of 65536 bytes", {.username = "u", .password = huge}, 1},
+        {"will topic of 65536 bytes", {.will_topic = huge}, 1},
+        {"will message of 65536 bytes", {.will_topic = "w", .will_msg = huge}, 1},
+    };
+    broker_t *broker = broker_open();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        check_row("%s", rows[i].name);
+        config_t config = rows[i].config;
+        config.uri = broker_uri(broker);
+        handle_t handle = wm_mqtt_client_init(&config);
+        if (!handle) {
+            CHECK_EQ(rows[i].want, 1);
+            continue;
+        }
+        int result = wm_mqtt_client_connect(handle);
+        if (rows[i].want == 1) CHECK(result < 0);
+        else CHECK_EQ(result, rows[i].want);
+        CHECK_EQ(wm_mqtt_client_deinit(handle), 0);
+    }
+    expect_no_connection(broker, 20);
+    expect_no_event(0);
+}
+
+static const test_t tests[] = {
+    TEST(addresses),
+    {"no_such_broker", no_such_broker, false, 120}, /* resolvers take their time */
+    TEST(schemes_and_modes),
+#ifndef WM_MQTT_TEST_TLS
+    TEST(without_tls),
+#endif
+    TEST(refused_locally),
+};
+TESTS_MAIN(tests)

@@ -1,0 +1,263 @@
+/* publish when there is no room: the window of 20 messages, and a connection that takes no more bytes. */
+#include <string.h>
+
+#include "check.h"
+#include "client.h"
+
+enum { WINDOW = 20 };
+
+#define publish wm_mqtt_client_publish
+
+/* Publishes WINDOW messages with ids from `first` on; QoS 1 and 2 share the window. */
+static void fill_window(handle_t handle, conn_t *conn, int first)
+{
+    for (int id = first; id < first + WINDOW; id++) {
+        int qos = 1 + id % 2;
+        REQUIRE_EQ(publish(handle, "t", "m", 1, (uint8_t)qos, 0), id);
+        REQUIRE_EQ(expect_packet(conn, 0x30 | qos << 1).id, id);
+    }
+}
+
+static void acknowledge(conn_t *conn, int id)
+{
+    if (id % 2 == 0) {
+        send_bytes(conn, "40 02 %04x", id);
+    } else {
+        send_bytes(conn, "50 02 %04x", id);
+        expect_bytes(conn, "62 02 %04x", id);
+        send_bytes(conn, "70 02 %04x", id);
+    }
+}
+
+/* INCUMBENT 2: the window was 1, and every publish behind it blocked, QoS 0 too. */
+static void window(void)
+{
+    broker_t *broker = NULL;
+    conn_t *conn;
+    handle_t handle = connected_client(&broker, &conn, true);
+    fill_window(handle, conn, 1);
+
+    call_t *blocked = start_publish(handle, "t", "m", 1, 1);
+    CHECK(!call_done(blocked, 50));
+    expect_silence(conn, 10);
+    CHECK_EQ(publish(handle, "t", "m", 1, 0, 0), 0);
+    expect_bytes(conn, "30 [ s't' 'm' ]");
+    call_t *subscribe = start_subscribe(handle, "s", 0);
+    packet_t p = expect_packet(conn, 0x82);
+    int sub_id = p.id;
+    send_bytes(conn, "90 03 %04x 00", sub_id);
+    CHECK_EQ(call_result(subscribe), sub_id);
+    CHECK(!call_done(blocked, 0));
+
+    check_row("a PUBREC makes no room, a PUBCOMP does");
+    send_bytes(conn, "50 02 0001");
+    expect_bytes(conn, "62 02 0001");
+    CHECK(!call_done(blocked, 50));
+    send_bytes(conn, "70 02 0001");
+    int id = call_result_within(blocked, 2000);
+    CHECK(id > WINDOW);
+    expect_published(1);
+    CHECK_EQ(expect_packet(conn, 0x32).id, id);
+
+    check_row("acknowledged in another order");
+    send_bytes(conn, "40 02 %04x", id);
+    expect_published(id);
+    for (int k = WINDOW; k >= 2; k--) {
+        acknowledge(conn, k);
+        expect_published(k);
+    }
+    expect_no_event(0);
+}
+
+/* Several callers wait; each acknowledgement lets one of them go on. */
+static void several_wait(void)
+{
+    enum { CALLERS = 5 };
+    broker_t *broker = NULL;
+    conn_t *conn;
+    handle_t handle = connected_client(&broker, &conn, true);
+    fill_window(handle, conn, 1);
+    call_t *calls[CALLERS];
+    for (int i = 0; i < CALLERS; i++) calls[i] = start_publish(handle, "t", "m", 1, 1);
+    expect_silence(conn, 50);
+    for (int i = 0; i < CALLERS; i++) {
+        acknowledge(conn, 2 + 2 * i);
+        packet_t p = expect_packet(conn, 0x32);
+        CHECK(p.id > WINDOW && p.id <= WINDOW + CALLERS);
+    }
+    for (int i = 0; i < CALLERS; i++) CHECK(call_result_within(calls[i], 2000) > WINDOW);
+    conn_close(conn);
+}
+
+/* INCUMBENT 7: a QoS 1 message that is never acknowledged hung the next publish for ever. */
+static void window_stays_full(void)
+{
+    broker_t *broker = NULL;
+    conn_t *conn;
+    handle_t handle = connected_client(&broker, &conn, true);
+    fill_window(handle, conn, 1);
+    call_t *blocked = start_publish(handle, "t", "m", 1, 2);
+    CHECK_EQ(call_result(blocked), WM_MQTT_CLIENT_ERROR_MAX_MESSAGES_INFLIGHT);
+    CHECK(call_duration(blocked) >= 9500 && call_duration(blocked) <= 10000 + scaled(1500));
+    expect_silence(conn, 20);
+    acknowledge(conn, 2);
+    expect_published(2);
+    CHECK(publish(handle, "t", "m", 1, 1, 0) > WINDOW);
+    conn_close(conn);
+}
+
+static void link_drops(void)
+{
+    for (int how = 0; how < 3; how++) {
+        check_row("%s", how == 0 ? "FIN" : how == 1 ? "RST" : "malformed packet");
+        broker_t *broker = NULL;
+        conn_t *conn;
+        handle_t handle = connected_client(&broker, &conn, true);
+        fill_window(handle, conn, 1);
+        call_t *blocked[3];
+        for (int i = 0; i < 3; i++) blocked[i] = start_publish(handle, "t", "m", 1, 1 + i % 2);
+        CHECK(!call_done(blocked[2], 30));
+        if (how == 0) conn_close(conn);
+        if (how == 1) conn_reset(conn);
+        if (how == 2) send_bytes(conn, "00 00");
+        for (int i = 0; i < 3; i++) CHECK_EQ(call_result_within(blocked[i], 2000), WM_MQTT_CLIENT_ERROR_DISCONNECTED);
+        expect_lost(handle);
+        CHECK_EQ(publish(handle, "t", "m", 1, 1, 0), WM_MQTT_CLIENT_ERROR_DISCONNECTED);
+        CHECK_EQ(client_deinit(handle), 0);
+        expect_no_event(0);
+    }
+}
+
+/* disconnect waits for what is under way (10 s at most), but whoever has not got in yet does not get in any more. */
+static void disconnect_while_blocked(void)
+{
+    broker_t *broker = NULL;
+    conn_t *conn;
+    handle_t handle = connected_client(&broker, &conn, true);
+    fill_window(handle, conn, 1);
+    call_t *blocked = start_publish(handle, "t", "m", 1, 1);
+    CHECK(!call_done(blocked, 30));
+    call_t *disconnect = start_disconnect(handle);
+    CHECK_EQ(call_result(blocked), WM_MQTT_CLIENT_ERROR_DISCONNECTED);
+    for (int id = 1; id <= WINDOW; id++) {
+        acknowledge(conn, id);
+        expect_published(id);
+    }
+    expect_disconnect(conn);
+    CHECK_EQ(call_result_within(disconnect, 2000), 0);
+    expect_requested_disconnect();
+    expect_no_event(0);
+}
+
+/* ---- congestion ---- */
+
+enum { CHUNK = 60000 };
+
+typedef struct {
+    handle_t handle;
+    int count, sent; /* to publish; went well */
+} flood_t;
+
+static int flood(void *arg)
+{
+    flood_t *f = arg;
+    char *payload = check_alloc(CHUNK);
+    int result = 0;
+    while (result == 0 && f->sent < f->count) {
+        payload[0] = (char)f->sent;
+        result = publish(f->handle, "flood", payload, CHUNK, 0, 0);
+        if (result == 0) f->sent++;
+    }
+    __builtin_free(payload);
+    return result;
+}
+
+static void check_flood(conn_t *conn, int count)
+{
+    for (int i = 0; i < count; i++) {
+        packet_t p = expect_packet(conn, 0x30);
+        REQUIRE_EQ(p.payload_len, CHUNK);
+        REQUIRE_EQ(p.payload[0], (uint8_t)i);
+        REQUIRE_EQ(p.payload[CHUNK - 1], 0);
+    }
+}
+
+static void congested_for_a_while(void)
+{
+    broker_t *broker = broker_open_stalled();
+    handle_t handle = client_for(broker_uri(broker), true);
+    conn_t *conn = client_connect(handle, broker, false);
+    flood_t f = {handle, 200, 0};
+    call_t *call = start_call(flood, &f);
+    CHECK(!call_done(call, 200));
+    check_flood(conn, f.count);
+    CHECK_EQ(call_result(call), 0);
+    CHECK_EQ(f.sent, f.count);
+    expect_no_event(0);
+}
+
+/* INCUMBENT 2: publish waited without a limit. */
+static void congested(void)
+{
+    broker_t *broker = broker_open_stalled();
+    handle_t handle = client_for(broker_uri(broker), true);
+    conn_t *conn = client_connect(handle, broker, false);
+    flood_t f = {handle, 5000, 0};
+    long started = now_ms();
+    call_t *call = start_call(flood, &f);
+    CHECK_EQ(call_result_within(call, 20000), WM_MQTT_CLIENT_ERROR_FAILURE);
+    CHECK(now_ms() - started >= 9500);
+    check_row("what was refused was not sent in part, and the connection goes on");
+    check_flood(conn, f.sent);
+    expect_no_event(0);
+    CHECK_EQ(publish(handle, "t", "m", 1, 0, 0), 0);
+    expect_bytes(conn, "30 [ s't' 'm' ]");
+}
+
+static void congested_and_dropped(void)
+{
+    broker_t *broker = broker_open_stalled();
+    handle_t handle = client_for(broker_uri(broker), true);
+    conn_t *conn = client_connect(handle, broker, false);
+    flood_t f = {handle, 5000, 0};
+    call_t *call = start_call(flood, &f);
+    CHECK(!call_done(call, 200));
+    conn_reset(conn);
+    CHECK_EQ(call_result_within(call, 3000), WM_MQTT_CLIENT_ERROR_DISCONNECTED);
+    expect_lost(handle);
+}
+
+/* The other handles do not notice. */
+static void others_go_on(void)
+{
+    broker_t *stalled = broker_open_stalled(), *broker = NULL;
+    handle_t handle = client_for(broker_uri(stalled), true);
+    conn_t *stalled_conn = client_connect(handle, stalled, false), *conn;
+    flood_t f = {handle, 5000, 0};
+    call_t *call = start_call(flood, &f);
+    CHECK(!call_done(call, 200));
+    handle_t other = connected_client(&broker, &conn, true);
+    for (int i = 1; i <= 10; i++) {
+        CHECK_EQ(publish(other, "t", "m", 1, 1, 0), i);
+        expect_bytes(conn, "32 [ s't' %04x 'm' ]", i);
+        send_bytes(conn, "40 02 %04x", i);
+        expect_published(i);
+    }
+    CHECK_EQ(client_deinit(other), 0);
+    expect_disconnect(conn);
+    conn_reset(stalled_conn);
+    CHECK_EQ(call_result_within(call, 3000), WM_MQTT_CLIENT_ERROR_DISCONNECTED);
+}
+
+static const test_t tests[] = {
+    TEST(window),
+    TEST(several_wait),
+    SLOW_TEST(window_stays_full),
+    TEST(link_drops),
+    TEST(disconnect_while_blocked),
+    TEST(congested_for_a_while),
+    SLOW_TEST(congested),
+    TEST(congested_and_dropped),
+    TEST(others_go_on),
+};
+TESTS_MAIN(tests)

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# All tests, in order. Every step is printed with its duration; the first that fails ends the run and shows its output.
+# The output of each step is in target/test-logs.
+#
+# MOSQUITTO names the broker program (default: /usr/sbin/mosquitto, else the one on PATH). WM_SDK may name a checkout of
+# the vendor's SDK: then its MQTT examples are built and run too.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export CARGO=${CARGO:-cargo} MAKE=${MAKE:-make} PATH="$PATH:/usr/sbin"
+logs=target/test-logs
+rm -rf "$logs"
+mkdir -p "$logs"
+steps=0 passed=0
+
+step() { # NAME COMMAND...
+    local name=$1 log status=0 start=$EPOCHREALTIME count
+    shift
+    steps=$((steps + 1))
+    printf -v log '%s/%02d.log' "$logs" "$steps"
+    "$@" </dev/null >"$log" 2>&1 || status=$?
+    local seconds
+    seconds=$(awk -v from="$start" -v to="$EPOCHREALTIME" 'BEGIN { printf "%.1f", to - from }')
+    if [ "$status" != 0 ]; then
+        tail -n 200 "$log"
+        echo "FAILED  ${seconds} s  $name (status $status, all of its output in $log)"
+        echo "$passed passed, 1 failed"
+        exit 1
+    fi
+    # What the test runners in the step counted; a step without any counts as one test.
+    count=$(awk '{ for (i = 2; i <= NF; i++) if ($i ~ /^passed[,;.)]?$/) sum += $(i - 1) } END { print sum ? sum : 1 }' "$log")
+    passed=$((passed + count))
+    printf 'ok  %7s s  %s (%s)\n' "$seconds" "$name" "$count"
+}
+
+step "setup" scripts/setup.sh
+step "rustfmt" "$CARGO" fmt --check
+step "clippy" "$CARGO" clippy --locked --all-targets -- -D warnings
+step "Rust tests" "$CARGO" test --locked
+step "header" scripts/check-header.sh
+step "build" "$MAKE" all
+step "C test programs: build" "$MAKE" test-programs WARNINGS="-Wall -Wextra -Werror"
+step "C test programs: build with sanitizers" "$MAKE" test-programs VARIANT=sanitize
+for source in ffi-tests/sdk/sdk_test.c ffi-tests/tests/*.c; do
+    test=$(basename "$source" .c)
+    step "$test, valgrind" scripts/c-test.sh valgrind "$test"
+    step "$test, sanitizers" scripts/c-test.sh sanitize "$test"
+done
+if [ -n "${WM_SDK:-}" ]; then
+    step "the SDK's examples" python3 ffi-tests/run_examples.py --sdk "$WM_SDK"
+else
+    echo "skipped        the SDK's examples (WM_SDK names no checkout of the SDK)"
+fi
+step "installation" scripts/install-test.sh
+step "demo" "$MAKE" demo BROKER=
+step "device core" scripts/csky.sh
+
+echo "$passed passed, 0 failed"
