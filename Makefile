@@ -48,7 +48,7 @@ help:
 # ---- the library: cargo knows whether there is something to do ----
 
 $(RUST_STATIC): FORCE
-	$(CARGO) rustc --locked --release --lib --target-dir target -- \
+	$(CARGO) rustc --locked --release --lib --crate-type staticlib,cdylib --target-dir target -- \
 		--print native-static-libs=$(NATIVE_FILE) -C link-arg=-Wl,-soname,libwm_mqtt_client.so.$(MAJOR)
 
 $(RUST_SHARED) $(NATIVE_FILE): $(RUST_STATIC) ;

@@ -1,15 +1,29 @@
 #!/usr/bin/env bash
-# Compiles and lints the device core for C-SKY: no std, no port of ours. Needs nightly Rust with rust-src.
-#
-# As an rlib, since a static library would need the allocator and the panic handler of a port; without LTO, since rustc
-# would leave bitcode in it otherwise, and never generate the device's code; optimised, since LLVM's C-SKY back end does
-# not get through compiler_builtins without.
+# Builds and lints the library for the device's C-SKY core: no std, the device port's Rust half. Needs nightly Rust with
+# rust-src. With the device's C toolchain on PATH (csky-elfabiv2-gcc) it links too, and prints the flash that the public
+# functions need; the symbols of the SDK and of the port's C half stay open.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-export CARGO_PROFILE_RELEASE_LTO=false CARGO_PROFILE_DEV_OPT_LEVEL=1
-core=(--locked --lib --crate-type rlib --no-default-features
-    --target targets/csky-unknown-none-elfabiv2.json -Z json-target-spec -Zbuild-std=core,alloc)
+cargo=${CARGO:-cargo}
+target=csky-unknown-none-elfabiv2
+# LLVM's C-SKY back end does not get through compiler_builtins without optimisation.
+export CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_OPT_LEVEL=z
+# For flash: a panic stops at once, without a message, a place or Debug texts.
+export RUSTFLAGS="-Zunstable-options -Cpanic=immediate-abort -Zfmt-debug=none -Zlocation-detail=none"
+device=(--locked --lib --no-default-features --features freertos --target "targets/$target.json"
+    -Z json-target-spec -Zbuild-std=core,alloc)
 
-"${CARGO:-cargo}" +nightly rustc --release "${core[@]}"
-RUSTC_WORKSPACE_WRAPPER=clippy-driver "${CARGO:-cargo}" +nightly rustc --profile check "${core[@]}" -- -D warnings
+"$cargo" +nightly rustc --release --crate-type staticlib "${device[@]}"
+"$cargo" +nightly clippy "${device[@]}" -- -D warnings
+
+command -v csky-elfabiv2-gcc >/dev/null || { echo "no csky-elfabiv2-gcc: not linked, flash not measured"; exit 0; }
+out=target/$target/flash
+mkdir -p "$out"
+# Rust's objects carry an attribute section that the linker refuses to mix with gcc's.
+csky-elfabiv2-objcopy --remove-section .csky.attributes "target/$target/release/libwm_mqtt_client.a" "$out/library.a"
+roots=$(sed -n 's/.*\(wm_mqtt_client_[a-z]*\)(.*/-Wl,-u,\1/p' include/wm_mqtt_client.h | sort -u)
+# shellcheck disable=SC2086 # a list of options
+csky-elfabiv2-gcc -mcpu=ck803f -mhard-float -nostdlib -nostartfiles -Wl,--gc-sections,--unresolved-symbols=ignore-all \
+    -Wl,-e,wm_mqtt_client_init $roots "$out/library.a" -lgcc -o "$out/library.elf"
+csky-elfabiv2-size "$out/library.elf"

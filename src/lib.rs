@@ -6,7 +6,7 @@
 extern crate alloc;
 
 pub mod client;
-#[cfg(feature = "host")]
+#[cfg(any(feature = "freertos", feature = "host"))]
 pub mod ffi;
 pub mod port;
 pub mod protocol;

@@ -31,6 +31,8 @@ static bool in_test;
 static const char *current;
 static int failures;
 static char row[160];
+static char first_failure[2000];
+static int own_threads; /* main and the event task, before the first test */
 
 long now_ms(void)
 {
@@ -83,9 +85,23 @@ void at_test_end(enum test_end stage, void (*run)(void *), void *arg)
     pthread_mutex_unlock(&lock);
 }
 
+/* Without handles the MQTT thread ends, once the last events of a handle that is gone are delivered. */
+static void wait_for_threads(void)
+{
+    long until = now_ms() + scaled(5000);
+    while (thread_count() > own_threads) {
+        if (now_ms() > until) {
+            check_failed(__FILE__, __LINE__, false, "%d threads are left over", thread_count() - own_threads);
+            return;
+        }
+        sleep_ms(1);
+    }
+}
+
 static void release_everything(void)
 {
     for (int stage = 0; stage < END_STAGES; stage++) {
+        if (stage == END_EVENTS) wait_for_threads();
         for (;;) {
             pthread_mutex_lock(&lock);
             release_t *r = releases[stage];
@@ -147,13 +163,18 @@ void check_failed(const char *file, int line, bool end_test, const char *format,
     va_end(args);
 
     pthread_mutex_lock(&lock);
-    if (failures++ < 10)
+    if (failures == 0)
+        snprintf(first_failure, sizeof first_failure, "%s:%d: %s%s%s%s", base_name(file), line, row[0] ? "[" : "", row,
+                 row[0] ? "] " : "", text);
+    else if (failures < 10)
         fprintf(stderr, "  %s:%d: %s%s%s%s\n", base_name(file), line, row[0] ? "[" : "", row, row[0] ? "] " : "", text);
+    failures++;
     pthread_mutex_unlock(&lock);
 
     if (!end_test) return;
     if (!in_test || !pthread_equal(pthread_self(), main_thread)) {
-        fprintf(stderr, "  a REQUIRE failed outside the test's own thread\n");
+        fprintf(stderr, "%s: %s\n  a REQUIRE failed outside the test's own thread\n", current ? current : "?",
+                first_failure);
         abort();
     }
     longjmp(end_of_test, 1);
@@ -180,14 +201,9 @@ void check_bytes(const char *file, int line, const char *what, const void *a, si
 static void watchdog(int signal_number)
 {
     (void)signal_number;
-    static const char head[] = "HUNG ", tail[] = ": the watchdog ended it\n";
-    const char *name = current ? current : "?";
-    ssize_t n = write(2, head, sizeof head - 1);
-    n = write(2, name, strlen(name));
-    n = write(2, "\n  last row: ", 13);
-    n = write(2, row, strlen(row));
-    n = write(2, tail, sizeof tail - 1);
-    (void)n;
+    const char *const parts[] = {"HUNG ", current ? current : "?", ": [", row, "] ", first_failure, "\n"};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        if (write(2, parts[i], strlen(parts[i])) < 0) break;
     abort();
 }
 
@@ -208,16 +224,15 @@ static bool run_test(const test_t *test, bool verbose)
 {
     current = test->name;
     failures = 0;
-    row[0] = 0;
+    row[0] = first_failure[0] = 0;
     long started = now_ms();
     set_watchdog(scaled(1000L * (test->seconds ? test->seconds : test->slow ? 120 : 30)));
     run_body(test);
     release_everything();
     set_watchdog(0);
-    if (failures || verbose) {
-        printf("%s %s (%ld ms)\n", failures ? "FAIL" : "ok  ", test->name, now_ms() - started);
-        fflush(stdout);
-    }
+    if (failures) printf("FAIL %s (%ld ms): %s\n", test->name, now_ms() - started, first_failure);
+    else if (verbose) printf("ok   %s (%ld ms)\n", test->name, now_ms() - started);
+    fflush(stdout);
     return failures == 0;
 }
 
@@ -250,6 +265,7 @@ int check_main(int argc, char **argv, const test_t *tests, size_t count)
         }
     }
     events_install();
+    own_threads = thread_count();
     for (size_t t = 0; t < count; t++) {
         if (!wanted(&tests[t], argc, argv)) continue;
         if (tests[t].slow && !run_slow) skipped++;

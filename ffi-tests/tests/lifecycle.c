@@ -190,6 +190,7 @@ static void many_handles(void)
         for (int i = 0; i < N; i++) CHECK_EQ(client_deinit(handles[(i + round) % N]), 0);
     }
     REQUIRE(auto_broker_wait(broker, 14, N * ROUNDS, 5000));
+    CHECK(wait_count(CONNECTED, N * ROUNDS, 5000));
     auto_stats_t stats = auto_broker_stats(broker);
     CHECK_EQ(stats.connections, N * ROUNDS);
     CHECK_EQ(stats.count[3], N * ROUNDS);
@@ -210,6 +211,7 @@ static void one_handle_often(void)
         CHECK_EQ(wm_mqtt_client_disconnect(handle), 0);
         CHECK_EQ(wm_mqtt_client_disconnect(handle), 0);
     }
+    CHECK(wait_count(DISCONNECTED, ROUNDS, 5000));
     events_flush();
     CHECK_EQ(event_count(CONNECTED), ROUNDS);
     CHECK_EQ(event_count(DISCONNECTED), ROUNDS);
@@ -246,6 +248,7 @@ static void many_publishers(void)
         calls[i] = start_call(publish_often, &publishers[i]);
     }
     for (int i = 0; i < N; i++) CHECK_EQ(call_result(calls[i]), 0);
+    REQUIRE(wait_count(PUBLISHED, N / 3 * 2 * MESSAGES, 10000));
     CHECK_EQ(client_deinit(handle), 0);
     REQUIRE(auto_broker_wait(broker, 14, 1, 5000));
     CHECK_EQ(auto_broker_stats(broker).count[3], N * MESSAGES);
@@ -276,8 +279,7 @@ static void deinit_while_publish_waits(void)
     for (int id = 1; id <= WINDOW; id++) send_bytes(conn, "40 02 %04x", id);
     CHECK_EQ(call_result_within(deinit, 2000), 0);
     expect_disconnect(conn);
-    events_flush();
-    CHECK_EQ(event_count(PUBLISHED), WINDOW);
+    CHECK(wait_count(PUBLISHED, WINDOW, 5000));
 }
 
 static void deinit_while_everything_waits(void)

@@ -1,4 +1,7 @@
-/* init when the n-th allocation of the calling thread fails, for every n. */
+/* init when the n-th allocation of the calling thread fails, for every n.
+ *
+ * The program's own malloc counts and refuses. valgrind replaces it unless it is told otherwise:
+ * --soname-synonyms=somalloc=nouserintercepts (the C library's malloc behind it is still checked). */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -112,9 +115,9 @@ static void the_wrapper_works(void)
 {
     counted = 0;
     void *p = call_malloc(8);
-    CHECK(p != NULL);
-    CHECK_EQ(counted, 1);
     free(p);
+    CHECK(p != NULL);
+    if (counted != 1) FAIL("malloc is not this program's; valgrind needs --soname-synonyms=somalloc=nouserintercepts");
     countdown = 2;
     p = call_malloc(8);
     void *q = call_calloc(1, 8), *r = call_malloc(8);

@@ -40,7 +40,7 @@ static int mortal(char *uri, int qos)
 
 static pid_t start_mortal(char *uri, int qos)
 {
-    char number[8];
+    char number[16];
     snprintf(number, sizeof number, "%d", qos);
     int out[2];
     REQUIRE_EQ(pipe(out), 0);

@@ -55,15 +55,15 @@ impl<B: Buffer> Backlog<B> {
         self.events.len() >= MIN_EVENTS * times && self.bytes >= self.limit * times
     }
 
-    /// Appends an event. Without memory for it the event is dropped, with a line in the log; a message stays
-    /// unacknowledged then.
-    pub(super) fn push(&mut self, event: Notification<B>) {
+    /// Appends an event; `false`, and a line in the log, when there is no memory for it.
+    pub(super) fn push(&mut self, event: Notification<B>) -> bool {
         if self.events.try_reserve(1).is_err() {
-            log::error!(target: "mqtt", "no memory for an event");
-            return;
+            log::error!(target: "mqtt", "no memory for an event: it is lost");
+            return false;
         }
         self.bytes += size(&event);
         self.events.push_back(event);
+        true
     }
 
     pub(super) fn pop(&mut self) -> Option<Notification<B>> {

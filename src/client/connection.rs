@@ -113,6 +113,11 @@ impl<P: Port> Connection<P> {
         Self { client, link: None, backlog, leftover: Vec::new(), deadline: None, more: true, touched: false }
     }
 
+    /// Whether this is the connection of `client`.
+    pub(super) fn serves(&self, client: &Shared<Client<P>>) -> bool {
+        Shared::same(&self.client, client)
+    }
+
     /// Whether this is where news of `token` belongs; takes them if so.
     pub(super) fn ready(&mut self, token: Token, readiness: &mut Option<Readiness>) -> bool {
         let Some(link) = self.link.as_mut().filter(|link| link.token == token) else { return false };
@@ -360,7 +365,10 @@ impl<P: Port> Connection<P> {
             }
             Event::Refused(code) => return Err(Trouble::Refused(code)),
             Event::Message(message) => {
-                self.backlog.push(Notification::Data { client: self.client.token(), message });
+                let receipt = message.receipt;
+                if !self.backlog.push(Notification::Data { client: self.client.token(), message }) {
+                    state.session.dropped(receipt);
+                }
             }
             Event::Published(id) => {
                 self.backlog.push(Notification::Published { id });

@@ -68,6 +68,10 @@ impl<P: Port> Engine<P> {
 
     fn take_arrivals(&mut self) {
         for client in self.hub.take_arrivals() {
+            // Two first connects at a time announce the client twice.
+            if self.connections.iter().any(|connection| connection.serves(&client)) {
+                continue;
+            }
             if self.connections.try_reserve(1).is_ok() {
                 self.connections.push(Connection::new(client));
             } else {

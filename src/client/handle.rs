@@ -108,7 +108,7 @@ impl<P: Port> Client<P> {
                     state.phase = Phase::Connecting;
                     state.attempt = state.attempt.wrapping_add(1);
                 }
-                let ticket = state.calls.add(kind, signal.clone(), this.hub.in_event_task());
+                let ticket = state.calls.add(kind, signal.clone(), this.hub.may_block_events());
                 (ticket, this.touch(state), kind)
             };
             wake(waker);
@@ -182,8 +182,10 @@ impl<P: Port> Client<P> {
                 Phase::Draining(earlier) => state.phase = Phase::Draining(earlier.min(deadline)),
             }
             state.calls.finish(Err(Error::Disconnected), |kind| matches!(kind, Kind::Room | Kind::Acknowledgement(_)));
-            let ticket =
-                state.calls.reserve().then(|| state.calls.add(Kind::Closed, signal.clone(), self.hub.in_event_task()));
+            let ticket = state
+                .calls
+                .reserve()
+                .then(|| state.calls.add(Kind::Closed, signal.clone(), self.hub.may_block_events()));
             (ticket, self.touch(state))
         };
         wake(waker);
@@ -210,7 +212,7 @@ impl<P: Port> Client<P> {
                 return Err(Error::Failure);
             }
             let id = state.session.subscribe(filter, qos)?;
-            let ticket = state.calls.add(Kind::Acknowledgement(id), signal.clone(), self.hub.in_event_task());
+            let ticket = state.calls.add(Kind::Acknowledgement(id), signal.clone(), self.hub.may_block_events());
             (id, ticket, self.touch(state))
         };
         wake(waker);
@@ -265,7 +267,7 @@ impl<P: Port> Client<P> {
             if !state.calls.reserve() {
                 return Err(Error::Failure);
             }
-            let ticket = state.calls.add(Kind::Room, signal.clone(), self.hub.in_event_task());
+            let ticket = state.calls.add(Kind::Room, signal.clone(), self.hub.may_block_events());
             drop(guard);
             signal.wait(*deadline);
             if let Some(Err(error)) = self.state.lock().calls.remove(ticket) {

@@ -64,9 +64,6 @@ struct RunningTask<P: Port> {
     join: P::Join,
 }
 
-/// Our share of the SDK's event queue, which has 32 entries and serves everybody.
-const EVENTS_SHARE: usize = 16;
-
 impl<P: Port> Hub<P> {
     /// An empty hub; `None` when there is no memory.
     pub fn new(events: &'static dyn Events<P>) -> Option<Self> {
@@ -123,7 +120,8 @@ impl<P: Port> Hub<P> {
 
     /// Without clients the task ends: waits for that, except in the event task, on which the task may depend.
     fn wait_for_end(&self, deadline: Instant) {
-        let waiter = if self.in_event_task() { None } else { P::Signal::new() };
+        let in_event_task = self.event_task.load(Ordering::Relaxed) == P::current_task();
+        let waiter = if in_event_task { None } else { P::Signal::new() };
         let waits = {
             let mut state = self.state.lock();
             if !state.clients.is_empty() {
@@ -220,9 +218,9 @@ impl<P: Port> Hub<P> {
         self.state.lock().release_end_waiters();
     }
 
-    /// Whether the caller stands in the event task. Before the first event nobody knows it; then the answer is yes,
-    /// because waiting there is what must not go wrong.
-    pub(super) fn in_event_task(&self) -> bool {
+    /// Whether no event can be delivered until the caller returns. Before the first event nobody knows the event task:
+    /// then it may be this one.
+    pub(super) fn may_block_events(&self) -> bool {
         let event_task = self.event_task.load(Ordering::Relaxed);
         event_task == 0 || event_task == P::current_task()
     }
@@ -232,7 +230,8 @@ impl<P: Port> Hub<P> {
         self.event_task.store(P::current_task(), Ordering::Relaxed);
         let sent = self.outstanding.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
         // One wake-up for half of our share is enough to keep the event task busy.
-        if sent.is_ok_and(|before| before <= EVENTS_SHARE / 2) && self.starved.swap(false, Ordering::SeqCst) {
+        if sent.is_ok_and(|before| before <= P::limits().event_share / 2) && self.starved.swap(false, Ordering::SeqCst)
+        {
             self.wake();
         }
     }
@@ -248,7 +247,7 @@ impl<P: Port> Hub<P> {
         event: Notification<P::Buffer>,
         last: bool,
     ) -> Result<(), (Notification<P::Buffer>, NextTry)> {
-        let refused = if self.outstanding.fetch_add(1, Ordering::SeqCst) < EVENTS_SHARE || last {
+        let refused = if self.outstanding.fetch_add(1, Ordering::SeqCst) < P::limits().event_share || last {
             match self.events.send(event) {
                 Ok(()) => return Ok(()),
                 Err(event) => (event, NextTry::Later),

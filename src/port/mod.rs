@@ -1,7 +1,7 @@
 //! What the core needs from the system under it: locks, signals, tasks, a clock, a network, memory for events.
 //!
-//! A port is a type that implements [`Port`]. There is one for hosts ([`host`]) and a simulated one in the tests; the
-//! device's will stand beside them. Nothing else in this crate names a socket, a thread or a lock.
+//! A port is a type that implements [`Port`]. There is one for hosts, one for the device (its C half, over
+//! lwIP and the SDK, comes with the SDK component), and a simulated one in the tests. Nothing else in this crate names a socket, a thread or a lock.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -12,17 +12,24 @@ use alloc::vec::Vec;
 use crate::protocol::Buffer;
 use crate::time::Instant;
 
+#[cfg(feature = "freertos")]
+pub mod freertos;
+mod heap;
 #[cfg(feature = "host")]
 pub mod host;
 mod shared;
 
+pub use heap::CBuffer;
 pub use shared::Shared;
 
 /// The port that the C ABI runs on.
+#[cfg(feature = "freertos")]
+pub use freertos::{FreeRtos as Platform, init_log};
 #[cfg(feature = "host")]
-pub type Platform = host::Host;
-#[cfg(feature = "host")]
-pub use host::{CBuffer, init_log};
+pub use host::{Host as Platform, init_log};
+
+#[cfg(all(feature = "freertos", feature = "host"))]
+compile_error!("the features `freertos` and `host` are two ports: choose one");
 
 /// The system under the core. All functions may be called from any task unless they say otherwise.
 pub trait Port: Sized + Send + Sync + 'static {
@@ -62,6 +69,8 @@ pub struct Limits {
     pub session: crate::protocol::Limits,
     /// Bytes of messages that wait for the event queue, for each handle.
     pub backlog: usize,
+    /// Our events that may be in the SDK's queue at a time: half of its entries, since it serves everybody.
+    pub event_share: usize,
 }
 
 /// The MQTT task's body.

@@ -154,6 +154,8 @@ struct Received {
     accepted: bool,
     /// PUBREL has come already, which a server does only when it does not wait for PUBREC.
     released: bool,
+    /// The connection whose receipt it has: another session may use the identifier again.
+    told: u32,
     /// The connection on which the PUBLISH was last seen.
     connection: u32,
 }
@@ -332,9 +334,8 @@ impl<B: Buffer> Session<B> {
             }
             QoS::AtLeastOnce => Ok(()),
             QoS::ExactlyOnce => {
-                let Some(at) = self.received.iter().position(|r| r.id == receipt.id && !r.accepted) else {
-                    return Ok(());
-                };
+                let is_it = |r: &Received| r.id == receipt.id && r.told == receipt.connection && !r.accepted;
+                let Some(at) = self.received.iter().position(is_it) else { return Ok(()) };
                 let received = &mut self.received[at];
                 received.accepted = true;
                 let (current, released) = (received.connection == self.connection, received.released);
@@ -349,12 +350,18 @@ impl<B: Buffer> Session<B> {
         }
     }
 
+    /// A message could not be kept: it stays unacknowledged, and is new when it comes again.
+    pub fn dropped(&mut self, receipt: Receipt) {
+        self.received.retain(|r| r.id != receipt.id || r.told != receipt.connection || r.accepted);
+    }
+
     /// Takes bytes off `input` until there is an event or no more input.
     pub fn handle_input(&mut self, now: Instant, input: &mut &[u8]) -> Result<Option<Event<B>>, Violation> {
         if !input.is_empty() {
             self.keep_alive.received(now);
         }
-        while let Some(packet) = self.decoder.decode(input)? {
+        // An owner that goes on after an error meets a decoder that begins anew.
+        while let Some(packet) = self.decoder.decode(input).inspect_err(|_| self.decoder = Decoder::new())? {
             if let Some(event) = self.handle_packet(packet)? {
                 return Ok(Some(event));
             }
@@ -469,7 +476,7 @@ impl<B: Buffer> Session<B> {
             log::error!(target: "mqtt", "no memory for a message, left unacknowledged (id {})", message.id);
             return Ok(None);
         }
-        self.received.push(Received { id: message.id, accepted: false, released: false, connection });
+        self.received.push(Received { id: message.id, accepted: false, released: false, told: connection, connection });
         Ok(Some(Event::Message(message)))
     }
 

@@ -66,15 +66,16 @@ pub struct Uri<'a> {
 impl<'a> Uri<'a> {
     /// Splits a URI. Without a scheme it is plain TCP.
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
-        let (scheme, rest) = match text.split_once("://") {
-            Some((name, rest)) => {
-                let known = SCHEMES.iter().find(|s| s.name.eq_ignore_ascii_case(name));
+        // A search for one byte at a time: the general string search would cost 2 KB of flash.
+        let colon = position(text, |c| c == b':');
+        let (scheme, rest) = match text[colon..].strip_prefix("://") {
+            Some(rest) => {
+                let known = SCHEMES.iter().find(|s| s.name.eq_ignore_ascii_case(&text[..colon]));
                 (known.ok_or(UriError::UnknownScheme)?, rest)
             }
             None => (&SCHEMES[0], text),
         };
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
+        let (authority, path) = rest.split_at(position(rest, |c| matches!(c, b'/' | b'?' | b'#')));
         let (host, port) = split_authority(authority)?;
         if host.is_empty() {
             return Err(UriError::BadHost);
@@ -87,7 +88,7 @@ impl<'a> Uri<'a> {
             },
             Some(_) => return Err(UriError::BadPort),
         };
-        let path = path.split('#').next().unwrap_or_default();
+        let path = &path[..position(path, |c| c == b'#')];
         Ok(Self { scheme, host, port, path: if path.is_empty() { "/mqtt" } else { path } })
     }
 }
@@ -95,17 +96,20 @@ impl<'a> Uri<'a> {
 /// `host`, `host:port`, `[v6]` or `[v6]:port`.
 fn split_authority(authority: &str) -> Result<(&str, Option<&str>), UriError> {
     if let Some(rest) = authority.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']').ok_or(UriError::BadHost)?;
-        return match rest.strip_prefix(':') {
+        let (host, rest) = rest.split_at(position(rest, |c| c == b']'));
+        return match rest.strip_prefix("]:") {
             Some(port) => Ok((host, Some(port))),
-            None if rest.is_empty() => Ok((host, None)),
+            None if rest == "]" => Ok((host, None)),
             None => Err(UriError::BadHost),
         };
     }
-    Ok(match authority.rsplit_once(':') {
-        Some((host, port)) => (host, Some(port)),
-        None => (authority, None),
-    })
+    let (host, port) = authority.split_at(position(authority, |c| c == b':'));
+    Ok((host, port.strip_prefix(':')))
+}
+
+/// Where the first ASCII character of this kind stands; the end where there is none.
+fn position(text: &str, kind: impl Fn(u8) -> bool) -> usize {
+    text.bytes().position(kind).unwrap_or(text.len())
 }
 
 #[cfg(test)]
@@ -143,6 +147,8 @@ mod tests {
             ("mqtt://[::1", UriError::BadHost),
             ("mqtt://[::1]x", UriError::BadHost),
             ("mqtt://b:", UriError::BadPort),
+            ("mqtt://a:1:2", UriError::BadPort),
+            ("mqtt://::1", UriError::BadHost),
             ("mqtt://b:0", UriError::BadPort),
             ("mqtt://b:99999", UriError::BadPort),
             ("mqtt://b:+1", UriError::BadPort),

@@ -130,7 +130,7 @@ pub(crate) struct Bench {
 impl Bench {
     /// Never connected.
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { session: Session::new(limits), now: at(1_000_000), receipts: Vec::new() }
+        Self { session: Session::new(limits, None), now: at(1_000_000), receipts: Vec::new() }
     }
 
     /// Connected in a persistent session, nothing to send.

@@ -7,15 +7,13 @@ use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use super::{Join, Limits, Lock, Port, Shared, Signal, Task};
+use super::{CBuffer, Join, Limits, Lock, Port, Shared, Signal, Task};
 use crate::protocol;
 use crate::time::Instant;
 
-mod heap;
 mod log;
 mod net;
 
-pub use heap::CBuffer;
 pub use log::init as init_log;
 pub use net::{HostNet, HostSocket, HostWaker};
 
@@ -60,6 +58,7 @@ impl Port for Host {
             io_buffer: 64 * 1024,
             session: protocol::Limits { window: 20, outgoing: 64 * 1024 },
             backlog: 1024 * 1024,
+            event_share: 16,
         }
     }
 }

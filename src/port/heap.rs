@@ -1,7 +1,7 @@
 //! Memory from C's heap, which the application frees with `free()` (contract section 2).
 
-use std::ffi::{c_char, c_void};
-use std::ptr::NonNull;
+use core::ffi::{c_char, c_void};
+use core::ptr::NonNull;
 
 use crate::protocol::Buffer;
 

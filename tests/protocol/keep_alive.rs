@@ -1,0 +1,180 @@
+//! Keep-alive from both sides (section 3.1.2.10).
+
+use wm_mqtt_client::protocol::{Connect, KeepAliveTimeout};
+
+use crate::support::*;
+use crate::wire::FromClient::PingReq;
+use crate::wire::FromServer::*;
+
+fn bench(seconds: u16) -> Bench {
+    Bench::connected_with(LIMITS, &Connect { keep_alive: seconds, ..PERSISTENT })
+}
+
+/// Lets time pass up to the session's own deadline, which must be `ms` from now.
+fn wait(bench: &mut Bench, ms: u64) -> Result<(), KeepAliveTimeout> {
+    assert_eq!(bench.session.deadline().map(|d| d.millis_from(bench.now)), Some(ms));
+    bench.advance(ms - 1);
+    assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+    assert!(!bench.session.wants_write(), "before its time");
+    bench.advance(1);
+    bench.session.handle_timeout(bench.now)
+}
+
+#[test]
+fn a_ping_after_silence_and_the_end_after_another() {
+    // [MQTT-3.1.2-23]
+    let mut bench = bench(10);
+    for _ in 0..3 {
+        assert_eq!(wait(&mut bench, 10_000), Ok(()));
+        assert_eq!(bench.sent(), [PingReq]);
+        bench.advance(700);
+        assert_eq!(bench.receive(&[PingResp]), []);
+        bench.advance(9_300);
+        // [MQTT-3.1.2-23] counts from our last packet, not from the answer
+        assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+        assert_eq!(bench.sent(), [PingReq]);
+        bench.receive(&[PingResp]);
+    }
+    assert_eq!(wait(&mut bench, 10_000), Ok(()));
+    assert_eq!(bench.sent(), [PingReq]);
+    assert_eq!(wait(&mut bench, 10_000), Err(KeepAliveTimeout));
+}
+
+#[test]
+fn sending_postpones_the_ping_only_as_long_as_something_comes_back() {
+    let mut bench = bench(10);
+    bench.advance(4_000);
+    bench.publish(1, "t", b"");
+    bench.sent();
+    bench.advance(100);
+    bench.receive(&[PubAck(1)]);
+    // 10 s after what left last
+    bench.advance(9_899);
+    assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+    assert_eq!(bench.sent(), []);
+    bench.advance(1);
+    assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+    assert_eq!(bench.sent(), [PingReq]);
+    bench.receive(&[PingResp]);
+    // Messages at QoS 0 leave all the time, and nothing comes back: the peer is probed all the same.
+    let mut pinged = 0;
+    for _ in 0..25 {
+        bench.advance(1_000);
+        bench.publish(0, "t", b"");
+        if bench.session.handle_timeout(bench.now).is_err() {
+            break;
+        }
+        pinged += bench.sent().iter().filter(|p| **p == PingReq).count();
+    }
+    assert_eq!(pinged, 1);
+    assert_eq!(bench.session.handle_timeout(bench.now), Err(KeepAliveTimeout));
+}
+
+#[test]
+fn any_byte_from_the_server_proves_it_alive() {
+    let mut bench = bench(10);
+    let bytes = Publish(publish(0, 0, "t", &[0; 100])).encode();
+    for (n, byte) in bytes.iter().enumerate() {
+        bench.advance(9_000);
+        // what is sent meanwhile keeps the other half quiet
+        bench.publish(0, "t", b"");
+        bench.sent();
+        let complete = n + 1 == bytes.len();
+        assert_eq!(bench.feed(&[*byte]).unwrap().len(), usize::from(complete));
+        assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+    }
+    // Only received, nothing sent: our ping is due, since the server times us too [MQTT-3.1.2-24].
+    bench.advance(9_999);
+    bench.receive(&[PingResp]);
+    assert_eq!(wait(&mut bench, 1), Ok(()));
+    assert_eq!(bench.sent(), [PingReq]);
+}
+
+#[test]
+fn pings_wait_for_connack_and_none_follow_the_end() {
+    let mut bench = Bench::new(LIMITS);
+    bench.session.connect(bench.now, &PERSISTENT).unwrap();
+    bench.sent();
+    assert_eq!(bench.session.deadline(), None);
+    bench.advance(100_000_000);
+    assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+    assert_eq!(bench.sent(), []);
+    bench.session.closed();
+    assert_eq!(bench.session.deadline(), None);
+    assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+    assert_eq!(bench.sent(), []);
+}
+
+#[test]
+fn a_late_connack_is_no_silence() {
+    let mut bench = Bench::new(LIMITS);
+    bench.session.connect(bench.now, &Connect { keep_alive: 2, ..PERSISTENT }).unwrap();
+    bench.sent();
+    bench.advance(25_000);
+    bench.receive(&[ConnAck { present: false, code: 0 }]);
+    assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+    assert_eq!(bench.sent(), [PingReq]);
+    bench.advance(1_999);
+    assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+    bench.receive(&[PingResp]);
+    assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+}
+
+#[test]
+fn zero_turns_it_off() {
+    // Section 3.1.2.10
+    let mut bench = bench(0);
+    assert_eq!(bench.session.deadline(), None);
+    bench.advance(u64::from(u32::MAX));
+    assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+    assert_eq!(bench.sent(), []);
+}
+
+#[test]
+fn the_longest_interval() {
+    let mut bench = bench(65_535);
+    assert_eq!(wait(&mut bench, 65_535_000), Ok(()));
+    assert_eq!(bench.sent(), [PingReq]);
+}
+
+#[test]
+fn whoever_does_not_read_cannot_complain_of_silence() {
+    let mut bench = bench(10);
+    bench.session.set_reading(bench.now, false);
+    for _ in 0..20 {
+        // The server must still hear from us.
+        assert_eq!(wait(&mut bench, 10_000), Ok(()));
+        assert_eq!(bench.sent(), [PingReq]);
+    }
+    // From here on silence counts again, and a first ping comes before the end.
+    bench.session.set_reading(bench.now, true);
+    assert_eq!(wait(&mut bench, 10_000), Ok(()));
+    assert_eq!(bench.sent(), [PingReq]);
+    assert_eq!(wait(&mut bench, 10_000), Err(KeepAliveTimeout));
+}
+
+#[test]
+fn a_ping_that_cannot_leave_is_queued_once_per_interval() {
+    let mut bench = bench(10);
+    bench.session.set_reading(bench.now, false);
+    for _ in 0..5 {
+        bench.advance(10_000);
+        assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+        assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+    }
+    assert_eq!(bench.sent(), [PingReq, PingReq, PingReq, PingReq, PingReq]);
+}
+
+#[test]
+fn a_clock_far_from_its_origin() {
+    for start in [0, u64::from(u32::MAX) - 5_000, u64::MAX / 2] {
+        let mut bench = Bench::new(LIMITS);
+        bench.now = at(start);
+        bench.reconnect(&Connect { keep_alive: 10, ..PERSISTENT }, false);
+        for _ in 0..3 {
+            assert_eq!(wait(&mut bench, 10_000), Ok(()));
+            assert_eq!(bench.sent(), [PingReq]);
+            bench.receive(&[PingResp]);
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! `protocol::Session` against the standard: bytes and instants in, bytes, events and deadlines out. One file for each
+//! behaviour; `wire` is a codec of the other side that knows nothing of `src`.
+
+mod decode;
+mod encode;
+mod handshake;
+mod identifiers;
+mod keep_alive;
+mod limits;
+mod receive;
+mod resend;
+mod support;
+mod transmit;
+mod wire;

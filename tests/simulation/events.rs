@@ -1,0 +1,186 @@
+//! The SDK's event queue: 32 entries for everybody, one task that delivers them.
+
+use std::collections::VecDeque;
+
+use wm_mqtt_client::client::{Events, Hub, Notification};
+use wm_mqtt_client::protocol::Buffer;
+
+use crate::port::{Sim, SimBuffer};
+use crate::world::{EVENT_TASK, note, with};
+
+const ENTRIES: usize = 32;
+/// Our share of them.
+const SHARE: usize = 16;
+
+#[derive(Debug)]
+enum Entry {
+    Ours(Notification<SimBuffer>),
+    AddCallback,
+    RemoveCallback,
+    Foreign,
+}
+
+/// An event, as the application's callback sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    Connected,
+    Disconnected(Option<usize>),
+    Published(u16),
+    Data { client: usize, topic: String, payload: Vec<u8>, qos: u8, dup: bool, retain: bool, id: u16 },
+}
+
+/// The queue's state.
+#[derive(Default)]
+pub(crate) struct Queue {
+    entries: VecDeque<Entry>,
+    listening: bool,
+    pub(crate) hub: Option<&'static Hub<Sim>>,
+    pub(crate) busy_until: u64,
+    /// Ours that are queued or being delivered.
+    ours: usize,
+    pub(crate) ours_peak: usize,
+    /// A handle was removed, whose last events may exceed our share.
+    pub(crate) unbounded: bool,
+    /// Payloads of messages whose event was accepted.
+    pub(crate) accepted: Vec<(usize, Vec<u8>)>,
+    /// Our own callback comes before the application's.
+    pub(crate) ours_first: bool,
+    pub(crate) refused: u64,
+    pub(crate) lost_foreign: u64,
+}
+
+impl Queue {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.entries.len() >= ENTRIES
+    }
+
+    /// Other modules send events; what does not fit is lost.
+    pub(crate) fn foreign(&mut self, count: usize) {
+        for _ in 0..count {
+            if self.is_full() {
+                self.lost_foreign += 1;
+            } else {
+                self.entries.push_back(Entry::Foreign);
+            }
+        }
+    }
+}
+
+/// How the hub sees the queue.
+#[derive(Debug)]
+pub(crate) struct SimEvents;
+
+impl Events<Sim> for SimEvents {
+    fn listen(&self) -> bool {
+        with(|w| {
+            w.unlocked("an event");
+            let room = !w.queue.is_full();
+            if room {
+                w.activity += 1;
+                w.queue.entries.push_back(Entry::AddCallback);
+            }
+            room
+        })
+    }
+
+    fn unlisten(&self) {
+        with(|w| {
+            w.unlocked("an event");
+            if !w.queue.is_full() {
+                w.queue.entries.push_back(Entry::RemoveCallback);
+            }
+        });
+    }
+
+    fn send(&self, event: Notification<SimBuffer>) -> Result<(), Notification<SimBuffer>> {
+        with(|w| {
+            w.unlocked("an event");
+            if w.queue.is_full() {
+                w.queue.refused += 1;
+                return Err(event);
+            }
+            w.activity += 1;
+            w.queue.ours += 1;
+            w.queue.ours_peak = w.queue.ours_peak.max(w.queue.ours);
+            assert!(w.queue.ours <= SHARE || w.queue.unbounded, "more than our share of the event queue");
+            if let Notification::Data { client, message } = &event {
+                let payload = message.payload.as_ref().map(|p| p.as_slice().to_vec()).unwrap_or_default();
+                w.queue.accepted.push((*client, payload));
+            }
+            w.queue.entries.push_back(Entry::Ours(event));
+            Ok(())
+        })
+    }
+}
+
+fn describe(event: &Notification<SimBuffer>) -> Delivery {
+    match event {
+        Notification::Connected => Delivery::Connected,
+        Notification::Disconnected { client } => Delivery::Disconnected(*client),
+        Notification::Published { id } => Delivery::Published(*id),
+        Notification::Data { client, message } => Delivery::Data {
+            client: *client,
+            topic: String::from_utf8(message.topic.as_slice().to_vec()).expect("topics are UTF-8"),
+            payload: message.payload.as_ref().map(|p| p.as_slice().to_vec()).unwrap_or_default(),
+            qos: message.qos.level(),
+            dup: message.dup,
+            retain: message.retain,
+            id: message.id,
+        },
+    }
+}
+
+/// The event task delivers the first entry.
+pub(crate) fn deliver() {
+    let (entry, listeners) = with(|w| {
+        w.running.push(EVENT_TASK);
+        let entry = w.queue.entries.pop_front().expect("an entry");
+        (entry, if w.queue.listening { w.queue.hub } else { None })
+    });
+    match entry {
+        Entry::AddCallback => with(|w| w.queue.listening = true),
+        Entry::RemoveCallback => with(|w| w.queue.listening = false),
+        Entry::Foreign => {}
+        Entry::Ours(event) => {
+            let delivery = describe(&event);
+            note(|| format!("event {}", brief(&delivery)));
+            let (handler, ours_first) = with(|w| (w.handler.clone(), w.queue.ours_first));
+            let delivered = || {
+                with(|w| w.queue.ours -= 1);
+                if let Some(hub) = listeners {
+                    hub.delivered();
+                }
+            };
+            if ours_first {
+                delivered();
+            }
+            if let Some(handler) = handler {
+                handler(&delivery);
+            }
+            // the application frees topic and payload
+            drop(event);
+            if !ours_first {
+                delivered();
+            }
+        }
+    }
+    with(|w| {
+        if w.faults.slow_callback > 0 {
+            w.queue.busy_until = w.now + w.rng.between(0, w.faults.slow_callback);
+        }
+        assert_eq!(w.running.pop(), Some(EVENT_TASK));
+    });
+}
+
+fn brief(delivery: &Delivery) -> String {
+    match delivery {
+        Delivery::Data { client, topic, payload, qos, dup, id, .. } => {
+            format!("Data to {client}: {topic} #{:?} qos {qos} dup {dup} id {id}", crate::app::serial(payload))
+        }
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,202 @@
+//! The port to the simulated world.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+
+use wm_mqtt_client::port::{Join, Limits, Lock, Port, Signal, Task};
+use wm_mqtt_client::protocol::Buffer;
+use wm_mqtt_client::time::Instant;
+
+use crate::net::SimNet;
+use crate::world::{self, MQTT_TASK, with, with_if_any};
+
+/// The simulated system.
+#[derive(Debug)]
+pub(crate) enum Sim {}
+
+impl Port for Sim {
+    type Lock<T: Send> = SimLock<T>;
+    type Signal = SimSignal;
+    type Net = SimNet;
+    type Buffer = SimBuffer;
+    type Join = SimJoin;
+
+    fn now() -> Instant {
+        Instant::from_millis(with(|w| w.now))
+    }
+
+    fn spawn<T: Task>(task: T) -> Option<SimJoin> {
+        Some(SimJoin(world::start(Box::new(task))))
+    }
+
+    fn current_task() -> usize {
+        with(|w| w.running.last().copied().expect("nobody runs"))
+    }
+
+    fn unique_id() -> [u8; 3] {
+        [0xab, 0xcd, 0xef]
+    }
+
+    fn limits() -> Limits {
+        with(|w| w.limits)
+    }
+}
+
+/// A lock that nobody ever waits for: whoever finds it taken has been let in by its holder's own wait.
+#[derive(Debug)]
+pub(crate) struct SimLock<T>(Mutex<T>);
+
+impl<T: Send> Lock<T> for SimLock<T> {
+    fn new(value: T) -> Option<Self> {
+        Some(Self(Mutex::new(value)))
+    }
+
+    fn lock(&self) -> impl DerefMut<Target = T> + '_ {
+        world::preemption_point();
+        match self.0.try_lock() {
+            Ok(guard) => {
+                with(|w| w.locks_held += 1);
+                Guard(guard)
+            }
+            Err(TryLockError::WouldBlock) => panic!("locked twice"),
+            Err(TryLockError::Poisoned(_)) => panic!("a test failed with this lock in hand"),
+        }
+    }
+}
+
+struct Guard<'a, T>(MutexGuard<'a, T>);
+
+impl<T> Deref for Guard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Guard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl<T> Drop for Guard<'_, T> {
+    fn drop(&mut self) {
+        with_if_any(|w| w.locks_held -= 1);
+    }
+}
+
+/// A signal whose wait runs the world.
+#[derive(Debug)]
+pub(crate) struct SimSignal(Arc<Notice>);
+
+#[derive(Debug, Default)]
+struct Notice {
+    given: AtomicBool,
+    at: AtomicU64,
+}
+
+impl Clone for SimSignal {
+    fn clone(&self) -> Self {
+        with(|w| w.signals += 1);
+        Self(self.0.clone())
+    }
+}
+
+impl Drop for SimSignal {
+    fn drop(&mut self) {
+        with_if_any(|w| w.signals -= 1);
+    }
+}
+
+impl Signal for SimSignal {
+    fn new() -> Option<Self> {
+        with(|w| w.signals += 1);
+        Some(Self(Arc::default()))
+    }
+
+    fn notify(&self) {
+        if !self.0.given.swap(true, Ordering::SeqCst) {
+            self.0.at.store(with(|w| w.now), Ordering::SeqCst);
+        }
+    }
+
+    fn wait(&self, deadline: Instant) -> bool {
+        let deadline = deadline.as_millis();
+        with(|w| {
+            w.unlocked("waiting");
+            assert!(!w.is_running(MQTT_TASK), "somebody waits while the MQTT task runs under it");
+        });
+        let start = with(|w| w.now);
+        loop {
+            if self.0.given.swap(false, Ordering::SeqCst) {
+                let at = self.0.at.load(Ordering::SeqCst).min(deadline).max(start);
+                with(|w| w.lag(w.now - at));
+                return true;
+            }
+            let now = with(|w| w.now);
+            if now >= deadline {
+                with(|w| w.lag(now - deadline.max(start)));
+                return false;
+            }
+            world::step(deadline);
+        }
+    }
+}
+
+impl crate::world::World {
+    fn lag(&mut self, ms: u64) {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.lag += ms;
+        }
+    }
+}
+
+/// A task that was started.
+#[derive(Debug)]
+pub(crate) struct SimJoin(usize);
+
+impl Join for SimJoin {
+    fn join(self) {
+        with(|w| {
+            w.unlocked("joining");
+            assert!(w.tasks[self.0].ended, "joined a task that has not ended");
+        });
+    }
+}
+
+/// Memory for a topic or payload, counted.
+#[derive(Debug)]
+pub(crate) struct SimBuffer {
+    bytes: Vec<u8>,
+    room: usize,
+}
+
+impl Buffer for SimBuffer {
+    fn allocate(len: usize) -> Option<Self> {
+        let given = with(|w| {
+            let given = w.faults.no_memory == 0 || !w.rng.permille(w.faults.no_memory);
+            w.buffers += usize::from(given);
+            w.buffers_peak = w.buffers_peak.max(w.buffers);
+            given
+        });
+        given.then(|| Self { bytes: Vec::with_capacity(len), room: len })
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        assert!(bytes.len() <= self.room, "more appended than allocated");
+        self.room -= bytes.len();
+        self.bytes.extend(bytes);
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for SimBuffer {
+    fn drop(&mut self) {
+        with_if_any(|w| w.buffers -= 1);
+    }
+}

@@ -1,0 +1,430 @@
+//! The world under the client: a clock that jumps, tasks that take turns, and an agenda of what happens when.
+//!
+//! Everything runs in one thread. A task that waits runs the world meanwhile, so waits nest like calls; what that adds
+//! to the length of an outer wait is kept apart (`Frame::lag`), because with real tasks it would not be there.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use wm_mqtt_client::port::{Limits, Task};
+use wm_mqtt_client::protocol;
+
+use crate::broker::Broker;
+use crate::events::{Delivery, Queue};
+use crate::net::{Conn, NetState};
+use crate::rng::Rng;
+
+/// `Port::current_task` of the MQTT task, of the event task, and of the application's main task.
+pub(crate) const MQTT_TASK: usize = 1000;
+pub(crate) const EVENT_TASK: usize = 2000;
+pub(crate) const MAIN_TASK: usize = 3000;
+
+/// What the network and the event queue do to us, in permille or milliseconds.
+#[derive(Clone, Debug)]
+pub(crate) struct Faults {
+    /// One-way latency of a segment.
+    pub(crate) latency: (u64, u64),
+    /// Longest delay of a readiness report.
+    pub(crate) late_readiness: u64,
+    /// Largest segment; 0: whatever is written is one.
+    pub(crate) segment: usize,
+    /// Bytes that fit in each direction of a connection.
+    pub(crate) capacity: usize,
+    /// A connect is refused, black-holed, refused at once.
+    pub(crate) refuse: u64,
+    pub(crate) black_hole: u64,
+    /// A name is not found; longest lookup.
+    pub(crate) lookup_fails: u64,
+    pub(crate) lookup: u64,
+    /// `Waker`-less preemption: at a lock other tasks run first.
+    pub(crate) preempt: u64,
+    /// The event callback takes up to this long for one event.
+    pub(crate) slow_callback: u64,
+    /// An allocation for a topic or payload fails.
+    pub(crate) no_memory: u64,
+}
+
+impl Faults {
+    /// A quick network that loses nothing.
+    pub(crate) const NONE: Faults = Faults {
+        latency: (1, 3),
+        late_readiness: 0,
+        segment: 0,
+        capacity: 65_536,
+        refuse: 0,
+        black_hole: 0,
+        lookup_fails: 0,
+        lookup: 1,
+        preempt: 0,
+        slow_callback: 0,
+        no_memory: 0,
+    };
+}
+
+type Action = Box<dyn FnOnce()>;
+/// Runs a task's next step; how long it sleeps then, `None`: it is over.
+type AppBody = Box<dyn FnMut() -> Option<u64>>;
+
+pub(crate) struct TaskSlot {
+    body: Option<Box<dyn Task>>,
+    pub(crate) net: usize,
+    pub(crate) ended: bool,
+    /// Its deadline is not known before it has come to its wait once more.
+    settling: bool,
+}
+
+struct App {
+    at: u64,
+    body: Option<AppBody>,
+    ended: bool,
+}
+
+/// A call of the API that is on the stack.
+#[derive(Default)]
+pub(crate) struct Frame {
+    pub(crate) lag: u64,
+}
+
+pub(crate) struct World {
+    pub(crate) now: u64,
+    pub(crate) rng: Rng,
+    pub(crate) faults: Faults,
+    pub(crate) limits: Limits,
+    agenda: BTreeMap<(u64, u64), Action>,
+    sequence: u64,
+    pub(crate) tasks: Vec<TaskSlot>,
+    pub(crate) nets: Vec<NetState>,
+    pub(crate) conns: Vec<Conn>,
+    pub(crate) broker: Broker,
+    pub(crate) queue: Queue,
+    pub(crate) handler: Option<Rc<dyn Fn(&Delivery)>>,
+    apps: Vec<App>,
+    /// Who runs, innermost last.
+    pub(crate) running: Vec<usize>,
+    pub(crate) frames: Vec<Frame>,
+    pub(crate) locks_held: usize,
+    preemptions: usize,
+    /// Called at each lock, before it is taken.
+    pub(crate) at_lock: Option<Rc<dyn Fn()>>,
+    pub(crate) buffers: usize,
+    pub(crate) buffers_peak: usize,
+    pub(crate) signals: usize,
+    pub(crate) sockets: usize,
+    /// Turns of MQTT tasks that had a reason.
+    pub(crate) turns: u64,
+    turns_at_this_instant: u64,
+    /// Whatever the MQTT task does to the world, counted.
+    pub(crate) activity: u64,
+    /// Log lines of interest, printed when a test fails.
+    pub(crate) trace: bool,
+}
+
+thread_local! {
+    static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
+}
+
+/// A glance at the world, too short for anything to happen in it.
+pub(crate) fn with<R>(look: impl FnOnce(&mut World) -> R) -> R {
+    WORLD.with(|world| look(world.borrow_mut().as_mut().expect("no world")))
+}
+
+/// As [`with`], for destructors that may run when the world is gone.
+pub(crate) fn with_if_any(look: impl FnOnce(&mut World)) {
+    let _ = WORLD.try_with(|world| {
+        if let Ok(mut world) = world.try_borrow_mut() {
+            if let Some(world) = world.as_mut() {
+                look(world);
+            }
+        }
+    });
+}
+
+/// A new world.
+pub(crate) fn create(seed: u64, start: u64) {
+    let world = World {
+        now: start,
+        rng: Rng::new(seed),
+        faults: Faults::NONE,
+        limits: Limits {
+            io_buffer: 2048,
+            session: protocol::Limits { window: 20, outgoing: 4096 },
+            backlog: 16 * 1024,
+        },
+        agenda: BTreeMap::new(),
+        sequence: 0,
+        tasks: Vec::new(),
+        nets: Vec::new(),
+        conns: Vec::new(),
+        broker: Broker::default(),
+        queue: Queue::default(),
+        handler: None,
+        apps: Vec::new(),
+        running: vec![MAIN_TASK],
+        frames: Vec::new(),
+        locks_held: 0,
+        preemptions: 0,
+        at_lock: None,
+        buffers: 0,
+        buffers_peak: 0,
+        signals: 0,
+        sockets: 0,
+        turns: 0,
+        turns_at_this_instant: 0,
+        activity: 0,
+        trace: std::env::var_os("SIM_TRACE").is_some(),
+    };
+    // The old world's tasks hold things that want to be counted when they go: let it go while there is none.
+    let old = WORLD.with(|slot| slot.borrow_mut().take());
+    drop(old);
+    WORLD.with(|slot| *slot.borrow_mut() = Some(world));
+}
+
+/// A line of the protocol of events, for a human who looks at a failing seed.
+pub(crate) fn note(line: impl FnOnce() -> String) {
+    if let Some(now) = with(|w| w.trace.then_some(w.now)) {
+        println!("{now:>10} {}", line());
+    }
+}
+
+/// What can be done next.
+enum Job {
+    Turn(usize),
+    Deliver,
+    App(usize),
+    Act(Action),
+}
+
+impl World {
+    /// Does `action` in `delay` milliseconds.
+    pub(crate) fn later(&mut self, delay: u64, action: impl FnOnce() + 'static) {
+        self.at(self.now + delay, action);
+    }
+
+    pub(crate) fn at(&mut self, time: u64, action: impl FnOnce() + 'static) {
+        self.sequence += 1;
+        self.agenda.insert((time.max(self.now), self.sequence), Box::new(action));
+    }
+
+    pub(crate) fn is_running(&self, task: usize) -> bool {
+        self.running.contains(&task)
+    }
+
+    /// Nobody may do `what` with a lock in hand.
+    pub(crate) fn unlocked(&self, what: &str) {
+        assert_eq!(self.locks_held, 0, "{what} while a lock is held");
+    }
+
+    /// When the MQTT task of this slot wants to run; the past counts as now.
+    fn turn_due(&self, slot: &TaskSlot) -> Option<u64> {
+        if slot.ended || slot.body.is_none() {
+            return None;
+        }
+        let net = &self.nets[slot.net];
+        if slot.settling || net.woken || !net.ready.is_empty() {
+            return Some(self.now);
+        }
+        net.deadline
+    }
+
+    fn deliver_due(&self) -> Option<u64> {
+        let idle = !self.is_running(EVENT_TASK) && !self.queue.is_empty();
+        if idle { Some(self.queue.busy_until) } else { None }
+    }
+
+    fn next_job(&mut self, until: u64) -> Option<Job> {
+        loop {
+            // 0: MQTT tasks, 1: event task, 2: applications, 3: agenda
+            let mut jobs: Vec<(u64, u8, usize)> = Vec::new();
+            let turns = self.tasks.iter().enumerate();
+            jobs.extend(turns.filter_map(|(n, slot)| self.turn_due(slot).map(|at| (at, 0, n))));
+            jobs.extend(self.deliver_due().map(|at| (at, 1, 0)));
+            let apps = self.apps.iter().enumerate().filter(|(_, app)| app.body.is_some());
+            jobs.extend(apps.map(|(n, app)| (app.at, 2, n)));
+            jobs.extend(self.agenda.keys().next().map(|(at, _)| (*at, 3, 0)));
+            let first = jobs.iter().map(|job| job.0).min()?;
+            if first > until {
+                return None;
+            }
+            if first > self.now {
+                self.now = first;
+                self.turns_at_this_instant = 0;
+                continue;
+            }
+            let due: Vec<_> = jobs.into_iter().filter(|job| job.0 <= self.now).collect();
+            let (_, kind, n) = if due.len() == 1 { due[0] } else { due[self.rng.below(due.len())] };
+            return Some(match kind {
+                0 => Job::Turn(n),
+                1 => Job::Deliver,
+                2 => Job::App(n),
+                _ => Job::Act(self.agenda.pop_first()?.1),
+            });
+        }
+    }
+}
+
+/// Does one thing. `false`: there is nothing to do up to `until`, and the clock stands there.
+pub(crate) fn step(until: u64) -> bool {
+    let job = with(|w| {
+        let job = w.next_job(until);
+        if job.is_none() && w.now < until {
+            w.now = until;
+            w.turns_at_this_instant = 0;
+        }
+        job
+    });
+    match job {
+        None => return false,
+        Some(Job::Turn(slot)) => turn(slot),
+        Some(Job::Deliver) => crate::events::deliver(),
+        Some(Job::App(n)) => app_step(n),
+        Some(Job::Act(action)) => action(),
+    }
+    true
+}
+
+/// Runs the world for `ms` milliseconds.
+pub(crate) fn run(ms: u64) {
+    let until = with(|w| w.now + ms);
+    while step(until) {}
+}
+
+/// Runs the world until `done`, at most for `ms` milliseconds; whether it came to that.
+pub(crate) fn run_until(ms: u64, mut done: impl FnMut() -> bool) -> bool {
+    let until = with(|w| w.now + ms);
+    while !done() {
+        if !step(until) {
+            return done();
+        }
+    }
+    true
+}
+
+/// One turn of an MQTT task, and once more to its wait, where it says what it waits for.
+fn turn(slot: usize) {
+    let mut body = with(|w| {
+        w.running.push(MQTT_TASK);
+        w.tasks[slot].settling = false;
+        w.tasks[slot].body.take().expect("a task that does not run")
+    });
+    let before = with(|w| w.activity);
+    let more = body.turn();
+    with(|w| {
+        assert_eq!(w.locks_held, 0, "a turn ends with a lock");
+        assert_eq!(w.running.pop(), Some(MQTT_TASK));
+        let reason = w.nets[w.tasks[slot].net].had_reason;
+        w.tasks[slot].settling = reason || w.activity != before;
+        if reason {
+            w.turns += 1;
+            w.turns_at_this_instant += 1;
+            assert!(w.turns_at_this_instant < 20_000, "the MQTT task runs in circles");
+        }
+        if more {
+            w.tasks[slot].body = Some(body);
+        } else {
+            w.tasks[slot].ended = true;
+            // dropped outside
+            w.at(w.now, move || drop(body));
+        }
+    });
+}
+
+/// A task starts.
+pub(crate) fn start(body: Box<dyn Task>) -> usize {
+    with(|w| {
+        let net = w.nets.len() - 1;
+        w.tasks.push(TaskSlot { body: Some(body), net, ended: false, settling: true });
+        w.tasks.len() - 1
+    })
+}
+
+/// A task of the application starts, in `delay` milliseconds; which.
+pub(crate) fn start_app(delay: u64, body: impl FnMut() -> Option<u64> + 'static) -> usize {
+    with(|w| {
+        w.apps.push(App { at: w.now + delay, body: Some(Box::new(body)), ended: false });
+        w.apps.len() - 1
+    })
+}
+
+/// A call from a task of its own, in `delay` milliseconds; where its result will be.
+pub(crate) fn call_later<R: 'static>(delay: u64, call: impl FnOnce() -> R + 'static) -> Outcome<R> {
+    let outcome = Rc::new(RefCell::new(None));
+    let (result, mut call) = (outcome.clone(), Some(call));
+    start_app(delay, move || {
+        let value = call.take().expect("called once")();
+        *result.borrow_mut() = Some((value, with(|w| w.now)));
+        None
+    });
+    outcome
+}
+
+/// The result of [`call_later`], and when it came.
+pub(crate) type Outcome<R> = Rc<RefCell<Option<(R, u64)>>>;
+
+pub(crate) fn apps_running() -> bool {
+    with(|w| w.apps.iter().any(|app| !app.ended))
+}
+
+fn app_step(n: usize) {
+    let mut body = with(|w| {
+        w.running.push(1 + n);
+        w.apps[n].body.take().expect("an application that does not run")
+    });
+    let sleep = body();
+    with(|w| {
+        assert_eq!(w.running.pop(), Some(1 + n));
+        match sleep {
+            Some(ms) => {
+                w.apps[n].at = w.now + ms;
+                w.apps[n].body = Some(body);
+            }
+            None => w.apps[n].ended = true,
+        }
+    });
+}
+
+/// Other tasks may come in between here, as far as that can be shown with one stack: the MQTT task cannot be
+/// interrupted by who waits for it.
+pub(crate) fn preemption_point() {
+    if let Some(hook) = with(|w| w.at_lock.clone()) {
+        hook();
+    }
+    let times = with(|w| {
+        let possible = w.faults.preempt > 0
+            && w.locks_held == 0
+            && w.preemptions < 2
+            && !w.frames.is_empty()
+            && !w.is_running(MQTT_TASK);
+        if possible && w.rng.permille(w.faults.preempt) { w.rng.between(1, 4) } else { 0 }
+    });
+    if times == 0 {
+        return;
+    }
+    let before = with(|w| {
+        w.preemptions += 1;
+        w.now
+    });
+    for _ in 0..times {
+        step(before);
+    }
+    with(|w| {
+        w.preemptions -= 1;
+        let lag = w.now - before;
+        if let Some(frame) = w.frames.last_mut() {
+            frame.lag += lag;
+        }
+    });
+}
+
+/// Calls the API, and how long that took, but for what only this simulation adds.
+pub(crate) fn timed<R>(call: impl FnOnce() -> R) -> (R, u64) {
+    let before = with(|w| {
+        w.frames.push(Frame::default());
+        w.now
+    });
+    let result = call();
+    with(|w| {
+        let frame = w.frames.pop().expect("a frame");
+        (result, (w.now - before).saturating_sub(frame.lag))
+    })
+}
