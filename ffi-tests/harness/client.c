@@ -85,6 +85,16 @@ handle_t connected_client(broker_t **broker, conn_t **conn, bool clean)
     return handle;
 }
 
+void client_leave_at(const char *file, int line, handle_t handle, conn_t *conn)
+{
+    call_t *deinit = start_deinit(handle);
+    expect_disconnect_at(file, line, conn);
+    conn_close(conn);
+    int result = call_result_at(file, line, deinit, 15000);
+    if (result != 0) check_failed(file, line, false, "deinit returns %d", result);
+    expect_requested_disconnect_at(file, line);
+}
+
 bool still_serving_at(const char *file, int line, conn_t *conn)
 {
     enum { ID = 0x5157 };

@@ -24,6 +24,11 @@ conn_t *client_connect(handle_t handle, broker_t *broker, bool session_present);
 /* All of it at once: broker in *broker if that is NULL, handle, connection. */
 handle_t connected_client(broker_t **broker, conn_t **conn, bool clean);
 
+/* deinit as a well-behaved broker sees it: DISCONNECT, the end of the stream, and the broker closes too. Takes the
+ * DISCONNECTED event. */
+#define client_leave(handle, conn) client_leave_at(__FILE__, __LINE__, handle, conn)
+void client_leave_at(const char *file, int line, handle_t handle, conn_t *conn);
+
 /* Whether the client still serves this connection after what was sent on it: true once a QoS 1 message has gone all
  * the way to its event and its PUBACK came back; false once the client has closed the connection. Packets before that
  * PUBACK are skipped. The DATA event is taken. */

@@ -71,9 +71,7 @@ static void connect_packet(void)
         serve_connack(conn, false, 0);
         CHECK_EQ(call_result(connect), 0);
         CHECK(!expect_event(CONNECTED)->has_data);
-        CHECK_EQ(client_deinit(handle), 0);
-        expect_disconnect(conn);
-        expect_requested_disconnect();
+        client_leave(handle, conn);
         expect_no_event(0);
     }
 }

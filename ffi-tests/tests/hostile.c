@@ -106,9 +106,7 @@ static void malformed_packets(void)
         check_row("%s: the handle is still good", malformed[i].what);
         conn = client_connect(handle, broker, false);
         CHECK(still_serving(conn));
-        CHECK_EQ(client_deinit(handle), 0);
-        expect_disconnect(conn);
-        expect_requested_disconnect();
+        client_leave(handle, conn);
     }
 }
 

@@ -54,9 +54,7 @@ static void resent(void)
         send_bytes(conn, "70 02 0002 40 02 0004");
         expect_published(2);
         expect_published(4);
-        CHECK_EQ(client_deinit(handle), 0);
-        expect_disconnect(conn);
-        expect_requested_disconnect();
+        client_leave(handle, conn);
         expect_no_event(0);
     }
 }

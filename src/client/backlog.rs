@@ -52,7 +52,7 @@ impl<B: Buffer> Backlog<B> {
 
     /// Whether more than `times` the bound waits.
     pub(super) fn is_full(&self, times: usize) -> bool {
-        self.events.len() >= MIN_EVENTS * times && self.bytes >= self.limit * times
+        self.events.len() >= MIN_EVENTS * times && self.bytes >= self.limit.saturating_mul(times)
     }
 
     /// Appends an event; `false`, and a line in the log, when there is no memory for it.

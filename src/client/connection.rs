@@ -1,15 +1,15 @@
 //! One client, as the MQTT task sees it: its way from a host name to a connection and back.
 
 use alloc::vec::{self, Vec};
-use core::fmt;
 use core::net::SocketAddr;
 
 use super::backlog::{Backlog, Notification};
 use super::calls::Kind;
 use super::handle::{Phase, State};
+use super::trouble::Trouble;
 use super::{CONNECT_TIMEOUT, Client, Error, LINGER_TIMEOUT};
 use crate::port::{Lock, Net, NetError, Port, Readiness, Shared, Socket, Token};
-use crate::protocol::{ConnectReturnCode, Event, Receipt, Violation};
+use crate::protocol::{Event, Receipt};
 use crate::time::{Instant, earliest};
 
 /// A client in the task's care.
@@ -76,36 +76,6 @@ const READS: usize = 4;
 
 /// How far the backlog may grow beyond its bound while a call holds up the event task.
 const PATIENCE: usize = 4;
-
-/// What is wrong with a connection, for the log.
-enum Trouble {
-    NotFound,
-    Unreachable,
-    TimedOut,
-    ClosedByServer,
-    Broken(NetError),
-    Violation(Violation),
-    NoPingResponse,
-    NoMemory,
-    Refused(ConnectReturnCode),
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Trouble::NotFound => "host not found",
-            Trouble::Unreachable => "no address of the host accepts connections",
-            Trouble::TimedOut => "no CONNACK within 30 s",
-            Trouble::ClosedByServer => "closed by the server",
-            Trouble::NoPingResponse => "no answer to PINGREQ",
-            Trouble::NoMemory => "out of memory",
-            Trouble::Violation(violation) => return write!(f, "protocol violation: {violation}"),
-            Trouble::Broken(NetError::Failed(error)) => return write!(f, "network error {error}"),
-            Trouble::Broken(NetError::WouldBlock) => "network stalled",
-            Trouble::Refused(code) => return write!(f, "refused by the server, code {}", code.code()),
-        })
-    }
-}
 
 impl<P: Port> Connection<P> {
     pub(super) fn new(client: Shared<Client<P>>) -> Self {

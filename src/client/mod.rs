@@ -13,6 +13,7 @@ mod engine;
 mod error;
 mod handle;
 mod hub;
+mod trouble;
 
 pub use backlog::Notification;
 pub use config::{Config, Text};

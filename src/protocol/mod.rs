@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod decode;
+mod event;
 mod in_flight;
 mod keep_alive;
 mod outbox;
@@ -13,5 +14,6 @@ mod session;
 pub mod topic;
 
 pub use decode::{Buffer, Malformed, Message, Receipt};
+pub use event::{Event, KeepAliveTimeout, PublishError, SubscribeError, Violation};
 pub use packet::{Connect, ConnectReturnCode, QoS, Will};
-pub use session::{Event, KeepAliveTimeout, Limits, PublishError, Session, SubscribeError, Violation};
+pub use session::{Limits, Session};

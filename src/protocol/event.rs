@@ -1,0 +1,117 @@
+//! What a session says: events, and the reasons of its refusals.
+
+use core::fmt;
+
+use super::decode::{Malformed, Message};
+use super::outbox::NoMemory;
+use super::packet::{ConnectReturnCode, QoS};
+
+/// What the session tells its owner.
+#[derive(Debug)]
+pub enum Event<B> {
+    /// CONNACK with return code 0.
+    Connected {
+        /// The server has kept our session (section 3.2.2.2).
+        session_present: bool,
+    },
+    /// CONNACK with another return code; the connection must be closed.
+    Refused(ConnectReturnCode),
+    /// An application message; call [`Session::accepted`] with its receipt once it is in safe hands.
+    Message(Message<B>),
+    /// PUBACK or PUBCOMP for this packet identifier.
+    Published(u16),
+    /// SUBACK: the granted QoS, `None` when the server refuses the subscription.
+    Subscribed {
+        /// Packet identifier of the SUBSCRIBE.
+        id: u16,
+        /// What the server granted.
+        granted: Option<QoS>,
+    },
+    /// UNSUBACK for this packet identifier.
+    Unsubscribed(u16),
+}
+
+/// The server broke the protocol, or there is no memory to go on: the connection must be closed `[MQTT-4.8.0-1]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// Not a packet.
+    Malformed(Malformed),
+    /// A packet before CONNACK, or a second CONNACK `[MQTT-3.2.0-1]`.
+    Unexpected,
+    /// An acknowledgement of a packet that has not left yet.
+    EarlyAcknowledgement,
+    /// Session present although a clean session was asked for `[MQTT-3.2.2-1]`.
+    SessionPresent,
+    /// No memory for an acknowledgement.
+    NoMemory,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Violation::Malformed(Malformed::PacketType) => "packet type that no server sends",
+            Violation::Malformed(Malformed::Flags) => "reserved flags",
+            Violation::Malformed(Malformed::Length) => "wrong remaining length",
+            Violation::Malformed(Malformed::QoS) => "impossible QoS and DUP",
+            Violation::Malformed(Malformed::PacketId) => "packet identifier 0",
+            Violation::Malformed(Malformed::Topic) => "topic name that is none",
+            Violation::Malformed(Malformed::ReturnCode) => "reserved return code",
+            Violation::Unexpected => "packet out of place",
+            Violation::EarlyAcknowledgement => "acknowledgement of a packet that was not sent",
+            Violation::SessionPresent => "session present in a clean session",
+            Violation::NoMemory => "no memory for an acknowledgement",
+        })
+    }
+}
+
+impl From<Malformed> for Violation {
+    fn from(malformed: Malformed) -> Self {
+        Violation::Malformed(malformed)
+    }
+}
+
+impl From<NoMemory> for Violation {
+    fn from(_: NoMemory) -> Self {
+        Violation::NoMemory
+    }
+}
+
+/// The server answered nothing, not even a PINGREQ, for twice the keep-alive time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAliveTimeout;
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublishError {
+    /// Not connected.
+    NotConnected,
+    /// [`Limits::window`] messages are unacknowledged.
+    WindowFull,
+    /// [`Limits::outgoing`] bytes wait for the transport.
+    Congested,
+    /// Longer than a packet can be (section 2.2.3).
+    TooLarge,
+    /// No memory.
+    NoMemory,
+}
+
+/// Why a SUBSCRIBE or UNSUBSCRIBE was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscribeError {
+    /// Not connected.
+    NotConnected,
+    /// No memory.
+    NoMemory,
+}
+
+impl From<NoMemory> for PublishError {
+    fn from(_: NoMemory) -> Self {
+        PublishError::NoMemory
+    }
+}
+
+impl From<NoMemory> for SubscribeError {
+    fn from(_: NoMemory) -> Self {
+        SubscribeError::NoMemory
+    }
+}
