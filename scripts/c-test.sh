@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 kinds=definite,indirect,possible
 case $1 in
     valgrind)
-        run=(valgrind --quiet --fair-sched=yes --leak-check=full --show-leak-kinds=$kinds
+        run=(valgrind --quiet --fair-sched=yes --soname-synonyms=somalloc=nouserintercepts --leak-check=full --show-leak-kinds=$kinds
             --errors-for-leak-kinds=$kinds --error-exitcode=99 "target/c/plain/$2")
         export TEST_SLOWNESS=${TEST_SLOWNESS:-10}
         ;;

@@ -1,7 +1,6 @@
 //! Outgoing QoS 1 and 2 messages from publish to the last acknowledgement, in the order of their publication
 //! (sections 4.3, 4.4 and 4.6).
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 /// How far a message has come.
@@ -21,15 +20,15 @@ pub(super) struct Unacknowledged {
     pub(super) stage: Stage,
 }
 
-/// The window.
+/// The window. A vector, since windows are short and acknowledgements come from the front.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    messages: VecDeque<Unacknowledged>,
+    messages: Vec<Unacknowledged>,
 }
 
 impl InFlight {
     pub(super) const fn new() -> Self {
-        Self { messages: VecDeque::new() }
+        Self { messages: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -41,7 +40,7 @@ impl InFlight {
     }
 
     pub(super) fn clear(&mut self) {
-        self.messages = VecDeque::new();
+        self.messages = Vec::new();
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Unacknowledged> {
@@ -59,7 +58,7 @@ impl InFlight {
 
     /// Appends a message; room was reserved.
     pub(super) fn push(&mut self, message: Unacknowledged) {
-        self.messages.push_back(message);
+        self.messages.push(message);
     }
 
     /// The packet of a message that may have to be sent (again).
@@ -72,10 +71,8 @@ impl InFlight {
 
     /// PUBACK or PUBCOMP: the message is done; whether it waited for this.
     pub(super) fn complete(&mut self, id: u16, expected: impl Fn(&Stage) -> bool) -> bool {
-        match self.messages.iter().position(|m| m.id == id && expected(&m.stage)) {
-            Some(at) => self.messages.remove(at).is_some(),
-            None => false,
-        }
+        let at = self.messages.iter().position(|m| m.id == id && expected(&m.stage));
+        at.map(|at| self.messages.remove(at)).is_some()
     }
 
     /// PUBREC: the server has the message, from now on only PUBREL counts. Whether it waited for this, or waits for

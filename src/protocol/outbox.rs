@@ -20,7 +20,9 @@ enum Segment {
 
 pub(super) struct Outbox {
     segments: VecDeque<Segment>,
-    small: VecDeque<u8>,
+    /// Small packets, of which the first `small_sent` bytes are gone.
+    small: Vec<u8>,
+    small_sent: usize,
     /// Bytes in all segments.
     queued: usize,
 }
@@ -31,7 +33,7 @@ pub(super) struct NoMemory;
 
 impl Outbox {
     pub(super) const fn new() -> Self {
-        Self { segments: VecDeque::new(), small: VecDeque::new(), queued: 0 }
+        Self { segments: VecDeque::new(), small: Vec::new(), small_sent: 0, queued: 0 }
     }
 
     pub(super) fn queued(&self) -> usize {
@@ -51,8 +53,13 @@ impl Outbox {
     }
 
     /// Queues a packet of `len` bytes that `encode` writes.
-    pub(super) fn push(&mut self, len: usize, encode: impl FnOnce(&mut VecDeque<u8>)) -> Result<(), NoMemory> {
+    pub(super) fn push(&mut self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), NoMemory> {
         self.segments.try_reserve(1).map_err(|_| NoMemory)?;
+        // Bytes that are gone leave once they are the larger part, so that moving the rest is cheap.
+        if self.small_sent * 2 > self.small.len() {
+            self.small.drain(..self.small_sent);
+            self.small_sent = 0;
+        }
         self.small.try_reserve(len).map_err(|_| NoMemory)?;
         encode(&mut self.small);
         self.queued += len;
@@ -65,7 +72,7 @@ impl Outbox {
 
     /// Queues a few bytes.
     pub(super) fn push_bytes(&mut self, bytes: &[u8]) -> Result<(), NoMemory> {
-        self.push(bytes.len(), |queue| queue.extend(bytes))
+        self.push(bytes.len(), |queue| queue.extend_from_slice(bytes))
     }
 
     /// Whether a packet of `len` bytes should be [`push_owned`](Self::push_owned).
@@ -84,8 +91,9 @@ impl Outbox {
     pub(super) fn push_stored(&mut self, id: u16, packet: &[u8], resend: bool) -> Result<(), NoMemory> {
         if !Self::is_large(packet.len()) {
             return self.push(packet.len(), |queue| {
-                queue.extend(with_dup(packet, resend));
-                queue.extend(packet.iter().skip(1));
+                let start = queue.len();
+                queue.extend_from_slice(packet);
+                queue[start] = with_dup(packet, resend)[0];
             });
         }
         self.segments.try_reserve(1).map_err(|_| NoMemory)?;
@@ -102,7 +110,7 @@ impl Outbox {
     /// Copies bytes from the front into `out`, as many as fit; they stay queued until [`Self::sent`].
     pub(super) fn peek(&self, in_flight: &InFlight, out: &mut [u8]) -> usize {
         let mut filled = 0;
-        let mut small_at = 0;
+        let mut small_at = self.small_sent;
         let mut fill = |bytes: &[u8]| {
             let room = &mut out[filled..];
             let len = bytes.len().min(room.len());
@@ -113,12 +121,9 @@ impl Outbox {
         for segment in &self.segments {
             let whole = match segment {
                 Segment::Small(len) => {
-                    let (head, tail) = self.small.as_slices();
-                    let (from, to) = (small_at, small_at + len);
-                    small_at = to;
-                    let cut = head.len();
-                    fill(&head[from.min(cut)..to.min(cut)])
-                        && fill(&tail[from.saturating_sub(cut)..to.saturating_sub(cut)])
+                    let from = small_at;
+                    small_at += len;
+                    fill(&self.small[from..small_at])
                 }
                 Segment::Owned { packet, sent } => fill(&packet[*sent..]),
                 Segment::Stored { id, resend, sent, .. } => match in_flight.packet(*id) {
@@ -142,7 +147,7 @@ impl Outbox {
             let (taken, done) = match segment {
                 Segment::Small(len) => {
                     let taken = count.min(*len);
-                    self.small.drain(..taken);
+                    self.small_sent += taken;
                     *len -= taken;
                     (taken, *len == 0)
                 }

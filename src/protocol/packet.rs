@@ -1,6 +1,5 @@
 //! The packets a client sends: `encoded_len`, then `encode` straight into the outgoing buffer (chapter 3).
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::topic::{MAX_STRING, is_utf8_string};
@@ -66,23 +65,6 @@ impl ConnectReturnCode {
     }
 }
 
-/// Where packets are encoded into. The caller has reserved `encoded_len` bytes: `put` never allocates.
-pub(super) trait Put {
-    fn put(&mut self, bytes: &[u8]);
-}
-
-impl Put for Vec<u8> {
-    fn put(&mut self, bytes: &[u8]) {
-        self.extend_from_slice(bytes);
-    }
-}
-
-impl Put for VecDeque<u8> {
-    fn put(&mut self, bytes: &[u8]) {
-        self.extend(bytes);
-    }
-}
-
 /// First byte of each packet that a client sends, flags included (section 2.2).
 pub(super) mod first_byte {
     pub(crate) const CONNECT: u8 = 0x10;
@@ -126,7 +108,7 @@ pub(super) fn packet_name(first: u8) -> &'static str {
 }
 
 /// Writes the fixed header: first byte and remaining length, seven bits a byte (section 2.2.3).
-fn put_fixed_header(first: u8, remaining: usize, out: &mut impl Put) {
+fn put_fixed_header(first: u8, remaining: usize, out: &mut Vec<u8>) {
     let mut bytes = [first, 0, 0, 0, 0];
     let mut rest = remaining;
     let mut len = 1;
@@ -141,7 +123,7 @@ fn put_fixed_header(first: u8, remaining: usize, out: &mut impl Put) {
             break;
         }
     }
-    out.put(&bytes[..len]);
+    out.extend_from_slice(&bytes[..len]);
 }
 
 /// Longest packet: the remaining length has four bytes of seven bits (section 2.2.3).
@@ -157,10 +139,10 @@ const fn fixed_header_len(remaining: usize) -> usize {
 }
 
 /// A string or binary field with its two-byte length; callers have checked it against [`MAX_STRING`].
-fn put_field(field: &[u8], out: &mut impl Put) {
+fn put_field(field: &[u8], out: &mut Vec<u8>) {
     debug_assert!(field.len() <= MAX_STRING);
-    out.put(&(field.len() as u16).to_be_bytes());
-    out.put(field);
+    out.extend_from_slice(&(field.len() as u16).to_be_bytes());
+    out.extend_from_slice(field);
 }
 
 /// The will message of a connection (section 3.1.2.5).
@@ -219,7 +201,8 @@ impl Connect<'_> {
         fixed_header_len(self.remaining_len()) + self.remaining_len()
     }
 
-    pub(super) fn encode(&self, out: &mut impl Put) {
+    /// Room for `encoded_len` is there: no `encode` allocates.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let mut flags = u8::from(self.clean_session) << 1;
         if let Some(will) = &self.will {
             flags |= 0x04 | will.qos.level() << 3 | u8::from(will.retain) << 5;
@@ -228,8 +211,8 @@ impl Connect<'_> {
         put_fixed_header(first_byte::CONNECT, self.remaining_len(), out);
         // protocol name and level 4 [MQTT-3.1.2-1] [MQTT-3.1.2-2]
         put_field(b"MQTT", out);
-        out.put(&[4, flags]);
-        out.put(&self.keep_alive.to_be_bytes());
+        out.extend_from_slice(&[4, flags]);
+        out.extend_from_slice(&self.keep_alive.to_be_bytes());
         // payload in this order [MQTT-3.1.3-1]
         put_field(self.client_id, out);
         if let Some(will) = &self.will {
@@ -262,14 +245,14 @@ impl Publish<'_> {
         fixed_header_len(self.remaining_len()) + self.remaining_len()
     }
 
-    pub(super) fn encode(&self, out: &mut impl Put) {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let first = first_byte::PUBLISH | self.qos.level() << 1 | u8::from(self.retain);
         put_fixed_header(first, self.remaining_len(), out);
         put_field(self.topic, out);
         if let Some(id) = self.id {
-            out.put(&id.to_be_bytes());
+            out.extend_from_slice(&id.to_be_bytes());
         }
-        out.put(self.payload);
+        out.extend_from_slice(self.payload);
     }
 }
 
@@ -290,13 +273,13 @@ impl Filter<'_> {
         fixed_header_len(self.remaining_len()) + self.remaining_len()
     }
 
-    pub(super) fn encode(&self, out: &mut impl Put) {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let first = if self.qos.is_some() { first_byte::SUBSCRIBE } else { first_byte::UNSUBSCRIBE };
         put_fixed_header(first, self.remaining_len(), out);
-        out.put(&self.id.to_be_bytes());
+        out.extend_from_slice(&self.id.to_be_bytes());
         put_field(self.filter, out);
         if let Some(qos) = self.qos {
-            out.put(&[qos.level()]);
+            out.extend_from_slice(&[qos.level()]);
         }
     }
 }
