@@ -79,8 +79,8 @@ enum wm_mqtt_client_auth_mode_en {
 /**
  * Events of the group `WM_MQTT_EV`, delivered in the SDK's event task.
  *
- * CONNECTED comes before any DATA of its connection, DISCONNECTED after the last. No event is lost while the system
- * has memory: what the SDK's queue has no room for waits in the client.
+ * CONNECTED comes before any DATA of its connection, DISCONNECTED after the last. No event of a client is lost while
+ * the system has memory: what the SDK's queue has no room for waits. `wm_mqtt_client_deinit` says what becomes of the rest.
  */
 enum wm_event_mqtt_client {
     /**
@@ -112,7 +112,8 @@ enum wm_mqtt_client_error_code_en {
     WM_MQTT_CLIENT_ERROR_SUCCESS = 0,
     /**
      * Everything without a code of its own: network, name lookup, time-outs, an empty or wildcard topic in publish, a
-     * malformed topic filter, an empty client id with a persistent session. The log says which.
+     * malformed topic filter, an empty client id with a persistent session, no memory. What happened on the network
+     * is in the log.
      */
     WM_MQTT_CLIENT_ERROR_FAILURE = -5001,
     /**
@@ -426,8 +427,9 @@ wm_mqtt_client_handle_t wm_mqtt_client_init(wm_mqtt_client_config_t *config);
  * Ends a client: disconnects it if it is connected (a DISCONNECTED event without data follows), ends every call that
  * waits on it, and frees it. The handle is invalid from the moment of the call.
  *
- * Messages that were received but not yet delivered as events are dropped; with QoS 1 and 2 they were not acknowledged
- * either. Events that are already in the event queue are still delivered: their `client_handle` matches no other client.
+ * Messages that wait for the event queue are dropped; with QoS 1 and 2 they were not acknowledged either. Other events
+ * that wait are given up after 10 s. What is in the event queue already is delivered: its `client_handle` matches no
+ * other client.
  *
  * @param handle  the client
  * @return `WM_MQTT_CLIENT_ERROR_SUCCESS`; `_NULL_PARAMETER` for NULL; `_BAD_STRUCTURE` for a handle that is not, or no
@@ -443,11 +445,12 @@ int wm_mqtt_client_deinit(wm_mqtt_client_handle_t handle);
  *
  * @param handle  the client
  * @return `WM_MQTT_CLIENT_ERROR_SUCCESS`; `WM_MQTT_CLIENT_CONNACK_...` when the broker refuses; `_NULL_PARAMETER`,
- *         `_BAD_STRUCTURE`; `_BAD_UTF8_STRING` for user name, password or will topic; `_BAD_QOS` for the will's QoS;
- *         `_0_LEN_WILL_TOPIC`; `_SSL_NOT_SUPPORTED`; `_DISCONNECTED` when the client is ended meanwhile; `_FAILURE` for
- *         everything else: host not found, no connection, no answer within 30 s, or a disconnect, reconnect or deinit
- *         by another task
- * @note Blocking: up to 30 s. Tasks: any, event callbacks too.
+ *         `_BAD_STRUCTURE`; `_BAD_UTF8_STRING` for user name, password or will topic; `_TOPICNAME_TRUNCATED` for the will
+ *         topic; `_BAD_QOS` for the will's QoS; `_0_LEN_WILL_TOPIC`; `_SSL_NOT_SUPPORTED`; `_DISCONNECTED` when deinit has
+ *         begun before the attempt; `_FAILURE` for everything else: host not found, no connection, no answer within
+ *         30 s, or a disconnect, reconnect or deinit by another task
+ * @note Blocking: up to 30 s, and before that up to 10 s for a disconnect that is under way. Tasks: any, event callbacks
+ *       too.
  */
 int wm_mqtt_client_connect(wm_mqtt_client_handle_t handle);
 
@@ -463,7 +466,8 @@ int wm_mqtt_client_disconnect(wm_mqtt_client_handle_t handle);
 
 /**
  * Forces a fresh connection: `wm_mqtt_client_disconnect`, then `wm_mqtt_client_connect`. A persistent session
- * (`clean_session` 0) keeps its state: unacknowledged messages are sent again. Subscriptions of a clean session are gone.
+ * (`clean_session` 0) keeps its state: it does not wait for what is in flight, but sends it again. Subscriptions of a
+ * clean session are gone.
  *
  * @param handle  the client
  * @return as `wm_mqtt_client_connect`

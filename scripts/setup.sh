@@ -15,6 +15,7 @@ need_program() { PATH="$PATH:/usr/sbin:/sbin" need "$2" command -v "$1"; }
 need_program mosquitto_pub mosquitto-clients
 need_program valgrind valgrind
 need_program pkg-config pkg-config
+need_program "${CXX:-c++}" g++
 need gcc-multilib "${CC:-cc}" -m32 -fsyntax-only -x c - <<<'#include <stdio.h>'
 
 if [ "${#packages[@]}" -gt 0 ]; then

@@ -2,15 +2,11 @@
 #include "fake_broker.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -25,143 +21,9 @@ struct broker {
     bool ipv6, stalled;
 };
 
-struct conn {
-    int fd;
-    uint8_t *packet; /* the one read last */
-};
-
-/* ---- the notation for bytes ---- */
-
-typedef struct {
-    uint8_t *bytes, *any; /* any[i]: a wildcard */
-    size_t len, room;
-} text_t;
-
-static void put(text_t *t, int byte, bool any)
-{
-    if (t->len == t->room) {
-        t->room = t->room ? 2 * t->room : 256;
-        t->bytes = realloc(t->bytes, t->room);
-        t->any = realloc(t->any, t->room);
-        if (!t->bytes || !t->any) abort();
-    }
-    t->bytes[t->len] = (uint8_t)byte;
-    t->any[t->len++] = any;
-}
-
-static void insert_length(text_t *t, size_t at)
-{
-    size_t body = t->len - at, value = body;
-    uint8_t coded[4];
-    size_t n = 0;
-    do {
-        coded[n] = value % 128;
-        value /= 128;
-        if (value) coded[n] |= 128;
-        n++;
-    } while (value);
-    for (size_t i = 0; i < n; i++) put(t, 0, false);
-    memmove(t->bytes + at + n, t->bytes + at, body);
-    memmove(t->any + at + n, t->any + at, body);
-    memcpy(t->bytes + at, coded, n);
-    memset(t->any + at, 0, n);
-}
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    c = (char)tolower((unsigned char)c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static text_t parse(const char *text)
-{
-    text_t t = {0};
-    size_t open[8];
-    int depth = 0;
-    for (const char *p = text; *p;) {
-        if (isspace((unsigned char)*p)) {
-            p++;
-        } else if (*p == '[') {
-            if (depth == 8) goto bad;
-            open[depth++] = t.len;
-            p++;
-        } else if (*p == ']') {
-            if (!depth) goto bad;
-            insert_length(&t, open[--depth]);
-            p++;
-        } else if (*p == '\'' || (*p == 's' && p[1] == '\'')) {
-            bool string = *p == 's';
-            p += string ? 2 : 1;
-            const char *end = strchr(p, '\'');
-            if (!end) goto bad;
-            if (string) {
-                put(&t, (int)((end - p) >> 8), false);
-                put(&t, (int)((end - p) & 255), false);
-            }
-            while (p < end) put(&t, (uint8_t)*p++, false);
-            p++;
-        } else if (*p == '?' && p[1] == '?') {
-            put(&t, 0, true);
-            p += 2;
-        } else if (hex_digit(p[0]) >= 0 && p[1] && hex_digit(p[1]) >= 0) {
-            put(&t, hex_digit(p[0]) * 16 + hex_digit(p[1]), false);
-            p += 2;
-        } else {
-            goto bad;
-        }
-    }
-    if (depth) goto bad;
-    return t;
-bad:
-    fprintf(stderr, "harness: cannot read the bytes in: %s\n", text);
-    abort();
-}
-
-static text_t vparse(const char *format, va_list args)
-{
-    char *text;
-    if (vasprintf(&text, format, args) < 0) abort();
-    text_t t = parse(text);
-    free(text);
-    return t;
-}
-
-static void text_free(text_t *t)
-{
-    free(t->bytes);
-    free(t->any);
-}
-
-uint8_t *bytes_of(size_t *len, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    text_t t = vparse(format, args);
-    va_end(args);
-    uint8_t *bytes = test_alloc(t.len);
-    if (t.len) memcpy(bytes, t.bytes, t.len);
-    *len = t.len;
-    text_free(&t);
-    return bytes;
-}
-
-static void dump(char *out, size_t room, const uint8_t *bytes, const uint8_t *any, size_t len)
-{
-    size_t n = 0;
-    out[0] = 0;
-    for (size_t i = 0; i < len && n + 8 < room; i++) {
-        if (i == 120) {
-            snprintf(out + n, room - n, "...");
-            return;
-        }
-        n += (size_t)snprintf(out + n, room - n, any && any[i] ? "?? " : "%02x ", bytes[i]);
-    }
-}
-
 /* ---- listeners ---- */
 
-static int listen_on(bool ipv6, int port, bool stalled)
+int listen_on(bool ipv6, int port, bool stalled)
 {
     union {
         struct sockaddr any;
@@ -190,7 +52,7 @@ static int listen_on(bool ipv6, int port, bool stalled)
     return fd;
 }
 
-static int port_of(int fd)
+int port_of(int fd)
 {
     struct sockaddr_in6 addr;
     socklen_t len = sizeof addr;
@@ -301,7 +163,7 @@ static void conn_free(void *arg)
     free(conn);
 }
 
-static int accept_fd(int listener)
+int accept_fd(int listener)
 {
     int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC), on = 1;
     if (fd >= 0) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -381,7 +243,7 @@ void expect_bytes_at(const char *file, int line, conn_t *conn, const char *forma
 {
     va_list args;
     va_start(args, format);
-    text_t want = vparse(format, args);
+    text_t want = text_vparse(format, args);
     va_end(args);
 
     uint8_t *got = check_alloc(want.len);
@@ -391,8 +253,8 @@ void expect_bytes_at(const char *file, int line, conn_t *conn, const char *forma
     char got_text[500], want_text[500];
     bool wrong = i < want.len;
     if (wrong) {
-        dump(got_text, sizeof got_text, got, NULL, n);
-        dump(want_text, sizeof want_text, want.bytes, want.any, want.len);
+        dump_bytes(got_text, sizeof got_text, got, NULL, n);
+        dump_bytes(want_text, sizeof want_text, want.bytes, want.any, want.len);
     }
     size_t len = want.len;
     text_free(&want);
@@ -402,7 +264,7 @@ void expect_bytes_at(const char *file, int line, conn_t *conn, const char *forma
                      n < len ? ", " : "", n < len ? why(ended) : "", got_text, want_text);
 }
 
-static void describe(packet_t *p)
+void describe_packet(packet_t *p)
 {
     int type = p->first >> 4;
     if (type == 3 && p->len >= 2) {
@@ -442,7 +304,7 @@ static const char *get_packet(conn_t *conn, packet_t *packet, long ms)
     packet->body = conn->packet;
     packet->len = len;
     if (read_up_to(conn, conn->packet, len, until - now_ms(), &ended) != len) return why(ended);
-    describe(packet);
+    describe_packet(packet);
     return NULL;
 }
 
@@ -453,7 +315,7 @@ packet_t expect_packet_at(const char *file, int line, conn_t *conn, int first)
     if (wrong) check_failed(file, line, true, "no packet %02x: %s", first & 255, wrong);
     if (first >= 0 && packet.first != first) {
         char text[200];
-        dump(text, sizeof text, packet.body, NULL, packet.len);
+        dump_bytes(text, sizeof text, packet.body, NULL, packet.len);
         check_failed(file, line, true, "a packet %02x (%zu bytes: %s), want %02x", packet.first, packet.len, text, first);
     }
     return packet;
@@ -481,7 +343,7 @@ void expect_eof_at(const char *file, int line, conn_t *conn, long ms, bool skip)
         n = read_up_to(conn, bytes, skip ? sizeof bytes : 16, left > 0 ? left : 0, &ended);
         if (n && !skip) {
             char text[100];
-            dump(text, sizeof text, bytes, NULL, n);
+            dump_bytes(text, sizeof text, bytes, NULL, n);
             check_failed(file, line, true, "bytes instead of the end of the connection: %s", text);
         }
     } while (!ended && now_ms() < until);
@@ -524,7 +386,7 @@ bool send_bytes(conn_t *conn, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    text_t t = vparse(format, args);
+    text_t t = text_vparse(format, args);
     va_end(args);
     bool sent = send_raw(conn, t.bytes, t.len);
     text_free(&t);
@@ -535,7 +397,7 @@ bool send_bytes_slowly(conn_t *conn, long pause_ms, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    text_t t = vparse(format, args);
+    text_t t = text_vparse(format, args);
     va_end(args);
     bool sent = true;
     for (size_t i = 0; i < t.len && sent; i++) {
@@ -550,15 +412,15 @@ bool send_publish(conn_t *conn, int first, const char *topic, int id, const void
 {
     size_t topic_len = strlen(topic);
     text_t t = {0};
-    put(&t, (int)(topic_len >> 8), false);
-    put(&t, (int)(topic_len & 255), false);
-    for (size_t i = 0; i < topic_len; i++) put(&t, (uint8_t)topic[i], false);
+    text_put(&t, (int)(topic_len >> 8), false);
+    text_put(&t, (int)(topic_len & 255), false);
+    for (size_t i = 0; i < topic_len; i++) text_put(&t, (uint8_t)topic[i], false);
     if (first & 6) {
-        put(&t, id >> 8, false);
-        put(&t, id & 255, false);
+        text_put(&t, id >> 8, false);
+        text_put(&t, id & 255, false);
     }
-    for (size_t i = 0; i < len; i++) put(&t, ((const uint8_t *)payload)[i], false);
-    insert_length(&t, 0);
+    for (size_t i = 0; i < len; i++) text_put(&t, ((const uint8_t *)payload)[i], false);
+    text_insert_length(&t, 0);
     uint8_t head = (uint8_t)first;
     uint8_t *whole = check_alloc(t.len + 1);
     whole[0] = head;
@@ -582,191 +444,4 @@ void conn_reset(conn_t *conn)
     struct linger linger = {.l_onoff = 1, .l_linger = 0};
     setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
     conn_close(conn);
-}
-
-/* ---- the broker that runs by itself ---- */
-
-enum { AUTO_MAX = 64 };
-
-typedef struct {
-    int fd;
-    uint8_t *buf;
-    size_t len, room;
-} peer_t;
-
-struct auto_broker {
-    int fd, port, wake[2];
-    pthread_t thread;
-    pthread_mutex_t mutex;
-    bool stop, drop;
-    auto_stats_t stats;
-    peer_t peers[AUTO_MAX]; /* of the thread alone */
-};
-
-static void peer_end(auto_broker_t *b, peer_t *peer)
-{
-    close(peer->fd);
-    free(peer->buf);
-    *peer = (peer_t){.fd = -1};
-    pthread_mutex_lock(&b->mutex);
-    b->stats.open--;
-    pthread_mutex_unlock(&b->mutex);
-}
-
-static bool auto_answer(peer_t *peer, const packet_t *p)
-{
-    conn_t conn = {.fd = peer->fd};
-    switch (p->first >> 4) {
-    case 1: return send_bytes(&conn, "20 02 00 00");
-    case 3:
-        if ((p->first & 6) == 2) return send_bytes(&conn, "40 02 %04x", p->id);
-        if ((p->first & 6) == 4) return send_bytes(&conn, "50 02 %04x", p->id);
-        return true;
-    case 6: return send_bytes(&conn, "70 02 %04x", p->id);
-    case 8: return send_bytes(&conn, "90 03 %04x %02x", p->id, p->body[p->len - 1]);
-    case 10: return send_bytes(&conn, "b0 02 %04x", p->id);
-    case 12: return send_bytes(&conn, "d0 00");
-    case 14: return false;
-    default: return true;
-    }
-}
-
-/* Length of the packet at the front of the buffer, 0 if it is not complete. */
-static size_t complete_packet(const peer_t *peer, packet_t *p)
-{
-    size_t len = 0, n = 1;
-    for (int shift = 0; n < 5; shift += 7, n++) {
-        if (n >= peer->len) return 0;
-        len |= (size_t)(peer->buf[n] & 127) << shift;
-        if (!(peer->buf[n] & 128)) break;
-    }
-    if (peer->len < n + 1 + len) return 0;
-    *p = (packet_t){.first = peer->buf[0], .body = peer->buf + n + 1, .len = len};
-    describe(p);
-    return n + 1 + len;
-}
-
-static bool auto_serve(auto_broker_t *b, peer_t *peer)
-{
-    if (peer->room - peer->len < 65536) {
-        peer->room += 131072;
-        peer->buf = realloc(peer->buf, peer->room);
-        if (!peer->buf) abort();
-    }
-    ssize_t n = recv(peer->fd, peer->buf + peer->len, peer->room - peer->len, 0);
-    if (n <= 0) return n < 0 && errno == EINTR;
-    peer->len += (size_t)n;
-    size_t used = 0;
-    bool goes_on = true;
-    packet_t p;
-    peer_t rest = *peer;
-    for (size_t len; goes_on && (len = complete_packet(&rest, &p)); rest.buf += len, rest.len -= len) {
-        used += len;
-        goes_on = auto_answer(peer, &p);
-        pthread_mutex_lock(&b->mutex);
-        b->stats.count[p.first >> 4]++;
-        b->stats.bytes += (long)p.payload_len;
-        pthread_mutex_unlock(&b->mutex);
-    }
-    memmove(peer->buf, peer->buf + used, peer->len - used);
-    peer->len -= used;
-    return goes_on;
-}
-
-static void auto_accept(auto_broker_t *b)
-{
-    int fd = accept_fd(b->fd);
-    for (int i = 0; i < AUTO_MAX && fd >= 0; i++) {
-        if (b->peers[i].fd >= 0) continue;
-        b->peers[i] = (peer_t){.fd = fd};
-        pthread_mutex_lock(&b->mutex);
-        b->stats.connections++;
-        b->stats.open++;
-        pthread_mutex_unlock(&b->mutex);
-        return;
-    }
-    if (fd >= 0) close(fd);
-}
-
-static void *auto_thread(void *arg)
-{
-    auto_broker_t *b = arg;
-    for (;;) {
-        struct pollfd fds[AUTO_MAX + 2] = {{.fd = b->wake[0], .events = POLLIN}, {.fd = b->fd, .events = POLLIN}};
-        for (int i = 0; i < AUTO_MAX; i++) fds[i + 2] = (struct pollfd){.fd = b->peers[i].fd, .events = POLLIN};
-        poll(fds, AUTO_MAX + 2, -1);
-        pthread_mutex_lock(&b->mutex);
-        bool stop = b->stop, drop = b->drop;
-        b->drop = false;
-        pthread_mutex_unlock(&b->mutex);
-        char drain[16];
-        if (fds[0].revents && read(b->wake[0], drain, sizeof drain) < 0) abort();
-        for (int i = 0; i < AUTO_MAX; i++) {
-            if (b->peers[i].fd < 0) continue;
-            if (stop || drop || (fds[i + 2].revents && !auto_serve(b, &b->peers[i]))) peer_end(b, &b->peers[i]);
-        }
-        if (stop) return NULL;
-        if (fds[1].revents) auto_accept(b);
-    }
-}
-
-static void auto_wake(auto_broker_t *b)
-{
-    if (write(b->wake[1], "x", 1) != 1) abort();
-}
-
-static void auto_broker_free(void *arg)
-{
-    auto_broker_t *b = arg;
-    pthread_mutex_lock(&b->mutex);
-    b->stop = true;
-    pthread_mutex_unlock(&b->mutex);
-    auto_wake(b);
-    pthread_join(b->thread, NULL);
-    close(b->wake[0]);
-    close(b->wake[1]);
-    close(b->fd);
-    pthread_mutex_destroy(&b->mutex);
-    free(b);
-}
-
-auto_broker_t *auto_broker_open(void)
-{
-    auto_broker_t *b = check_alloc(sizeof *b);
-    b->fd = listen_on(false, 0, false);
-    REQUIRE(b->fd >= 0);
-    b->port = port_of(b->fd);
-    for (int i = 0; i < AUTO_MAX; i++) b->peers[i].fd = -1;
-    pthread_mutex_init(&b->mutex, NULL);
-    if (pipe2(b->wake, O_CLOEXEC) != 0 || pthread_create(&b->thread, NULL, auto_thread, b) != 0) abort();
-    at_test_end(END_SERVERS, auto_broker_free, b);
-    return b;
-}
-
-char *auto_broker_uri(auto_broker_t *b) { return test_printf("mqtt://127.0.0.1:%d", b->port); }
-
-auto_stats_t auto_broker_stats(auto_broker_t *b)
-{
-    pthread_mutex_lock(&b->mutex);
-    auto_stats_t stats = b->stats;
-    pthread_mutex_unlock(&b->mutex);
-    return stats;
-}
-
-bool auto_broker_wait(auto_broker_t *b, int type, int n, long ms)
-{
-    long until = now_ms() + scaled(ms);
-    while (auto_broker_stats(b).count[type] < n) {
-        if (now_ms() > until) return false;
-        sleep_ms(1);
-    }
-    return true;
-}
-
-void auto_broker_drop_all(auto_broker_t *b)
-{
-    pthread_mutex_lock(&b->mutex);
-    b->drop = true;
-    pthread_mutex_unlock(&b->mutex);
-    auto_wake(b);
 }

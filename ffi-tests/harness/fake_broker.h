@@ -1,8 +1,6 @@
 /* A broker that does what the test says, on 127.0.0.1 and an ephemeral port.
  *
- * Bytes are written as text: hex pairs ("10 0c", spaces optional), 'text' for its characters, s'text' for an MQTT
- * string (two bytes of length before it), ?? for any byte (in expectations only), and [ ... ] for a remaining length
- * and the bytes it counts. The text is a printf format:
+ * Bytes are written as text, in the notation of notation.h:
  *
  *     expect_bytes(conn, "10 [ s'MQTT' 04 02 003c s'c' ]");
  *     send_bytes(conn, "90 03 %04x 00", id);
@@ -14,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "notation.h"
 
 typedef struct broker broker_t;
 typedef struct conn conn_t;
@@ -85,23 +85,14 @@ void conn_half_close(conn_t *conn); /* FIN */
 void conn_reset(conn_t *conn);      /* RST */
 void conn_close(conn_t *conn);
 
-/* The text of the notation above as bytes in memory of the test. */
-uint8_t *bytes_of(size_t *len, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/* A broker that runs by itself in a thread: accepts everybody, acknowledges everything, counts. */
-typedef struct {
-    int connections; /* accepted so far */
-    int open;        /* now */
-    int count[16];   /* packets received, by type (1 CONNECT ... 14 DISCONNECT) */
-    long bytes;      /* of PUBLISH payloads */
-} auto_stats_t;
-typedef struct auto_broker auto_broker_t;
-auto_broker_t *auto_broker_open(void);
-char *auto_broker_uri(auto_broker_t *broker);
-auto_stats_t auto_broker_stats(auto_broker_t *broker);
-/* Until n packets of this type have come. */
-bool auto_broker_wait(auto_broker_t *broker, int type, int n, long ms);
-/* Closes every open connection and goes on listening. */
-void auto_broker_drop_all(auto_broker_t *broker);
+/* For auto_broker.c, which has sockets of its own. */
+struct conn {
+    int fd;
+    uint8_t *packet; /* the one read last */
+};
+int listen_on(bool ipv6, int port, bool stalled); /* port 0: any; -1: it cannot be had */
+int port_of(int fd);
+int accept_fd(int listener);
+void describe_packet(packet_t *packet); /* sets the rest from first, body and len */
 
 #endif

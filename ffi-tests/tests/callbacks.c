@@ -2,6 +2,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "auto_broker.h"
 #include "check.h"
 #include "client.h"
 #include "wm_host.h"

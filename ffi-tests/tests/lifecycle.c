@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "auto_broker.h"
 #include "check.h"
 #include "client.h"
 

@@ -1,6 +1,7 @@
 /* subscribe and unsubscribe: every answer, none, the wrong one, and many callers at once. */
 #include <string.h>
 
+#include "auto_broker.h"
 #include "check.h"
 #include "client.h"
 

@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::protocol::{Buffer, Message};
+use crate::protocol::{Buffer, Message, Receipt};
 
 /// An event for the application (contract section 2).
 #[derive(Debug)]
@@ -34,8 +34,16 @@ const MIN_EVENTS: usize = 64;
 /// What an entry costs beside its topic and payload.
 const OVERHEAD: usize = 64;
 
+/// What waits: an event, an acknowledgement, or both.
+pub(super) struct Entry<B> {
+    /// To be sent; nothing for a message that was skipped.
+    pub(super) event: Option<Notification<B>>,
+    /// To be acknowledged once the event is accepted.
+    pub(super) receipt: Option<Receipt>,
+}
+
 pub(super) struct Backlog<B> {
-    events: VecDeque<Notification<B>>,
+    entries: VecDeque<Entry<B>>,
     bytes: usize,
     /// Bound in bytes.
     limit: usize,
@@ -43,68 +51,67 @@ pub(super) struct Backlog<B> {
 
 impl<B: Buffer> Backlog<B> {
     pub(super) const fn new(limit: usize) -> Self {
-        Self { events: VecDeque::new(), bytes: 0, limit }
+        Self { entries: VecDeque::new(), bytes: 0, limit }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.entries.is_empty()
     }
 
     /// Whether more than `times` the bound waits.
     pub(super) fn is_full(&self, times: usize) -> bool {
-        self.events.len() >= MIN_EVENTS * times && self.bytes >= self.limit.saturating_mul(times)
+        self.entries.len() >= MIN_EVENTS * times && self.bytes >= self.limit.saturating_mul(times)
     }
 
-    /// Appends an event; `false`, and a line in the log, when there is no memory for it.
-    pub(super) fn push(&mut self, event: Notification<B>) -> bool {
-        if self.events.try_reserve(1).is_err() {
+    /// Appends an entry; `false`, and a line in the log, when there is no memory for it.
+    pub(super) fn push(&mut self, event: Option<Notification<B>>, receipt: Option<Receipt>) -> bool {
+        if self.entries.try_reserve(1).is_err() {
             log::error!(target: "mqtt", "no memory for an event: it is lost");
             return false;
         }
-        self.bytes += size(&event);
-        self.events.push_back(event);
+        let entry = Entry { event, receipt };
+        self.bytes += entry.size();
+        self.entries.push_back(entry);
         true
     }
 
-    pub(super) fn pop(&mut self) -> Option<Notification<B>> {
-        let event = self.events.pop_front()?;
-        self.bytes -= size(&event);
-        Some(event)
+    pub(super) fn pop(&mut self) -> Option<Entry<B>> {
+        let entry = self.entries.pop_front()?;
+        self.bytes -= entry.size();
+        Some(entry)
     }
 
     /// Puts back what [`Self::pop`] gave; its place is still there.
-    pub(super) fn unpop(&mut self, event: Notification<B>) {
-        self.bytes += size(&event);
-        self.events.push_front(event);
+    pub(super) fn unpop(&mut self, entry: Entry<B>) {
+        self.bytes += entry.size();
+        self.entries.push_front(entry);
     }
 
     /// Gives the memory back that a burst has needed.
     pub(super) fn trim(&mut self) {
-        if self.events.is_empty() && self.events.capacity() > MIN_EVENTS {
-            self.events = VecDeque::new();
+        if self.entries.is_empty() && self.entries.capacity() > MIN_EVENTS {
+            self.entries = VecDeque::new();
         }
     }
 
-    /// Appends all of `other`.
-    pub(super) fn append(&mut self, mut other: Self) {
-        while let Some(event) = other.pop() {
-            self.push(event);
+    /// Appends the events of a client that is gone, but for its messages: the application would not expect them.
+    pub(super) fn inherit(&mut self, mut other: Self) {
+        while let Some(entry) = other.pop() {
+            if entry.receipt.is_none() {
+                self.push(entry.event, None);
+            }
         }
-    }
-
-    /// Drops the messages, which the application of a handle that is gone would not expect.
-    pub(super) fn drop_messages(&mut self) {
-        self.events.retain(|event| !matches!(event, Notification::Data { .. }));
-        self.bytes = self.events.iter().map(size).sum();
     }
 }
 
-fn size<B: Buffer>(event: &Notification<B>) -> usize {
-    OVERHEAD
-        + match event {
-            Notification::Data { message, .. } => {
+impl<B: Buffer> Entry<B> {
+    fn size(&self) -> usize {
+        let data = match &self.event {
+            Some(Notification::Data { message, .. }) => {
                 message.topic.as_slice().len() + message.payload.as_ref().map_or(0, |p| p.as_slice().len())
             }
             _ => 0,
-        }
+        };
+        OVERHEAD + data
+    }
 }

@@ -326,22 +326,30 @@ impl<P: Port> Connection<P> {
         match event {
             Event::Connected { session_present } => {
                 let current = self.link.as_ref().is_some_and(|link| link.attempt == state.attempt);
-                if state.phase == Phase::Connecting && current {
-                    log::debug!(target: "mqtt", "connected, session present: {session_present}");
-                    state.phase = Phase::Connected;
-                    state.calls.finish(Ok(()), |kind| kind == Kind::Connect);
-                    self.backlog.push(Notification::Connected);
+                if state.phase != Phase::Connecting || !current {
+                    // Nor what stands behind CONNACK.
+                    return Err(Trouble::Unwanted);
                 }
+                log::debug!(target: "mqtt", "connected, session present: {session_present}");
+                state.phase = Phase::Connected;
+                state.calls.finish(Ok(()), |kind| kind == Kind::Connect);
+                self.backlog.push(Some(Notification::Connected), None);
             }
             Event::Refused(code) => return Err(Trouble::Refused(code)),
             Event::Message(message) => {
                 let receipt = message.receipt;
-                if !self.backlog.push(Notification::Data { client: self.client.token(), message }) {
+                let event = Notification::Data { client: self.client.token(), message };
+                if !self.backlog.push(Some(event), Some(receipt)) {
+                    state.session.dropped(receipt);
+                }
+            }
+            Event::Skipped(receipt) => {
+                if !self.backlog.push(None, Some(receipt)) {
                     state.session.dropped(receipt);
                 }
             }
             Event::Published(id) => {
-                self.backlog.push(Notification::Published { id });
+                self.backlog.push(Some(Notification::Published { id }), None);
                 state.has_room = true;
             }
             Event::Subscribed { id, granted } => {
@@ -441,7 +449,7 @@ impl<P: Port> Connection<P> {
             Phase::Idle | Phase::Connecting => None,
         };
         if let Some(client) = client {
-            self.backlog.push(Notification::Disconnected { client });
+            self.backlog.push(Some(Notification::Disconnected { client }), None);
         }
         state.phase = Phase::Idle;
         state.session.closed();

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::backlog::{Backlog, Notification};
+use super::backlog::{Backlog, Entry};
 use super::connection::{Connection, Means};
 use super::hub::NextTry;
 use super::{DRAIN_TIMEOUT, Hub};
@@ -75,8 +75,7 @@ impl<P: Port> Engine<P> {
             if self.connections.try_reserve(1).is_ok() {
                 self.connections.push(Connection::new(client));
             } else {
-                // Its connect ends by its own time limit.
-                log::error!(target: "mqtt", "no memory for a connection");
+                client.give_up();
             }
         }
     }
@@ -102,15 +101,11 @@ impl<P: Port> Engine<P> {
                 Some(connection) => (&mut connection.backlog, false),
                 None => (&mut self.orphans, true),
             };
-            let Some(event) = backlog.pop() else {
+            let Some(Entry { event, receipt }) = backlog.pop() else {
                 silent += 1;
                 continue;
             };
-            let receipt = match &event {
-                Notification::Data { message, .. } => Some(message.receipt),
-                _ => None,
-            };
-            match self.hub.send(event, last) {
+            match event.map_or(Ok(()), |event| self.hub.send(event, last)) {
                 Ok(()) => {
                     silent = 0;
                     self.retry.pause = RETRY.0;
@@ -119,7 +114,7 @@ impl<P: Port> Engine<P> {
                     }
                 }
                 Err((event, next)) => {
-                    backlog.unpop(event);
+                    backlog.unpop(Entry { event: Some(event), receipt });
                     match next {
                         NextTry::Now => silent = 0,
                         NextTry::AfterDelivery => return,
@@ -138,9 +133,8 @@ impl<P: Port> Engine<P> {
                 at += 1;
                 continue;
             }
-            let mut connection = self.connections.swap_remove(at);
-            connection.backlog.drop_messages();
-            self.orphans.append(connection.backlog);
+            let connection = self.connections.swap_remove(at);
+            self.orphans.inherit(connection.backlog);
             self.orphans_until = now + DRAIN_TIMEOUT;
         }
     }

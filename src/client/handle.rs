@@ -116,7 +116,7 @@ impl<P: Port> Client<P> {
             let outcome = this.state.lock().calls.remove(ticket);
             match outcome {
                 // The disconnect that was under way is over.
-                Some(_) if kind == Kind::Closed => {}
+                Some(Ok(())) if kind == Kind::Closed => {}
                 Some(outcome) => return outcome,
                 // The task answers before its own deadline: this is for the case that it cannot run at all.
                 None => return Err(Error::Failure),
@@ -160,7 +160,8 @@ impl<P: Port> Client<P> {
     }
 
     fn end_connection(&self, deadline: Instant) {
-        let Some(signal) = P::Signal::new() else { return };
+        // Without memory for it the connection ends all the same, only nobody waits for that.
+        let signal = P::Signal::new();
         let (ticket, waker) = {
             let mut guard = self.state.lock();
             let state = &mut *guard;
@@ -182,14 +183,15 @@ impl<P: Port> Client<P> {
                 Phase::Draining(earlier) => state.phase = Phase::Draining(earlier.min(deadline)),
             }
             state.calls.finish(Err(Error::Disconnected), |kind| matches!(kind, Kind::Room | Kind::Acknowledgement(_)));
-            let ticket = state
-                .calls
-                .reserve()
-                .then(|| state.calls.add(Kind::Closed, signal.clone(), self.hub.may_block_events()));
+            let signal = signal.filter(|_| state.calls.reserve());
+            let ticket = signal.map(|signal| {
+                let ticket = state.calls.add(Kind::Closed, signal.clone(), self.hub.may_block_events());
+                (ticket, signal)
+            });
             (ticket, self.touch(state))
         };
         wake(waker);
-        if let Some(ticket) = ticket {
+        if let Some((ticket, signal)) = ticket {
             // The task keeps the deadline; one second is for its own delay.
             signal.wait(deadline + 1000);
             self.state.lock().calls.remove(ticket);
@@ -274,6 +276,14 @@ impl<P: Port> Client<P> {
                 return Err(error);
             }
         }
+    }
+
+    /// The task has no memory to serve this client: its connect fails, and the next one starts over.
+    pub(super) fn give_up(&self) {
+        log::error!(target: "mqtt", "no memory for a connection");
+        let mut state = self.state.lock();
+        (state.phase, state.waker) = (Phase::Idle, None);
+        state.calls.finish(Err(Error::Failure), |kind| kind == Kind::Connect);
     }
 
     /// Notes that something was left for the task; the waker to call without the lock, if it is this caller's turn.

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::engine::Engine;
-use super::{Client, Config, DRAIN_TIMEOUT, Error, Notification};
+use super::{Client, Config, DRAIN_TIMEOUT, Error, Notification, TASK_END_TIMEOUT};
 use crate::port::{Join, Lock, Net, Port, Shared, Signal, Waker};
 use crate::time::Instant;
 
@@ -138,7 +138,8 @@ impl<P: Port> Hub<P> {
         self.wake();
         let Some(waiter) = waiter else { return };
         if waits {
-            waiter.wait(deadline);
+            // Where the client's own end took all of the time, the task is about to end.
+            waiter.wait(deadline.max(P::now()) + TASK_END_TIMEOUT);
         }
         self.join_ended();
     }

@@ -31,5 +31,7 @@ const ACKNOWLEDGE_TIMEOUT: Millis = 10_000;
 const ROOM_TIMEOUT: Millis = 10_000;
 /// Longest wait of a disconnect or deinit for what is in flight.
 const DRAIN_TIMEOUT: Millis = 10_000;
+/// How much longer the deinit of the last handle may wait for the task.
+const TASK_END_TIMEOUT: Millis = 1000;
 /// After DISCONNECT, how long the server may take to close.
 const LINGER_TIMEOUT: Millis = 200;

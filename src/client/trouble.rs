@@ -16,6 +16,7 @@ pub(super) enum Trouble {
     NoPingResponse,
     NoMemory,
     Refused(ConnectReturnCode),
+    Unwanted,
 }
 
 impl fmt::Display for Trouble {
@@ -27,6 +28,7 @@ impl fmt::Display for Trouble {
             Trouble::ClosedByServer => "closed by the server",
             Trouble::NoPingResponse => "no answer to PINGREQ",
             Trouble::NoMemory => "out of memory",
+            Trouble::Unwanted => "nobody wants it any more",
             Trouble::Violation(violation) => return write!(f, "protocol violation: {violation}"),
             Trouble::Broken(NetError::Failed(error)) => return write!(f, "network error {error}"),
             Trouble::Broken(NetError::WouldBlock) => "network stalled",

@@ -80,8 +80,9 @@ pub unsafe extern "C" fn wm_mqtt_client_init(config: *mut wm_mqtt_client_config_
 /// Ends a client: disconnects it if it is connected (a DISCONNECTED event without data follows), ends every call that
 /// waits on it, and frees it. The handle is invalid from the moment of the call.
 ///
-/// Messages that were received but not yet delivered as events are dropped; with QoS 1 and 2 they were not acknowledged
-/// either. Events that are already in the event queue are still delivered: their `client_handle` matches no other client.
+/// Messages that wait for the event queue are dropped; with QoS 1 and 2 they were not acknowledged either. Other events
+/// that wait are given up after 10 s. What is in the event queue already is delivered: its `client_handle` matches no
+/// other client.
 ///
 /// @param handle  the client
 /// @return `WM_MQTT_CLIENT_ERROR_SUCCESS`; `_NULL_PARAMETER` for NULL; `_BAD_STRUCTURE` for a handle that is not, or no
@@ -105,11 +106,12 @@ pub unsafe extern "C" fn wm_mqtt_client_deinit(handle: wm_mqtt_client_handle_t) 
 ///
 /// @param handle  the client
 /// @return `WM_MQTT_CLIENT_ERROR_SUCCESS`; `WM_MQTT_CLIENT_CONNACK_...` when the broker refuses; `_NULL_PARAMETER`,
-///         `_BAD_STRUCTURE`; `_BAD_UTF8_STRING` for user name, password or will topic; `_BAD_QOS` for the will's QoS;
-///         `_0_LEN_WILL_TOPIC`; `_SSL_NOT_SUPPORTED`; `_DISCONNECTED` when the client is ended meanwhile; `_FAILURE` for
-///         everything else: host not found, no connection, no answer within 30 s, or a disconnect, reconnect or deinit
-///         by another task
-/// @note Blocking: up to 30 s. Tasks: any, event callbacks too.
+///         `_BAD_STRUCTURE`; `_BAD_UTF8_STRING` for user name, password or will topic; `_TOPICNAME_TRUNCATED` for the will
+///         topic; `_BAD_QOS` for the will's QoS; `_0_LEN_WILL_TOPIC`; `_SSL_NOT_SUPPORTED`; `_DISCONNECTED` when deinit has
+///         begun before the attempt; `_FAILURE` for everything else: host not found, no connection, no answer within
+///         30 s, or a disconnect, reconnect or deinit by another task
+/// @note Blocking: up to 30 s, and before that up to 10 s for a disconnect that is under way. Tasks: any, event callbacks
+///       too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wm_mqtt_client_connect(handle: wm_mqtt_client_handle_t) -> c_int {
     simple_call(handle, Client::connect)
@@ -127,7 +129,8 @@ pub unsafe extern "C" fn wm_mqtt_client_disconnect(handle: wm_mqtt_client_handle
 }
 
 /// Forces a fresh connection: `wm_mqtt_client_disconnect`, then `wm_mqtt_client_connect`. A persistent session
-/// (`clean_session` 0) keeps its state: unacknowledged messages are sent again. Subscriptions of a clean session are gone.
+/// (`clean_session` 0) keeps its state: it does not wait for what is in flight, but sends it again. Subscriptions of a
+/// clean session are gone.
 ///
 /// @param handle  the client
 /// @return as `wm_mqtt_client_connect`

@@ -6,8 +6,8 @@ use core::mem::MaybeUninit;
 
 /// Events of the group `WM_MQTT_EV`, delivered in the SDK's event task.
 ///
-/// CONNECTED comes before any DATA of its connection, DISCONNECTED after the last. No event is lost while the system
-/// has memory: what the SDK's queue has no room for waits in the client.
+/// CONNECTED comes before any DATA of its connection, DISCONNECTED after the last. No event of a client is lost while
+/// the system has memory: what the SDK's queue has no room for waits. `wm_mqtt_client_deinit` says what becomes of the rest.
 #[repr(C)]
 pub enum wm_event_mqtt_client {
     /// The broker has accepted a connection. Data: NULL.
@@ -45,7 +45,8 @@ pub enum wm_mqtt_client_error_code_en {
     /// Done.
     WM_MQTT_CLIENT_ERROR_SUCCESS = 0,
     /// Everything without a code of its own: network, name lookup, time-outs, an empty or wildcard topic in publish, a
-    /// malformed topic filter, an empty client id with a persistent session. The log says which.
+    /// malformed topic filter, an empty client id with a persistent session, no memory. What happened on the network
+    /// is in the log.
     WM_MQTT_CLIENT_ERROR_FAILURE = -5001,
     /// Reserved for message persistence; never returned today.
     WM_MQTT_CLIENT_ERROR_PERSISTENCE_ERROR = -5002,

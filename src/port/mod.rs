@@ -1,7 +1,8 @@
 //! What the core needs from the system under it: locks, signals, tasks, a clock, a network, memory for events.
 //!
-//! A port is a type that implements [`Port`]. There is one for hosts, one for the device (its C half, over
-//! lwIP and the SDK, comes with the SDK component), and a simulated one in the tests. Nothing else in this crate names a socket, a thread or a lock.
+//! A port is a type that implements [`Port`]. There is one for hosts, one for the device (its C half, over lwIP and the
+//! SDK, comes with the SDK component), and a simulated one in the tests. Nothing else in this crate names a socket, a
+//! thread or a lock.
 
 use core::fmt;
 use core::net::SocketAddr;

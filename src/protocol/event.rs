@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::decode::{Malformed, Message};
+use super::decode::{Malformed, Message, Receipt};
 use super::outbox::NoMemory;
 use super::packet::{ConnectReturnCode, QoS};
 
@@ -16,8 +16,12 @@ pub enum Event<B> {
     },
     /// CONNACK with another return code; the connection must be closed.
     Refused(ConnectReturnCode),
-    /// An application message; call [`Session::accepted`] with its receipt once it is in safe hands.
+    /// An application message; call [`Session::accepted`](super::Session::accepted) with its receipt
+    /// once it is in safe hands.
     Message(Message<B>),
+    /// A message that is too large to describe was skipped; call [`Session::accepted`](super::Session::accepted) when
+    /// everything before it was, since acknowledgements keep the order of their messages.
+    Skipped(Receipt),
     /// PUBACK or PUBCOMP for this packet identifier.
     Published(u16),
     /// SUBACK: the granted QoS, `None` when the server refuses the subscription.
@@ -85,9 +89,9 @@ pub struct KeepAliveTimeout;
 pub enum PublishError {
     /// Not connected.
     NotConnected,
-    /// [`Limits::window`] messages are unacknowledged.
+    /// [`Limits::window`](super::Limits::window) messages are unacknowledged.
     WindowFull,
-    /// [`Limits::outgoing`] bytes wait for the transport.
+    /// [`Limits::outgoing`](super::Limits::outgoing) bytes wait for the transport.
     Congested,
     /// Longer than a packet can be (section 2.2.3).
     TooLarge,

@@ -69,21 +69,20 @@ impl InFlight {
         })
     }
 
-    /// PUBACK or PUBCOMP: the message is done; whether it waited for this.
-    pub(super) fn complete(&mut self, id: u16, expected: impl Fn(&Stage) -> bool) -> bool {
-        let at = self.messages.iter().position(|m| m.id == id && expected(&m.stage));
-        at.map(|at| self.messages.remove(at)).is_some()
+    /// Whether message `id` is at such a stage.
+    pub(super) fn waits(&self, id: u16, at: impl Fn(&Stage) -> bool) -> bool {
+        self.messages.iter().any(|m| m.id == id && at(&m.stage))
     }
 
-    /// PUBREC: the server has the message, from now on only PUBREL counts. Whether it waited for this, or waits for
-    /// PUBCOMP already.
-    pub(super) fn received(&mut self, id: u16) -> bool {
-        match self.messages.iter_mut().find(|m| m.id == id && !matches!(m.stage, Stage::AtLeastOnce(_))) {
-            Some(message) => {
-                message.stage = Stage::Released;
-                true
-            }
-            None => false,
+    /// PUBACK or PUBCOMP: the message is done.
+    pub(super) fn complete(&mut self, id: u16) {
+        self.messages.retain(|m| m.id != id);
+    }
+
+    /// PUBREC: the server has the message, from now on only PUBREL counts.
+    pub(super) fn received(&mut self, id: u16) {
+        if let Some(message) = self.messages.iter_mut().find(|m| m.id == id) {
+            message.stage = Stage::Released;
         }
     }
 }

@@ -37,6 +37,14 @@ impl KeepAlive {
         self.sent = now;
     }
 
+    /// The transport, which has more to take, has taken something: a slow peer, but no dead one. Its answer may be stuck
+    /// behind that.
+    pub(super) fn moved(&mut self, now: Instant) {
+        if self.ping.is_some() {
+            self.ping = Some(now);
+        }
+    }
+
     pub(super) fn received(&mut self, now: Instant) {
         self.received = now;
         self.ping = None;

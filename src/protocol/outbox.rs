@@ -102,9 +102,18 @@ impl Outbox {
         Ok(())
     }
 
-    /// Whether the stored message `id` still has bytes to send.
-    pub(super) fn holds(&self, id: u16) -> bool {
-        self.segments.iter().any(|s| matches!(s, Segment::Stored { id: stored, .. } if *stored == id))
+    /// Takes back the resend of the stored message `id`, if it is queued; `false` if bytes of that message must still
+    /// be sent: the rest of a packet, or one that was never sent.
+    pub(super) fn withdraw(&mut self, id: u16) -> bool {
+        let is_it = |segment: &Segment| matches!(segment, Segment::Stored { id: stored, .. } if *stored == id);
+        let Some(at) = self.segments.iter().position(is_it) else { return true };
+        match self.segments[at] {
+            Segment::Stored { resend: true, sent: 0, len, .. } => {
+                self.queued -= len;
+                self.segments.remove(at).is_some()
+            }
+            _ => false,
+        }
     }
 
     /// Copies bytes from the front into `out`, as many as fit; they stay queued until [`Self::sent`].

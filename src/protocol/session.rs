@@ -280,7 +280,8 @@ impl<B: Buffer> Session<B> {
                 self.skipped = self.skipped.wrapping_add(1);
                 let count = self.skipped;
                 log::error!(target: "mqtt", "message of {len} bytes skipped ({count} so far): events describe 65535");
-                self.acknowledge_skipped(id, qos)
+                let receipt = Receipt { id, qos, connection: self.connection };
+                Ok(self.is_new(receipt)?.then_some(Event::Skipped(receipt)))
             }
             Incoming::NoMemory { id } => {
                 log::error!(target: "mqtt", "no memory for a message, left unacknowledged (id {id})");
@@ -288,11 +289,12 @@ impl<B: Buffer> Session<B> {
             }
             Incoming::PubAck(id) => self.complete(id, |stage| matches!(stage, Stage::AtLeastOnce(_)), "PUBACK"),
             Incoming::PubRec(id) => {
-                self.check_sent(id)?;
-                if !self.in_flight.received(id) {
+                if !self.in_flight.waits(id, |stage| !matches!(stage, Stage::AtLeastOnce(_))) {
                     log::warn!(target: "mqtt", "PUBREC with unknown id {id}");
                     return Ok(None);
                 }
+                self.check_sent(id)?;
+                self.in_flight.received(id);
                 self.acknowledge(first_byte::PUBREL, id).map(|()| None)
             }
             Incoming::PubComp(id) => self.complete(id, |stage| matches!(stage, Stage::Released), "PUBCOMP"),
@@ -355,34 +357,29 @@ impl<B: Buffer> Session<B> {
 
     fn message(&mut self, mut message: Message<B>) -> Result<Option<Event<B>>, Violation> {
         message.receipt.connection = self.connection;
-        if message.qos != QoS::ExactlyOnce {
-            return Ok(Some(Event::Message(message)));
-        }
-        // Until PUBREL, a PUBLISH with this id is the same message and must not be delivered again (section 4.3.3).
-        let connection = self.connection;
-        if let Some(received) = self.received.iter_mut().find(|r| r.id == message.id && !r.released) {
-            received.connection = connection;
-            if received.accepted {
-                self.acknowledge(first_byte::PUBREC, message.id)?;
-            }
-            return Ok(None);
-        }
-        if self.received.try_reserve(1).is_err() {
-            log::error!(target: "mqtt", "no memory for a message, left unacknowledged (id {})", message.id);
-            return Ok(None);
-        }
-        self.received.push(Received { id: message.id, accepted: false, released: false, told: connection, connection });
-        Ok(Some(Event::Message(message)))
+        Ok(self.is_new(message.receipt)?.then_some(Event::Message(message)))
     }
 
-    /// A message that no event can describe is acknowledged, or it would come again and again.
-    fn acknowledge_skipped(&mut self, id: u16, qos: QoS) -> Result<Option<Event<B>>, Violation> {
-        match qos {
-            QoS::AtMostOnce => {}
-            QoS::AtLeastOnce => self.acknowledge(first_byte::PUBACK, id)?,
-            QoS::ExactlyOnce => self.acknowledge(first_byte::PUBREC, id)?,
+    /// Whether a message is to be delivered. Until PUBREL, a QoS 2 PUBLISH with the same packet identifier is the same
+    /// message and must not be delivered again (section 4.3.3).
+    fn is_new(&mut self, receipt: Receipt) -> Result<bool, Violation> {
+        let Receipt { id, qos, connection } = receipt;
+        if qos != QoS::ExactlyOnce {
+            return Ok(true);
         }
-        Ok(None)
+        if let Some(received) = self.received.iter_mut().find(|r| r.id == id && !r.released) {
+            received.connection = connection;
+            if received.accepted {
+                self.acknowledge(first_byte::PUBREC, id)?;
+            }
+            return Ok(false);
+        }
+        if self.received.try_reserve(1).is_err() {
+            log::error!(target: "mqtt", "no memory for a message, left unacknowledged (id {id})");
+            return Ok(false);
+        }
+        self.received.push(Received { id, accepted: false, released: false, told: connection, connection });
+        Ok(true)
     }
 
     fn complete(
@@ -391,12 +388,13 @@ impl<B: Buffer> Session<B> {
         expected: impl Fn(&Stage) -> bool,
         name: &str,
     ) -> Result<Option<Event<B>>, Violation> {
-        self.check_sent(id)?;
-        if self.in_flight.complete(id, expected) {
-            return Ok(Some(Event::Published(id)));
+        if !self.in_flight.waits(id, expected) {
+            log::warn!(target: "mqtt", "{name} with unknown id {id}");
+            return Ok(None);
         }
-        log::warn!(target: "mqtt", "{name} with unknown id {id}");
-        Ok(None)
+        self.check_sent(id)?;
+        self.in_flight.complete(id);
+        Ok(Some(Event::Published(id)))
     }
 
     /// Whether somebody waits for the answer to request `id`.
@@ -409,8 +407,9 @@ impl<B: Buffer> Session<B> {
         true
     }
 
-    fn check_sent(&self, id: u16) -> Result<(), Violation> {
-        if self.outbox.holds(id) { Err(Violation::EarlyAcknowledgement) } else { Ok(()) }
+    /// A message is acknowledged: it need not be sent again, but must have been sent once.
+    fn check_sent(&mut self, id: u16) -> Result<(), Violation> {
+        if self.outbox.withdraw(id) { Ok(()) } else { Err(Violation::EarlyAcknowledgement) }
     }
 
     fn acknowledge(&mut self, first: u8, id: u16) -> Result<(), Violation> {
@@ -439,6 +438,9 @@ impl<B: Buffer> Session<B> {
         if count > 0 {
             self.keep_alive.sent(now);
             self.outbox.sent(count);
+            if self.outbox.queued() > 0 {
+                self.keep_alive.moved(now);
+            }
         }
     }
 

@@ -67,6 +67,7 @@ pub(crate) enum Seen {
     Published(u16),
     Subscribed { id: u16, granted: Option<u8> },
     Unsubscribed(u16),
+    Skipped,
 }
 
 impl From<&Event<Bytes>> for Seen {
@@ -78,6 +79,7 @@ impl From<&Event<Bytes>> for Seen {
             Event::Published(id) => Seen::Published(*id),
             Event::Subscribed { id, granted } => Seen::Subscribed { id: *id, granted: granted.map(QoS::level) },
             Event::Unsubscribed(id) => Seen::Unsubscribed(*id),
+            Event::Skipped(_) => Seen::Skipped,
         }
     }
 }
@@ -164,8 +166,10 @@ impl Bench {
             match self.session.handle_input(self.now, &mut input) {
                 Ok(Some(event)) => {
                     seen.push(Seen::from(&event));
-                    if let Event::Message(message) = event {
-                        self.receipts.push(message.receipt);
+                    match event {
+                        Event::Message(message) => self.receipts.push(message.receipt),
+                        Event::Skipped(receipt) => self.receipts.push(receipt),
+                        _ => {}
                     }
                 }
                 Ok(None) => {
@@ -189,7 +193,7 @@ impl Bench {
         self.feed(&bytes).unwrap_err().1
     }
 
-    /// Accepts the oldest message's event.
+    /// Accepts the oldest message's event, or passes a message that was skipped.
     pub(crate) fn accept(&mut self) {
         let receipt = self.receipts.remove(0);
         self.session.accepted(receipt).unwrap();
