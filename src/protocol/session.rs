@@ -281,7 +281,8 @@ impl<B: Buffer> Session<B> {
                 let count = self.skipped;
                 log::error!(target: "mqtt", "message of {len} bytes skipped ({count} so far): events describe 65535");
                 let receipt = Receipt { id, qos, connection: self.connection };
-                Ok(self.is_new(receipt)?.then_some(Event::Skipped(receipt)))
+                let acknowledges = qos != QoS::AtMostOnce && self.is_new(receipt)?;
+                Ok(acknowledges.then_some(Event::Skipped(receipt)))
             }
             Incoming::NoMemory { id } => {
                 log::error!(target: "mqtt", "no memory for a message, left unacknowledged (id {id})");

@@ -78,7 +78,7 @@ fn connect_with_every_combination_of_flags() {
             assert!(connect.is_well_formed());
             let bytes = connect_bytes(&connect);
             let expected = described(&connect);
-            assert_eq!(wire::decode_all(&bytes), [expected.clone()]);
+            assert_eq!(wire::decode_all(&bytes), std::slice::from_ref(&expected));
             assert_eq!(bytes, expected.encode());
         }
     }

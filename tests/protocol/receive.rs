@@ -179,8 +179,10 @@ fn oversized_messages_are_skipped_and_acknowledged() {
                 .collect();
         let mut seen = bench.feed(&stream[..cut]).unwrap();
         seen.extend(bench.feed(&stream[cut..]).unwrap());
-        assert_eq!(seen, [Seen::Message(publish(3, 1, "t", b"next"))]);
-        bench.accept();
+        assert_eq!(seen, [Seen::Skipped, Seen::Skipped, Seen::Message(publish(3, 1, "t", b"next"))]);
+        // In the order of the messages [MQTT-4.6.0-2] [MQTT-4.6.0-3], so not at once.
+        assert_eq!(bench.sent(), []);
+        (0..3).for_each(|_| bench.accept());
         assert_eq!(bench.sent(), [PubAck(1), PubRec(2), PubAck(3)]);
         bench.receive(&[PubRel(2)]);
         assert_eq!(bench.sent(), [PubComp(2)]);
