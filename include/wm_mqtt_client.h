@@ -246,7 +246,8 @@ struct wm_mqtt_client_config_st {
     /**
      * `mqtt://` or `tcp://` (port 1883), `mqtts://` or `ssl://` (8883), `ws://` (80), `wss://` (443), then a host name, an
      * IPv4 address or an IPv6 address in brackets, then optionally `:port` and, for WebSocket, a path (`/mqtt` when
-     * left out). Without a scheme: plain TCP. Must not be NULL.
+     * left out). Without a scheme: plain TCP. User name and password may stand before the host, percent-encoded
+     * (`mqtt://user:password@host`); they count if `username` is NULL. Must not be NULL.
      */
     char *uri;
     /**

@@ -104,6 +104,41 @@ static void without_tls(void)
 }
 #endif
 
+static void credentials_in_the_uri(void)
+{
+    static const struct {
+        const char *user_info;
+        config_t config;
+        const char *fields;
+    } rows[] = {
+        {"u:p@", {0}, "04 c2 003c s'c' s'u' s'p'"},
+        {"u@", {0}, "04 82 003c s'c' s'u'"},
+        {"u%40x:%3a%2F@", {0}, "04 c2 003c s'c' s'u@x' s':/'"},
+        /* The configuration's come first, and never half of each. */
+        {"u:p@", {.username = "v", .password = "q"}, "04 c2 003c s'c' s'v' s'q'"},
+        {"u:p@", {.username = "v"}, "04 82 003c s'c' s'v'"},
+        {"u@", {.password = "q"}, "04 82 003c s'c' s'u'"},
+    };
+    broker_t *broker = broker_open();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        check_row("%s", rows[i].user_info);
+        config_t config = rows[i].config;
+        config.uri = test_printf("mqtt://%s127.0.0.1:%d", rows[i].user_info, broker_port(broker));
+        config.client_id = "c";
+        config.clean_session = 1;
+        handle_t handle = client_new(&config);
+        call_t *connect = start_connect(handle);
+        conn_t *conn = broker_accept(broker);
+        expect_bytes(conn, "10 [ s'MQTT' %s ]", rows[i].fields);
+        serve_connack(conn, false, 0);
+        CHECK_EQ(call_result(connect), 0);
+        client_leave(handle, conn);
+    }
+    check_row("a NUL is none of UTF-8");
+    handle_t handle = client_for("mqtt://u%00:p@127.0.0.1", true);
+    CHECK_EQ(wm_mqtt_client_connect(handle), WM_MQTT_CLIENT_ERROR_BAD_UTF8_STRING);
+}
+
 /* ---- refused before anything is sent ---- */
 
 static void refused_locally(void)
@@ -156,6 +191,7 @@ static const test_t tests[] = {
 #ifndef WM_MQTT_TEST_TLS
     TEST(without_tls),
 #endif
+    TEST(credentials_in_the_uri),
     TEST(refused_locally),
 };
 TESTS_MAIN(tests)

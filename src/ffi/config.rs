@@ -7,7 +7,7 @@ use super::types::*;
 use crate::client::{Config, Text};
 use crate::port::{Platform, Port};
 use crate::protocol::topic::is_utf8_string;
-use crate::transport::uri::{Uri, UriError};
+use crate::transport::uri::{self, Uri, UriError};
 
 /// Why init returns NULL; the log says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,14 @@ unsafe fn copy(text: *const c_char) -> Result<Option<Text>, InitError> {
     // SAFETY: not NULL, so a NUL-terminated string.
     let text = unsafe { CStr::from_ptr(text) };
     Text::copy(text.to_bytes()).map(Some).ok_or(InitError::NoMemory)
+}
+
+/// A part of the URI without its percent-encoding.
+fn decoded(text: &str) -> Result<Text, InitError> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(text.len()).map_err(|_| InitError::NoMemory)?;
+    bytes.extend(uri::decode(text));
+    Text::copy(&bytes).ok_or(InitError::NoMemory)
 }
 
 /// Copies a NULL-terminated array of C strings.
@@ -98,7 +106,7 @@ pub(super) unsafe fn from_c(config: *const wm_mqtt_client_config_t) -> Result<Co
     unsafe {
         let uri = copy(config.uri)?.ok_or(InitError::NullUri)?;
         let broker = core::str::from_utf8(&uri).map_err(|_| UriError::BadHost).and_then(Uri::parse);
-        if broker == Err(UriError::UnknownScheme) {
+        if broker.is_err_and(|error| error == UriError::UnknownScheme) {
             return Err(InitError::BadProtocol);
         }
         if mode > 3 {
@@ -110,13 +118,20 @@ pub(super) unsafe fn from_c(config: *const wm_mqtt_client_config_t) -> Result<Co
             None => default_client_id()?,
         };
         let tls = broker.is_ok_and(|broker| broker.scheme.tls);
+        let user_info = broker.ok().and_then(|broker| broker.user_info);
+        let (username, password) = match (copy(config.username)?, user_info) {
+            (None, Some(user_info)) => {
+                (Some(decoded(user_info.username)?), user_info.password.map(decoded).transpose()?)
+            }
+            (username, _) => (username, copy(config.password)?),
+        };
         let copy_if = |used: bool, text| if used { copy(text) } else { Ok(None) };
         let (verifies, presents) = (tls && mode & 1 != 0, tls && mode & 2 != 0);
         Ok(Config {
             uri,
             client_id,
-            username: copy(config.username)?,
-            password: copy(config.password)?,
+            username,
+            password,
             ca: copy_if(verifies, config.ca)?,
             cert: copy_if(presents, config.cert)?,
             key: copy_if(presents, config.key)?,

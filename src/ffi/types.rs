@@ -156,7 +156,8 @@ pub type wm_mqtt_event_data_t = wm_mqtt_event_data_un;
 pub struct wm_mqtt_client_config_st {
     /// `mqtt://` or `tcp://` (port 1883), `mqtts://` or `ssl://` (8883), `ws://` (80), `wss://` (443), then a host name, an
     /// IPv4 address or an IPv6 address in brackets, then optionally `:port` and, for WebSocket, a path (`/mqtt` when
-    /// left out). Without a scheme: plain TCP. Must not be NULL.
+    /// left out). Without a scheme: plain TCP. User name and password may stand before the host, percent-encoded
+    /// (`mqtt://user:password@host`); they count if `username` is NULL. Must not be NULL.
     pub uri: *mut c_char,
     /// Client identifier; NULL for one made from the chip's name and MAC address (`W800_abCDEF`). Empty only with
     /// `clean_session`.

@@ -34,37 +34,51 @@ static SCHEMES: [Scheme; 6] = [
 pub enum UriError {
     /// A scheme that is not in the table.
     UnknownScheme,
-    /// No host, or an IPv6 address without its closing bracket.
+    /// No host, a character that no host name has, or an IPv6 address without its brackets.
     BadHost,
     /// Not a port number from 1 to 65535.
     BadPort,
+    /// A path or query with a blank, a control character or one outside ASCII.
+    BadPath,
 }
 
 impl fmt::Display for UriError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            UriError::UnknownScheme => "unknown scheme",
-            UriError::BadHost => "no host name in the URI",
+            UriError::UnknownScheme => "unknown scheme in the URI",
+            UriError::BadHost => "no host name or IP address in the URI",
             UriError::BadPort => "bad port number in the URI",
+            UriError::BadPath => "a character in the URI's path that must be percent-encoded",
         })
     }
 }
 
-/// A broker's address, borrowed from the URI's text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// User name and password of a URI, still percent-encoded: see [`decode`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct UserInfo<'a> {
+    /// User name, may be empty.
+    pub username: &'a str,
+    /// Password, if there is a colon.
+    pub password: Option<&'a str>,
+}
+
+/// A broker's address, borrowed from the URI's text. No `Debug`: there may be a password in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Uri<'a> {
     /// What to speak.
     pub scheme: &'static Scheme,
+    /// What stands before an `@`.
+    pub user_info: Option<UserInfo<'a>>,
     /// Host name or IP address, IPv6 without its brackets.
     pub host: &'a str,
     /// TCP port.
     pub port: u16,
-    /// Path and query, `/mqtt` where the URI has none; for WebSocket.
+    /// Path and query, `/mqtt` where the URI has neither; for WebSocket.
     pub path: &'a str,
 }
 
 impl<'a> Uri<'a> {
-    /// Splits a URI. Without a scheme it is plain TCP.
+    /// Splits a URI (RFC 3986). Without a scheme it is plain TCP.
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
         // A search for one byte at a time: the general string search would cost 2 KB of flash.
         let colon = position(text, |c| c == b':');
@@ -76,35 +90,63 @@ impl<'a> Uri<'a> {
             None => (&SCHEMES[0], text),
         };
         let (authority, path) = rest.split_at(position(rest, |c| matches!(c, b'/' | b'?' | b'#')));
-        let (host, port) = split_authority(authority)?;
-        if host.is_empty() {
-            return Err(UriError::BadHost);
-        }
+        let (user_info, place) = split_user_info(authority);
+        let (host, port) = split_host(place)?;
         let port = match port {
-            None => scheme.default_port,
-            Some(digits) if digits.bytes().all(|d| d.is_ascii_digit()) => match digits.parse() {
+            "" => scheme.default_port,
+            digits if digits.bytes().all(|d| d.is_ascii_digit()) => match digits.parse() {
                 Ok(port) if port != 0 => port,
                 _ => return Err(UriError::BadPort),
             },
-            Some(_) => return Err(UriError::BadPort),
+            _ => return Err(UriError::BadPort),
         };
         let path = &path[..position(path, |c| c == b'#')];
-        Ok(Self { scheme, host, port, path: if path.is_empty() { "/mqtt" } else { path } })
+        if !path.bytes().all(|c| c.is_ascii_graphic()) {
+            return Err(UriError::BadPath);
+        }
+        Ok(Self { scheme, user_info, host, port, path: if path.is_empty() { "/mqtt" } else { path } })
     }
 }
 
-/// `host`, `host:port`, `[v6]` or `[v6]:port`.
-fn split_authority(authority: &str) -> Result<(&str, Option<&str>), UriError> {
-    if let Some(rest) = authority.strip_prefix('[') {
-        let (host, rest) = rest.split_at(position(rest, |c| c == b']'));
-        return match rest.strip_prefix("]:") {
-            Some(port) => Ok((host, Some(port))),
-            None if rest == "]" => Ok((host, None)),
-            None => Err(UriError::BadHost),
-        };
+/// The bytes of a percent-encoded text. A `%` that begins no encoding stands for itself.
+pub fn decode(text: &str) -> impl Iterator<Item = u8> + '_ {
+    percent_encoding::percent_decode_str(text)
+}
+
+/// `user:password` before the last `@`, and what stands behind it.
+fn split_user_info(authority: &str) -> (Option<UserInfo<'_>>, &str) {
+    let Some(at) = authority.bytes().rposition(|c| c == b'@') else { return (None, authority) };
+    let (username, password) = authority[..at].split_at(position(&authority[..at], |c| c == b':'));
+    let user_info = UserInfo { username, password: password.strip_prefix(':') };
+    ((at > 0).then_some(user_info), &authority[at + 1..])
+}
+
+/// `host`, `host:port`, `[v6]` or `[v6]:port`; the port is empty where there is none.
+fn split_host(place: &str) -> Result<(&str, &str), UriError> {
+    let (host, port) = match place.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_at(position(rest, |c| c == b']'));
+            let is_v6 = |c: u8| c.is_ascii_hexdigit() || matches!(c, b':' | b'.');
+            if !host.bytes().all(is_v6) {
+                return Err(UriError::BadHost);
+            }
+            (host, rest.strip_prefix(']').ok_or(UriError::BadHost)?)
+        }
+        None => {
+            let (host, port) = place.split_at(position(place, |c| c == b':'));
+            // Names outside ASCII have to be written in Punycode.
+            if !host.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_' | b'~')) {
+                return Err(UriError::BadHost);
+            }
+            (host, port)
+        }
+    };
+    match port.strip_prefix(':') {
+        _ if host.is_empty() => Err(UriError::BadHost),
+        Some(digits) => Ok((host, digits)),
+        None if port.is_empty() => Ok((host, "")),
+        None => Err(UriError::BadHost),
     }
-    let (host, port) = authority.split_at(position(authority, |c| c == b':'));
-    Ok((host, port.strip_prefix(':')))
 }
 
 /// Where the first ASCII character of this kind stands; the end where there is none.
@@ -115,6 +157,14 @@ fn position(text: &str, kind: impl Fn(u8) -> bool) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    /// Panics without printing the URI.
+    fn parse(text: &str) -> Uri<'_> {
+        Uri::parse(text).unwrap_or_else(|error| panic!("{error}"))
+    }
 
     #[test]
     fn split() {
@@ -127,12 +177,36 @@ mod tests {
             ("ssl://b", "ssl", "b", 8883, "/mqtt"),
             ("ws://b", "ws", "b", 80, "/mqtt"),
             ("wss://b:8084/ws/mqtt?a=b#c", "wss", "b", 8084, "/ws/mqtt?a=b"),
+            ("ws://b?a=/b", "ws", "b", 80, "?a=/b"),
             ("mqtt://[::1]:1885", "mqtt", "::1", 1885, "/mqtt"),
             ("[fe80::1]", "mqtt", "fe80::1", 1883, "/mqtt"),
             ("mqtt://b/", "mqtt", "b", 1883, "/"),
+            ("mqtt://b:", "mqtt", "b", 1883, "/mqtt"),
         ] {
-            let uri = Uri::parse(text).unwrap();
+            let uri = parse(text);
             assert_eq!((uri.scheme.name, uri.host, uri.port, uri.path), (name, host, port, path), "{text}");
+        }
+    }
+
+    #[test]
+    fn user_info() {
+        for (text, username, password) in [
+            ("mqtt://u@b", Some("u"), None),
+            ("u:p@b:1883", Some("u"), Some("p")),
+            ("mqtt://u:@[::1]", Some("u"), Some("")),
+            ("mqtt://:p@b", Some(""), Some("p")),
+            ("mqtt://a%40b:c%3ad%2F@b", Some("a@b"), Some("c:d/")),
+            ("mqtt://a@c:1@2@b", Some("a@c"), Some("1@2")),
+            ("mqtt://100%:p%zz@b", Some("100%"), Some("p%zz")),
+            ("mqtt://@b", None, None),
+            ("mqtt://b/u:p@c", None, None),
+        ] {
+            let uri = parse(text);
+            let bytes = |text: &str| decode(text).collect::<Vec<u8>>();
+            assert_eq!(uri.user_info.map(|u| bytes(u.username)), username.map(|u| u.as_bytes().to_vec()), "{text}");
+            let found = uri.user_info.and_then(|u| u.password).map(bytes);
+            assert_eq!(found, password.map(|p| p.as_bytes().to_vec()), "{text}");
+            assert!(uri.host == "b" || uri.host == "::1");
         }
     }
 
@@ -144,16 +218,58 @@ mod tests {
             ("", UriError::BadHost),
             ("mqtt://", UriError::BadHost),
             ("mqtt://:1883", UriError::BadHost),
+            ("mqtt://u@", UriError::BadHost),
             ("mqtt://[::1", UriError::BadHost),
             ("mqtt://[::1]x", UriError::BadHost),
-            ("mqtt://b:", UriError::BadPort),
-            ("mqtt://a:1:2", UriError::BadPort),
-            ("mqtt://::1", UriError::BadHost),
+            ("mqtt://[]", UriError::BadHost),
+            ("mqtt://[fe80::1%eth0]", UriError::BadHost),
+            ("mqtt://a b", UriError::BadHost),
+            ("mqtt://a%62c", UriError::BadHost),
+            ("mqtt://b\u{fc}cher", UriError::BadHost),
             ("mqtt://b:0", UriError::BadPort),
             ("mqtt://b:99999", UriError::BadPort),
             ("mqtt://b:+1", UriError::BadPort),
+            ("mqtt://a:1:2", UriError::BadPort),
+            ("mqtt://::1", UriError::BadHost),
+            ("ws://b/a b", UriError::BadPath),
+            ("ws://b/\u{fc}", UriError::BadPath),
         ] {
-            assert_eq!(Uri::parse(text), Err(error), "{text}");
+            assert_eq!(Uri::parse(text).err(), Some(error), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_url_crate(
+            scheme in prop::sample::select(&["mqtt", "TCP", "mqtts", "Ssl", "ws", "wss"][..]),
+            user in "([a-z%@:.!]|%[0-9a-fA-F]{2}){0,6}@?",
+            host in r"[a-z][a-z0-9-]{0,8}(\.[a-z]{1,5})?|\[::[1-9a-f]{1,4}\]|10\.1\.2\.3",
+            port in "(:[1-9][0-9]{0,3}|:)?",
+            path in "(/[a-z0-9/%._~-]{0,9})?(\\?[a-z0-9=&/]{0,5})?(#[a-z?/]{0,3})?",
+        ) {
+            let user = if user.ends_with('@') { user } else { String::new() };
+            let text = std::format!("{scheme}://{user}{host}{port}{path}");
+            let (Ok(ours), Ok(theirs)) = (Uri::parse(&text), url::Url::parse(&text)) else {
+                return Err(TestCaseError::fail("one of the two refuses it"));
+            };
+            prop_assert_eq!(ours.scheme.name, theirs.scheme());
+            let host = theirs.host_str().unwrap_or_default();
+            prop_assert_eq!(ours.host, host.trim_start_matches('[').trim_end_matches(']'));
+            let default = ours.scheme.default_port;
+            prop_assert_eq!(ours.port, theirs.port_or_known_default().unwrap_or(default));
+            let bytes = |text: &str| decode(text).collect::<Vec<u8>>();
+            let (username, password) = ours.user_info.map_or(("", None), |u| (u.username, u.password));
+            prop_assert_eq!(bytes(username), bytes(theirs.username()));
+            prop_assert_eq!(bytes(password.unwrap_or("")), bytes(theirs.password().unwrap_or("")));
+            let query = theirs.query().map(|q| std::format!("?{q}")).unwrap_or_default();
+            if ours.path.starts_with('/') && path.starts_with('/') && !path.contains('.') {
+                prop_assert_eq!(ours.path, std::format!("{}{query}", theirs.path()));
+            }
+        }
+
+        #[test]
+        fn never_panics(text in ".*") {
+            let _ = Uri::parse(&text);
         }
     }
 }
