@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 
 use super::backlog::{Backlog, Notification};
 use super::calls::Kind;
-use super::handle::{Phase, State};
+use super::handle::{PATIENCE, Phase, State};
 use super::trouble::Trouble;
 use super::{CONNECT_TIMEOUT, Client, Error, LINGER_TIMEOUT};
 use crate::port::{Lock, Net, NetError, Port, Readiness, Shared, Socket, Token};
@@ -73,9 +73,6 @@ pub(super) struct Means<P: Port> {
 
 /// Reads of one socket before the others get their turn.
 const READS: usize = 4;
-
-/// How far the backlog may grow beyond its bound while a call holds up the event task.
-const PATIENCE: usize = 4;
 
 impl<P: Port> Connection<P> {
     pub(super) fn new(client: Shared<Client<P>>) -> Self {
@@ -500,21 +497,5 @@ impl<P: Port> Means<P> {
 impl<P: Port> Link<P> {
     fn check_deadline(&self, now: Instant) -> Result<(), Trouble> {
         if now < self.deadline { Ok(()) } else { Err(Trouble::TimedOut) }
-    }
-}
-
-impl<P: Port> State<P> {
-    /// How many times its bound the backlog may hold.
-    fn patience(&self) -> usize {
-        if self.calls.block_events() { PATIENCE } else { 1 }
-    }
-
-    /// A disconnect that was asked for sends DISCONNECT when nothing is in flight any more, or its time is up.
-    fn drain(&mut self, now: Instant) {
-        if let Phase::Draining(deadline) = self.phase {
-            if self.session.is_idle() || now >= deadline {
-                self.session.disconnect();
-            }
-        }
     }
 }

@@ -19,6 +19,9 @@ pub struct Client<P: Port> {
     state: P::Lock<State<P>>,
 }
 
+/// How far the backlog may grow beyond its bound while a call holds up the event task.
+pub(super) const PATIENCE: usize = 4;
+
 /// Where a client stands between two connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -300,6 +303,20 @@ fn wake<W: Waker>(waker: Option<W>) {
 }
 
 impl<P: Port> State<P> {
+    /// How many times its bound the backlog may hold.
+    pub(super) fn patience(&self) -> usize {
+        if self.calls.block_events() { PATIENCE } else { 1 }
+    }
+
+    /// A disconnect that was asked for sends DISCONNECT when nothing is in flight any more, or its time is up.
+    pub(super) fn drain(&mut self, now: Instant) {
+        if let Phase::Draining(deadline) = self.phase {
+            if self.session.is_idle() || now >= deadline {
+                self.session.disconnect();
+            }
+        }
+    }
+
     fn check_connected(&self) -> Result<(), Error> {
         if self.phase == Phase::Connected && !self.closed { Ok(()) } else { Err(Error::Disconnected) }
     }
