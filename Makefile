@@ -89,7 +89,7 @@ VARIANT        ?= plain
 FLAGS_plain    := -O1 -g
 FLAGS_sanitize := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 T              := $(C)/$(VARIANT)
-TESTS          := $(notdir $(basename $(wildcard ffi-tests/tests/*.c ffi-tests/sdk/sdk_test.c)))
+TESTS          := $(notdir $(basename $(wildcard ffi-tests/tests/*.c ffi-tests/sdk/tests/*.c)))
 HARNESS_SRC    := $(wildcard ffi-tests/harness/*.c)
 
 test-programs: $(TESTS:%=$(T)/%)
@@ -110,7 +110,7 @@ LINK_TEST = $(CC) $(CFLAGS) $(FLAGS_$(VARIANT)) $(LDFLAGS) -o $@ $^ $(NATIVE) -p
 $(T)/%: $(T)/ffi-tests/tests/%.o $(TEST_LIBRARIES)
 	$(LINK_TEST)
 
-$(T)/sdk_test: $(T)/ffi-tests/sdk/sdk_test.o $(TEST_LIBRARIES)
+$(T)/%: $(T)/ffi-tests/sdk/tests/%.o $(TEST_LIBRARIES)
 	$(LINK_TEST)
 
 # ---- installation ----

@@ -41,7 +41,7 @@ step "header" scripts/check-header.sh
 step "build" "$MAKE" all
 step "C test programs: build" "$MAKE" test-programs WARNINGS="-Wall -Wextra -Werror"
 step "C test programs: build with sanitizers" "$MAKE" test-programs VARIANT=sanitize
-for source in ffi-tests/sdk/sdk_test.c ffi-tests/tests/*.c; do
+for source in ffi-tests/sdk/tests/*.c ffi-tests/tests/*.c; do
     test=$(basename "$source" .c)
     step "$test, valgrind" scripts/c-test.sh valgrind "$test"
     step "$test, sanitizers" scripts/c-test.sh sanitize "$test"

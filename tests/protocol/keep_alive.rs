@@ -178,3 +178,32 @@ fn a_clock_far_from_its_origin() {
         }
     }
 }
+
+#[test]
+fn a_slow_transport_is_no_dead_one() {
+    let mut bench = bench(10);
+    bench.publish(0, "t", &[0; 60_000]);
+    // Two kilobytes each 3 s: the ping leaves long after it was due, and its answer comes later still.
+    let mut left = 0;
+    while bench.session.wants_write() {
+        bench.advance(3_000);
+        left += bench.transmit(2_000, 500).len();
+        assert_eq!(bench.session.handle_timeout(bench.now), Ok(()), "after {left} bytes");
+    }
+    assert!(left > 60_000);
+    // From then on silence counts.
+    assert_eq!(wait(&mut bench, 7_000), Err(KeepAliveTimeout));
+}
+
+#[test]
+fn a_transport_that_takes_nothing_is_dead() {
+    let mut bench = bench(10);
+    bench.publish(0, "t", &[0; 60_000]);
+    bench.transmit(2_000, 500);
+    bench.advance(10_000);
+    assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+    bench.advance(9_999);
+    assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+    bench.advance(1);
+    assert_eq!(bench.session.handle_timeout(bench.now), Err(KeepAliveTimeout));
+}

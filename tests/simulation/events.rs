@@ -1,6 +1,6 @@
 //! The SDK's event queue: 32 entries for everybody, one task that delivers them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use wm_mqtt_client::client::{Events, Hub, Notification};
 use wm_mqtt_client::protocol::Buffer;
@@ -41,11 +41,13 @@ pub(crate) struct Queue {
     pub(crate) ours_peak: usize,
     /// A handle was removed, whose last events may exceed our share.
     pub(crate) unbounded: bool,
-    /// Payloads of messages whose event was accepted.
-    pub(crate) accepted: Vec<(usize, Vec<u8>)>,
+    /// Messages whose event was accepted: client's token and serial number.
+    pub(crate) accepted: BTreeSet<(usize, u64)>,
     /// Our own callback comes before the application's.
     pub(crate) ours_first: bool,
+    /// Milliseconds in which a send failed.
     pub(crate) refused: u64,
+    refused_at: u64,
     pub(crate) lost_foreign: u64,
 }
 
@@ -100,7 +102,11 @@ impl Events<Sim> for SimEvents {
         with(|w| {
             w.unlocked("an event");
             if w.queue.is_full() {
-                w.queue.refused += 1;
+                // The first try in a millisecond moves the task's deadline; the others come from asking for that.
+                let first = w.queue.refused_at != w.now;
+                w.queue.refused_at = w.now;
+                w.queue.refused += u64::from(first);
+                w.activity += u64::from(first);
                 return Err(event);
             }
             w.activity += 1;
@@ -108,8 +114,9 @@ impl Events<Sim> for SimEvents {
             w.queue.ours_peak = w.queue.ours_peak.max(w.queue.ours);
             assert!(w.queue.ours <= SHARE || w.queue.unbounded, "more than our share of the event queue");
             if let Notification::Data { client, message } = &event {
-                let payload = message.payload.as_ref().map(|p| p.as_slice().to_vec()).unwrap_or_default();
-                w.queue.accepted.push((*client, payload));
+                if let Some(serial) = message.payload.as_ref().and_then(|p| crate::app::serial(p.as_slice())) {
+                    w.queue.accepted.insert((*client, serial));
+                }
             }
             w.queue.entries.push_back(Entry::Ours(event));
             Ok(())
@@ -138,6 +145,7 @@ fn describe(event: &Notification<SimBuffer>) -> Delivery {
 pub(crate) fn deliver() {
     let (entry, listeners) = with(|w| {
         w.running.push(EVENT_TASK);
+        w.turns_in_vain = 0;
         let entry = w.queue.entries.pop_front().expect("an entry");
         (entry, if w.queue.listening { w.queue.hub } else { None })
     });

@@ -434,6 +434,7 @@ impl Socket for SimSocket {
                 *place = byte;
             }
             conn.bytes_read += count;
+            w.turns_in_vain = 0;
             w.move_down(self.id);
             Ok(count)
         })
@@ -460,6 +461,7 @@ impl Socket for SimSocket {
             let most = bytes.len().min(room);
             let count = if w.faults.segment > 0 && w.rng.permille(300) { 1 + w.rng.below(most) } else { most };
             w.conns[id].up_moving += count;
+            w.turns_in_vain = 0;
             let last = w.conns[id].up_last;
             for (at, segment) in w.segments(id, last, &bytes[..count]) {
                 w.conns[id].up_last = at;

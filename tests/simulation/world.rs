@@ -10,6 +10,7 @@ use std::rc::Rc;
 use wm_mqtt_client::port::{Limits, Task};
 use wm_mqtt_client::protocol;
 
+use crate::app::Books;
 use crate::broker::Broker;
 use crate::events::{Delivery, Queue};
 use crate::net::{Conn, NetState};
@@ -63,6 +64,8 @@ impl Faults {
 }
 
 type Action = Box<dyn FnOnce()>;
+/// The application's callback.
+type Handler = Rc<dyn Fn(&Delivery)>;
 /// Runs a task's next step; how long it sleeps then, `None`: it is over.
 type AppBody = Box<dyn FnMut() -> Option<u64>>;
 
@@ -98,7 +101,8 @@ pub(crate) struct World {
     pub(crate) conns: Vec<Conn>,
     pub(crate) broker: Broker,
     pub(crate) queue: Queue,
-    pub(crate) handler: Option<Rc<dyn Fn(&Delivery)>>,
+    pub(crate) books: Books,
+    pub(crate) handler: Option<Handler>,
     apps: Vec<App>,
     /// Who runs, innermost last.
     pub(crate) running: Vec<usize>,
@@ -113,7 +117,8 @@ pub(crate) struct World {
     pub(crate) sockets: usize,
     /// Turns of MQTT tasks that had a reason.
     pub(crate) turns: u64,
-    turns_at_this_instant: u64,
+    /// How many since the clock moved, a byte was read or written, or an event delivered.
+    pub(crate) turns_in_vain: u64,
     /// Whatever the MQTT task does to the world, counted.
     pub(crate) activity: u64,
     /// Log lines of interest, printed when a test fails.
@@ -150,6 +155,7 @@ pub(crate) fn create(seed: u64, start: u64) {
             io_buffer: 2048,
             session: protocol::Limits { window: 20, outgoing: 4096 },
             backlog: 16 * 1024,
+            event_share: 16,
         },
         agenda: BTreeMap::new(),
         sequence: 0,
@@ -158,6 +164,7 @@ pub(crate) fn create(seed: u64, start: u64) {
         conns: Vec::new(),
         broker: Broker::default(),
         queue: Queue::default(),
+        books: Books::default(),
         handler: None,
         apps: Vec::new(),
         running: vec![MAIN_TASK],
@@ -170,7 +177,7 @@ pub(crate) fn create(seed: u64, start: u64) {
         signals: 0,
         sockets: 0,
         turns: 0,
-        turns_at_this_instant: 0,
+        turns_in_vain: 0,
         activity: 0,
         trace: std::env::var_os("SIM_TRACE").is_some(),
     };
@@ -180,10 +187,11 @@ pub(crate) fn create(seed: u64, start: u64) {
     WORLD.with(|slot| *slot.borrow_mut() = Some(world));
 }
 
-/// A line of the protocol of events, for a human who looks at a failing seed.
+/// A line about what happens, for a human who looks at a failing seed.
 pub(crate) fn note(line: impl FnOnce() -> String) {
-    if let Some(now) = with(|w| w.trace.then_some(w.now)) {
-        println!("{now:>10} {}", line());
+    if with(|w| w.trace) {
+        let line = line();
+        with(|w| w.note(|| line));
     }
 }
 
@@ -196,6 +204,12 @@ enum Job {
 }
 
 impl World {
+    pub(crate) fn note(&self, line: impl FnOnce() -> String) {
+        if self.trace {
+            println!("{:>10} {}", self.now, line());
+        }
+    }
+
     /// Does `action` in `delay` milliseconds.
     pub(crate) fn later(&mut self, delay: u64, action: impl FnOnce() + 'static) {
         self.at(self.now + delay, action);
@@ -248,7 +262,7 @@ impl World {
             }
             if first > self.now {
                 self.now = first;
-                self.turns_at_this_instant = 0;
+                self.turns_in_vain = 0;
                 continue;
             }
             let due: Vec<_> = jobs.into_iter().filter(|job| job.0 <= self.now).collect();
@@ -269,7 +283,7 @@ pub(crate) fn step(until: u64) -> bool {
         let job = w.next_job(until);
         if job.is_none() && w.now < until {
             w.now = until;
-            w.turns_at_this_instant = 0;
+            w.turns_in_vain = 0;
         }
         job
     });
@@ -316,8 +330,8 @@ fn turn(slot: usize) {
         w.tasks[slot].settling = reason || w.activity != before;
         if reason {
             w.turns += 1;
-            w.turns_at_this_instant += 1;
-            assert!(w.turns_at_this_instant < 20_000, "the MQTT task runs in circles");
+            w.turns_in_vain += 1;
+            assert!(w.turns_in_vain < 1_000, "the MQTT task runs in circles");
         }
         if more {
             w.tasks[slot].body = Some(body);

@@ -1,0 +1,623 @@
+//! A broker: persistent sessions, three levels of QoS both ways, and bad manners on request. It fails the test when a
+//! client breaks the standard.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::app::serial;
+use crate::wire::{self, FromClient, FromServer, Publish};
+use crate::world::{World, with};
+
+/// Manners. Permille or milliseconds.
+#[derive(Clone, Debug)]
+pub(crate) struct Style {
+    /// An answer comes after this long; whatever else is to be said by then goes with it.
+    pub(crate) reply: (u64, u64),
+    /// Closes when DISCONNECT comes.
+    pub(crate) closes: u64,
+    /// Refuses a CONNECT.
+    pub(crate) refuses: u64,
+    /// Never answers a CONNECT.
+    pub(crate) ignores: u64,
+    /// Refuses a SUBSCRIBE, or never answers it.
+    pub(crate) refuses_subscription: u64,
+    pub(crate) ignores_subscription: u64,
+    /// Unacknowledged messages to a client; 0: any number.
+    pub(crate) window: usize,
+    /// Reads at all; answers PUBLISH and PUBREL; answers PINGREQ.
+    pub(crate) reads: bool,
+    pub(crate) acknowledges: bool,
+    pub(crate) pongs: bool,
+    /// A memory failure in the client may leave messages unacknowledged, so acknowledgements may come out of order.
+    pub(crate) forgives_order: bool,
+}
+
+impl Style {
+    pub(crate) const GOOD: Style = Style {
+        reply: (0, 0),
+        closes: 1000,
+        refuses: 0,
+        ignores: 0,
+        refuses_subscription: 0,
+        ignores_subscription: 0,
+        window: 20,
+        reads: true,
+        acknowledges: true,
+        pongs: true,
+        forgives_order: false,
+    };
+}
+
+/// A TCP connection, as the broker sees it.
+struct Link {
+    client: Option<String>,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    flushing: bool,
+    disconnected: bool,
+    keep_alive: u64,
+    last_packet: u64,
+    /// CONNECT came and will never be answered.
+    ignored: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// PUBLISH sent, on this connection if there is one.
+    Sent,
+    /// PUBREL sent.
+    Released,
+}
+
+struct Outgoing {
+    message: Publish,
+    stage: Stage,
+}
+
+/// A client's session.
+#[derive(Default)]
+struct Session {
+    clean: bool,
+    subscriptions: BTreeMap<String, u8>,
+    in_flight: VecDeque<Outgoing>,
+    waiting: VecDeque<Publish>,
+    last_id: u16,
+    unreleased: BTreeSet<u16>,
+    link: Option<usize>,
+}
+
+/// A message that a session owes to its client.
+#[derive(Clone, Debug)]
+pub(crate) struct Owed {
+    pub(crate) client: String,
+    pub(crate) serial: u64,
+    pub(crate) qos: u8,
+}
+
+/// What has come of a message from a client.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Arrival {
+    /// How often it was taken as a message.
+    pub(crate) taken: u32,
+    /// A PUBLISH of it has come, on any connection.
+    seen: bool,
+}
+
+pub(crate) struct Broker {
+    pub(crate) up: bool,
+    pub(crate) style: Style,
+    links: BTreeMap<usize, Link>,
+    sessions: BTreeMap<String, Session>,
+    pub(crate) arrivals: BTreeMap<u64, Arrival>,
+    /// Serial numbers of messages with QoS above 0 in the order of their first arrival, by client.
+    pub(crate) order: BTreeMap<String, Vec<u64>>,
+    pub(crate) owed: Vec<Owed>,
+    pub(crate) connects: u64,
+    /// Connections that ended with DISCONNECT, and without.
+    pub(crate) graceful: u64,
+    pub(crate) lost: u64,
+    pub(crate) pings: u64,
+    pub(crate) acknowledged: u64,
+    /// The longest silence of a client in units of its keep-alive time, in percent.
+    pub(crate) longest_silence: u64,
+}
+
+impl Default for Broker {
+    fn default() -> Self {
+        Self {
+            up: true,
+            style: Style::GOOD,
+            links: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            arrivals: BTreeMap::new(),
+            order: BTreeMap::new(),
+            owed: Vec::new(),
+            connects: 0,
+            graceful: 0,
+            lost: 0,
+            pings: 0,
+            acknowledged: 0,
+            longest_silence: 0,
+        }
+    }
+}
+
+/// Whether `filter` selects `topic` (section 4.7).
+pub(crate) fn selects(filter: &str, topic: &str) -> bool {
+    let (mut filter, mut topic) = (filter.split('/'), topic.split('/'));
+    loop {
+        match (filter.next(), topic.next()) {
+            (Some("#"), _) | (None, None) => return true,
+            (Some("+"), Some(_)) => {}
+            (Some(a), Some(b)) if a == b => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Something in the world that the broker does, with the world at hand.
+fn act(deed: impl FnOnce(&mut Broker, &mut World)) {
+    with(|w| {
+        let mut broker = std::mem::take(&mut w.broker);
+        // whoever looks meanwhile must see these
+        w.broker.up = broker.up;
+        deed(&mut broker, w);
+        w.broker = broker;
+    });
+}
+
+/// A connection has come.
+pub(crate) fn accept(id: usize) {
+    act(|broker, w| {
+        let link = Link {
+            client: None,
+            input: Vec::new(),
+            output: Vec::new(),
+            flushing: false,
+            disconnected: false,
+            keep_alive: 0,
+            last_packet: w.now,
+            ignored: false,
+        };
+        broker.links.insert(id, link);
+    });
+}
+
+/// Bytes have come.
+pub(crate) fn readable(id: usize) {
+    act(|broker, w| broker.readable(w, id));
+}
+
+/// The client has ended its half.
+pub(crate) fn end_of_stream(id: usize) {
+    act(|broker, w| {
+        let never_closes = broker.links.get(&id).is_some_and(|link| link.disconnected);
+        if broker.links.contains_key(&id) && !never_closes {
+            w.server_close(id);
+            broker.unlink(id);
+        }
+    });
+}
+
+/// The connection is gone.
+pub(crate) fn link_gone(id: usize) {
+    act(|broker, w| {
+        w.conns[id].at_server = false;
+        broker.unlink(id);
+    });
+}
+
+/// From now on the broker reads, answers, and behaves.
+pub(crate) fn behave() {
+    act(|broker, _| {
+        broker.up = true;
+        broker.style =
+            Style { window: broker.style.window, forgives_order: broker.style.forgives_order, ..Style::GOOD };
+    });
+    look();
+}
+
+/// Reads what has come meanwhile.
+pub(crate) fn look() {
+    act(|broker, w| {
+        let links: Vec<usize> = broker.links.keys().copied().collect();
+        for id in links {
+            broker.readable(w, id);
+        }
+    });
+}
+
+/// All connections break; with `up` false nobody can connect either.
+pub(crate) fn die(up: bool) {
+    let links = with(|w| {
+        w.broker.up = up;
+        w.broker.links.keys().copied().collect::<Vec<_>>()
+    });
+    with(|w| links.iter().for_each(|id| w.reset(*id)));
+}
+
+/// One connection breaks, if there is one.
+pub(crate) fn break_one() {
+    with(|w| {
+        let links: Vec<usize> = w.broker.links.keys().copied().collect();
+        if !links.is_empty() {
+            let id = links[w.rng.below(links.len())];
+            w.reset(id);
+        }
+    });
+}
+
+/// Nothing gets through on one connection for a while.
+pub(crate) fn stall_one(ms: u64) {
+    with(|w| {
+        let links: Vec<usize> = w.broker.links.keys().copied().collect();
+        if !links.is_empty() {
+            let id = links[w.rng.below(links.len())];
+            w.conns[id].stalled_until = w.now + ms;
+        }
+    });
+}
+
+/// Ends connections in an orderly way, from the server's side.
+pub(crate) fn close_all() {
+    act(|broker, w| {
+        let links: Vec<usize> = broker.links.keys().copied().collect();
+        for id in links {
+            w.server_close(id);
+            broker.unlink(id);
+        }
+    });
+}
+
+/// Somebody publishes.
+pub(crate) fn publish(topic: &str, payload: &[u8], qos: u8) {
+    act(|broker, w| broker.route(w, topic, payload, qos, false));
+}
+
+/// Bytes for one client that no broker should send.
+pub(crate) fn say(client: &str, bytes: &[u8]) {
+    act(|broker, w| {
+        if let Some(link) = broker.sessions.get(client).and_then(|session| session.link) {
+            broker.reply(w, link, bytes);
+        }
+    });
+}
+
+impl Broker {
+    pub(crate) fn is_connected(&self, client: &str) -> bool {
+        self.sessions.get(client).is_some_and(|session| session.link.is_some())
+    }
+
+    pub(crate) fn has_session(&self, client: &str) -> bool {
+        self.sessions.contains_key(client)
+    }
+
+    pub(crate) fn links(&self) -> usize {
+        self.links.len()
+    }
+
+    pub(crate) fn link_of(&self, client: &str) -> Option<usize> {
+        self.sessions.get(client)?.link
+    }
+
+    pub(crate) fn is_subscribed(&self, client: &str, topic: &str) -> bool {
+        self.sessions.get(client).is_some_and(|session| session.subscriptions.keys().any(|f| selects(f, topic)))
+    }
+
+    /// Whether there is something yet for a client that is connected.
+    pub(crate) fn owes(&self) -> bool {
+        let connected = self.sessions.values().filter(|session| session.link.is_some());
+        connected.into_iter().any(|session| !session.in_flight.is_empty() || !session.waiting.is_empty())
+    }
+
+    fn unlink(&mut self, id: usize) {
+        let Some(link) = self.links.remove(&id) else { return };
+        if link.disconnected {
+            self.graceful += 1;
+        } else if link.client.is_some() {
+            self.lost += 1;
+        }
+        let Some(client) = link.client else { return };
+        let Some(session) = self.sessions.get_mut(&client) else { return };
+        if session.link == Some(id) {
+            session.link = None;
+            if session.clean {
+                self.forget(&client);
+            }
+        }
+    }
+
+    fn forget(&mut self, client: &str) {
+        self.sessions.remove(client);
+        self.owed.retain(|owed| owed.client != client);
+    }
+
+    fn readable(&mut self, w: &mut World, id: usize) {
+        if !self.style.reads {
+            return;
+        }
+        let bytes = w.server_read(id);
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.input.extend(bytes);
+        loop {
+            let Some(link) = self.links.get_mut(&id) else { return };
+            let (packet, len) = match wire::decode(&link.input) {
+                Ok(Some(found)) => found,
+                Ok(None) => return,
+                Err(error) => panic!("a client breaks the protocol: {error}"),
+            };
+            link.input.drain(..len);
+            // [MQTT-3.14.4-2]
+            assert!(!link.disconnected, "a packet after DISCONNECT: {packet:?}");
+            let silence = w.now - link.last_packet;
+            if let Some(percent) = (100 * silence).checked_div(link.keep_alive) {
+                self.longest_silence = self.longest_silence.max(percent);
+            }
+            link.last_packet = w.now;
+            if link.ignored {
+                continue;
+            }
+            match (link.client.clone(), packet) {
+                (None, FromClient::Connect { client_id, clean, keep_alive, .. }) => {
+                    link.keep_alive = u64::from(keep_alive) * 1000;
+                    self.connect(w, id, String::from_utf8(client_id).expect("checked"), clean);
+                }
+                // [MQTT-3.1.0-1] [MQTT-3.1.0-2]
+                (None, other) => panic!("not CONNECT but {other:?}"),
+                (Some(client), packet) => self.packet(w, id, client, packet),
+            }
+        }
+    }
+
+    fn connect(&mut self, w: &mut World, id: usize, client: String, clean: bool) {
+        if w.rng.permille(self.style.ignores) {
+            self.links.get_mut(&id).expect("a link").ignored = true;
+            return;
+        }
+        if w.rng.permille(self.style.refuses) {
+            self.reply(w, id, &FromServer::ConnAck { present: false, code: 3 }.encode());
+            self.flush(w, id);
+            w.server_close(id);
+            self.links.remove(&id);
+            return;
+        }
+        self.connects += 1;
+        // [MQTT-3.1.4-2]
+        if let Some(old) = self.sessions.get(&client).and_then(|session| session.link) {
+            if w.rng.permille(500) {
+                w.reset(old);
+            } else {
+                w.server_close(old);
+            }
+            self.unlink(old);
+        }
+        if clean || self.sessions.get(&client).is_some_and(|session| session.clean) {
+            self.forget(&client);
+        }
+        let present = self.sessions.contains_key(&client);
+        self.links.get_mut(&id).expect("a link").client = Some(client.clone());
+        let session = self.sessions.entry(client.clone()).or_default();
+        (session.clean, session.link) = (clean, Some(id));
+        let mut output = FromServer::ConnAck { present, code: 0 }.encode();
+        // [MQTT-4.4.0-1]
+        for outgoing in &mut session.in_flight {
+            match outgoing.stage {
+                Stage::Released => {
+                    output.extend(FromServer::PubRel(outgoing.message.id).encode());
+                }
+                Stage::Sent => {
+                    outgoing.message.dup = true;
+                    output.extend(outgoing.message.encode());
+                }
+            }
+        }
+        self.reply(w, id, &output);
+        self.pump(w, &client);
+    }
+
+    fn packet(&mut self, w: &mut World, id: usize, client: String, packet: FromClient) {
+        w.note(|| match &packet {
+            FromClient::Publish(p) => {
+                format!("{client} -> PUBLISH #{:?} qos {} id {} dup {}", serial(&p.payload), p.qos, p.id, p.dup)
+            }
+            other => format!("{client} -> {other:?}"),
+        });
+        match packet {
+            FromClient::Connect { .. } => panic!("a second CONNECT"), // [MQTT-3.1.0-2]
+            FromClient::Publish(message) => self.message(w, id, &client, message),
+            FromClient::PubRel(packet) => {
+                if self.style.acknowledges {
+                    self.session(&client).unreleased.remove(&packet);
+                    self.reply(w, id, &FromServer::PubComp(packet).encode());
+                }
+            }
+            FromClient::PubAck(packet) => {
+                self.acknowledged(w, &client, packet, 1);
+                self.session(&client).in_flight.retain(|o| !(o.message.id == packet && o.message.qos == 1));
+                self.pump(w, &client);
+            }
+            FromClient::PubRec(packet) => {
+                let outgoing = self.acknowledged(w, &client, packet, 2);
+                outgoing.stage = Stage::Released;
+                self.reply(w, id, &FromServer::PubRel(packet).encode());
+            }
+            FromClient::PubComp(packet) => {
+                let session = self.session(&client);
+                let known = session.in_flight.iter().position(|o| o.message.id == packet && o.stage == Stage::Released);
+                session.in_flight.remove(known.unwrap_or_else(|| panic!("PUBCOMP {packet} for no PUBREL")));
+                self.pump(w, &client);
+            }
+            FromClient::Subscribe { id: packet, filters } => {
+                assert_eq!(filters.len(), 1);
+                let (filter, qos) = filters.into_iter().next().expect("a filter");
+                if w.rng.permille(self.style.ignores_subscription) {
+                    return;
+                }
+                let mut code = 0x80;
+                if !w.rng.permille(self.style.refuses_subscription) {
+                    code = qos;
+                    let filter = String::from_utf8(filter).expect("checked");
+                    self.session(&client).subscriptions.insert(filter, qos);
+                }
+                self.reply(w, id, &FromServer::SubAck { id: packet, code }.encode());
+            }
+            FromClient::Unsubscribe { id: packet, filters } => {
+                for filter in filters {
+                    let filter = String::from_utf8(filter).expect("checked");
+                    self.session(&client).subscriptions.remove(&filter);
+                }
+                self.reply(w, id, &FromServer::UnsubAck(packet).encode());
+            }
+            FromClient::PingReq => {
+                self.pings += 1;
+                if self.style.pongs {
+                    self.reply(w, id, &FromServer::PingResp.encode());
+                }
+            }
+            FromClient::Disconnect => {
+                let closes = w.rng.permille(self.style.closes);
+                let link = self.links.get_mut(&id).expect("a link");
+                link.disconnected = true;
+                let session = self.session(&client);
+                if session.link == Some(id) {
+                    session.link = None;
+                    if session.clean {
+                        self.forget(&client);
+                    }
+                }
+                if closes {
+                    w.server_close(id);
+                    self.unlink(id);
+                }
+            }
+        }
+    }
+
+    fn session(&mut self, client: &str) -> &mut Session {
+        self.sessions.get_mut(client).expect("a session")
+    }
+
+    /// A PUBLISH from a client.
+    fn message(&mut self, w: &mut World, id: usize, client: &str, message: Publish) {
+        let number = serial(&message.payload).unwrap_or_else(|| panic!("not a message of ours: {message:?}"));
+        let seen = self.arrivals.get(&number).is_some_and(|arrival| arrival.seen);
+        if message.qos > 0 {
+            // [MQTT-3.3.1-1]
+            assert!(message.dup || !seen, "message {number} comes again without DUP");
+            if !seen {
+                self.order.entry(client.to_owned()).or_default().push(number);
+            }
+        }
+        self.arrivals.entry(number).or_default().seen = true;
+        if message.qos > 0 && !self.style.acknowledges {
+            return;
+        }
+        let mut new = true;
+        if message.qos == 2 {
+            new = self.session(client).unreleased.insert(message.id);
+            assert!(new || message.dup, "QoS 2 identifier {} is used again before PUBREL", message.id);
+        }
+        match message.qos {
+            1 => self.reply(w, id, &FromServer::PubAck(message.id).encode()),
+            2 => self.reply(w, id, &FromServer::PubRec(message.id).encode()),
+            _ => {}
+        }
+        if new {
+            self.arrivals.entry(number).or_default().taken += 1;
+            let topic = String::from_utf8(message.topic).expect("checked");
+            self.route(w, &topic, &message.payload, message.qos, message.retain);
+        }
+    }
+
+    /// An acknowledgement of a PUBLISH: of one that was sent on this connection, whose event was accepted, and in order.
+    fn acknowledged(&mut self, w: &World, client: &str, packet: u16, qos: u8) -> &mut Outgoing {
+        self.acknowledged += 1;
+        let forgives = self.style.forgives_order;
+        let session = self.session(client);
+        let mut sent = session.in_flight.iter_mut().filter(|o| o.message.qos == qos && o.stage == Stage::Sent);
+        // [MQTT-4.6.0-2] [MQTT-4.6.0-3]
+        let outgoing = match forgives {
+            true => sent.find(|o| o.message.id == packet),
+            false => sent.next(),
+        };
+        let outgoing = outgoing.unwrap_or_else(|| panic!("{client} acknowledges {packet}, which was not sent"));
+        assert_eq!(outgoing.message.id, packet, "{client} acknowledges out of order");
+        // No event can describe what is longer.
+        let told = outgoing.message.payload.len() <= 65_535;
+        let number = serial(&outgoing.message.payload).filter(|_| told);
+        if let (Some(number), Some(token)) = (number, w.books.tokens.get(client)) {
+            let accepted = w.queue.accepted.contains(&(*token, number));
+            assert!(accepted, "{client} acknowledges message {number} before its event was accepted");
+        }
+        outgoing
+    }
+
+    /// A message to all who want it.
+    fn route(&mut self, w: &mut World, topic: &str, payload: &[u8], qos: u8, _retain: bool) {
+        let mut links = Vec::new();
+        for (client, session) in &mut self.sessions {
+            let wanted = session.subscriptions.iter().filter(|(filter, _)| selects(filter, topic)).map(|(_, q)| *q);
+            let Some(granted) = wanted.max() else { continue };
+            let qos = qos.min(granted);
+            let (topic, payload) = (topic.as_bytes().to_vec(), payload.to_vec());
+            let message = Publish { topic, payload, qos, retain: false, dup: false, id: 0 };
+            if qos > 0 {
+                if let Some(serial) = serial(&message.payload) {
+                    self.owed.push(Owed { client: client.clone(), serial, qos });
+                }
+                session.waiting.push_back(message);
+                links.push((client.clone(), None));
+            } else if session.link.is_some() {
+                links.push((client.clone(), Some((session.link, message))));
+            }
+        }
+        for (client, direct) in links {
+            match direct {
+                Some((Some(link), message)) => self.reply(w, link, &message.encode()),
+                _ => self.pump(w, &client),
+            }
+        }
+    }
+
+    /// Sends a client what its window allows.
+    fn pump(&mut self, w: &mut World, client: &str) {
+        let window = self.style.window;
+        let Some(session) = self.sessions.get_mut(client) else { return };
+        let Some(link) = session.link else { return };
+        let mut output = Vec::new();
+        while window == 0 || session.in_flight.len() < window {
+            let Some(mut message) = session.waiting.pop_front() else { break };
+            loop {
+                session.last_id = session.last_id.checked_add(1).unwrap_or(1);
+                if session.in_flight.iter().all(|o| o.message.id != session.last_id) {
+                    break;
+                }
+            }
+            message.id = session.last_id;
+            output.extend(message.encode());
+            session.in_flight.push_back(Outgoing { message, stage: Stage::Sent });
+        }
+        if !output.is_empty() {
+            self.reply(w, link, &output);
+        }
+    }
+
+    fn reply(&mut self, w: &mut World, id: usize, bytes: &[u8]) {
+        let (low, high) = self.style.reply;
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.output.extend(bytes);
+        if !link.flushing {
+            link.flushing = true;
+            let delay = w.rng.between(low, high);
+            w.later(delay, move || act(|broker, w| broker.flush(w, id)));
+        }
+    }
+
+    fn flush(&mut self, w: &mut World, id: usize) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.flushing = false;
+        let output = std::mem::take(&mut link.output);
+        if !output.is_empty() {
+            w.server_write(id, &output);
+        }
+    }
+}

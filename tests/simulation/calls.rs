@@ -1,0 +1,268 @@
+//! Who waits for what, and for how long.
+
+use wm_mqtt_client::client::Error;
+
+use crate::app::Handle;
+use crate::broker::{self, Style};
+use crate::directed::*;
+use crate::random::all_is_gone;
+use crate::world::{Faults, call_later, run, run_until, with};
+
+/// Connected, with a window and an outgoing buffer of these sizes.
+fn connected_within(window: u16, outgoing: usize) -> Handle {
+    let handle = one();
+    handle.remove();
+    with(|w| {
+        w.limits.session.window = window;
+        w.limits.session.outgoing = outgoing;
+    });
+    let handle = Handle::new(crate::app::hub(), 2, crate::app::config("d"));
+    assert_eq!(handle.connect(), Ok(()));
+    run(100);
+    handle
+}
+
+#[test]
+fn subscribe_and_unsubscribe() {
+    let handle = connected();
+    for qos in 0..3 {
+        assert_eq!(handle.subscribe("in/#", qos), Ok(2 * u16::from(qos) + 1));
+        assert!(with(|w| w.broker.is_subscribed("c", "in/x")));
+        assert_eq!(handle.unsubscribe("in/#"), Ok(2 * u16::from(qos) + 2));
+        assert!(!with(|w| w.broker.is_subscribed("c", "in/x")));
+    }
+    with(|w| w.broker.style.refuses_subscription = 1000);
+    assert_eq!(handle.subscribe("in/#", 1), Err(Error::SubscribeRefused));
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn no_answer_within_10_s() {
+    let handle = connected();
+    with(|w| w.broker.style.ignores_subscription = 1000);
+    let start = now();
+    assert_eq!(handle.subscribe("in/#", 1), Err(Error::Failure));
+    assert_eq!(now() - start, 10_000);
+    // The connection stays, and a late answer is ignored.
+    with(|w| w.broker.style = Style { reply: (15_000, 15_000), ..Style::GOOD });
+    assert_eq!(handle.subscribe("in/#", 1), Err(Error::Failure));
+    run(20_000);
+    broker::behave();
+    assert!(handle.subscribe("in/#", 1).is_ok());
+    with(|w| assert_eq!((w.broker.connects, w.broker.links()), (1, 1)));
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn publish_waits_for_a_place_in_the_window() {
+    let handle = connected_within(2, 4096);
+    with(|w| w.broker.style.reply = (3_000, 3_000));
+    let start = now();
+    let mut took = Vec::new();
+    for _ in 0..6 {
+        assert!(handle.publish("t", 1, 10).1.is_ok());
+        took.push((now() - start) / 1_000);
+    }
+    assert_eq!(took, [0, 0, 3, 3, 6, 6]);
+    // QoS 0 does not wait.
+    let start = now();
+    assert_eq!(handle.publish("t", 0, 10).1, Ok(0));
+    assert_eq!(now(), start);
+    // PUBREC does not make room.
+    run(10_000);
+    for _ in 0..3 {
+        assert!(handle.publish("t", 2, 10).1.is_ok());
+    }
+    assert_eq!((now() - start) / 1_000, 16);
+    broker::behave();
+    run(10_000);
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn a_full_window_for_10_s() {
+    let handle = connected_within(3, 4096);
+    with(|w| w.broker.style.acknowledges = false);
+    for _ in 0..3 {
+        assert!(handle.publish("t", 1, 10).1.is_ok());
+    }
+    let start = now();
+    let (serial, result) = handle.publish("t", 1, 10);
+    assert_eq!(result, Err(Error::MaxMessagesInFlight));
+    assert_eq!(now() - start, 10_000);
+    assert!(with(|w| !w.broker.arrivals.contains_key(&serial)));
+    // What could not be acknowledged is sent again, and then there is room.
+    broker::behave();
+    assert_eq!(handle.reconnect(), Ok(()));
+    assert!(handle.publish("t", 1, 10).1.is_ok());
+    run(1_000);
+    with(|w| assert!(w.broker.arrivals.values().filter(|arrival| arrival.taken == 1).count() == 4));
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn everybody_who_waits_for_room_gets_some() {
+    let handle = connected_within(1, 4096);
+    with(|w| w.broker.style.reply = (500, 500));
+    let calls: Vec<_> = (0..15)
+        .map(|n| {
+            let caller = handle.clone();
+            call_later(n, move || caller.publish("t", 1 + n as u8 % 2, 10).1)
+        })
+        .collect();
+    run(30_000);
+    let done = calls.iter().filter(|call| call.borrow().as_ref().is_some_and(|(result, _)| result.is_ok())).count();
+    // A round trip each, or two, and 10 s of patience.
+    assert!((13..=15).contains(&done), "{done}");
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn a_broker_that_stops_reading() {
+    let handle = connected_within(20, 1000);
+    with(|w| {
+        w.broker.style.reads = false;
+        w.faults.capacity = 2000;
+    });
+    let mut taken = Vec::new();
+    loop {
+        let start = now();
+        let (serial, result) = handle.publish("t", 0, 300);
+        match result {
+            Ok(_) => taken.push(serial),
+            Err(error) => {
+                assert_eq!(error, Error::Failure);
+                assert_eq!(now() - start, 10_000);
+                break;
+            }
+        }
+        assert!(taken.len() < 20, "congestion is not noticed");
+    }
+    // It goes on where it stopped.
+    let start = now();
+    with(|w| w.later(5_000, broker::behave));
+    assert!(handle.publish("t", 1, 300).1.is_ok());
+    assert!((5_000..5_100).contains(&(now() - start)));
+    run(1_000);
+    with(|w| assert!(taken.iter().all(|serial| w.broker.arrivals[serial].taken == 1)));
+    // And when it does not, the keep-alive ends the connection.
+    with(|w| w.broker.style.reads = false);
+    assert!(run_until(130_000, || with(|w| w.books.disconnected == 1)));
+    broker::behave();
+    run(1_000);
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn disconnect_with_nothing_in_flight_is_immediate() {
+    for closes in [0, 1000] {
+        let handle = subscribed();
+        assert!(handle.publish("t", 2, 10).1.is_ok());
+        send(5, 2, 10);
+        run(5_000);
+        with(|w| w.broker.style = Style { closes, ..Style::GOOD });
+        assert_eq!(handle.disconnect(), 0);
+        run(1_000);
+        with(|w| assert_eq!((w.broker.graceful, w.broker.lost, w.sockets), (1, 0, 0)));
+        assert_eq!(handle.remove(), 0);
+        all_is_gone();
+    }
+}
+
+#[test]
+fn disconnect_waits_for_what_is_in_flight() {
+    for (reply, qos, least, most) in [(4_000, 1, 4_000, 4_100), (4_000, 2, 8_000, 8_100), (11_000, 1, 10_000, 10_100)] {
+        let handle = connected();
+        with(|w| w.broker.style.reply = (reply, reply));
+        let (serial, result) = handle.publish("t", qos, 10);
+        assert!(result.is_ok());
+        // Right behind it, without any time for the message to leave.
+        let took = handle.disconnect();
+        assert!((least..=most).contains(&took), "{took} ms");
+        run(1_000);
+        with(|w| assert_eq!((w.broker.graceful, w.broker.lost), (1, 0)));
+        assert_eq!(with(|w| w.broker.arrivals[&serial].taken), 1);
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+#[test]
+fn disconnect_sends_what_waits_at_qos_0() {
+    let handle = connected();
+    with(|w| w.faults = Faults { capacity: 100, segment: 10, latency: (10, 50), ..Faults::NONE });
+    let serials: Vec<u64> = (0..10).map(|_| handle.publish("t", 0, 200).0).collect();
+    assert!(handle.disconnect() < 10_000);
+    run(10_000);
+    with(|w| {
+        assert_eq!((w.broker.graceful, w.broker.lost), (1, 0));
+        assert!(serials.iter().all(|serial| w.broker.arrivals[serial].taken == 1));
+    });
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn messages_arrive_in_the_order_of_publication() {
+    for seed in 0..20 {
+        let handle = connected_within(20, 4096);
+        with(|w| {
+            w.rng = crate::rng::Rng::new(seed);
+            w.faults.segment = 200;
+            w.broker.style.reply = (0, 50);
+        });
+        let mut expected = Vec::new();
+        for n in 0..200 {
+            if n % 23 == 22 {
+                broker::break_one();
+                run(500);
+                assert_eq!(handle.reconnect(), Ok(()));
+            }
+            let (serial, result) = handle.publish("t", 1 + (n % 2) as u8, if n % 3 == 0 { 700 } else { 20 });
+            assert!(result.is_ok());
+            expected.push(serial);
+        }
+        run(5_000);
+        assert_eq!(with(|w| w.broker.order["d"].clone()), expected);
+        crate::app::audit(&["c".to_owned(), "d".to_owned()].into(), true);
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+/// A long resend over a slow link takes longer than twice the keep-alive time, and the server has nothing to say but
+/// its acknowledgements, which come all the time.
+#[test]
+fn a_slow_link_is_no_dead_link() {
+    let handle = one();
+    handle.remove();
+    with(|w| w.limits.session.outgoing = 1000);
+    let config = wm_mqtt_client::client::Config { keep_alive: 5, ..crate::app::config("d") };
+    let handle = Handle::new(crate::app::hub(), 2, config);
+    assert_eq!(handle.connect(), Ok(()));
+    with(|w| w.broker.style.acknowledges = false);
+    for _ in 0..20 {
+        assert!(handle.publish("t", 1, 3000).1.is_ok());
+    }
+    broker::die(true);
+    run(1_000);
+    broker::behave();
+    // 20 messages of 3 kB at 1 kB/s.
+    with(|w| w.faults = Faults { segment: 100, capacity: 200, latency: (50, 150), ..Faults::NONE });
+    assert_eq!(handle.connect(), Ok(()));
+    let connects = with(|w| w.broker.connects);
+    run(200_000);
+    with(|w| {
+        assert_eq!(w.broker.connects, connects);
+        let arrived = w.broker.arrivals.values().filter(|arrival| arrival.taken > 0).count();
+        assert_eq!((arrived, w.broker.lost), (20, 1), "messages that arrived, connections that were given up");
+    });
+    handle.remove();
+    all_is_gone();
+}

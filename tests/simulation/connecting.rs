@@ -1,0 +1,355 @@
+//! The way to a connection, and what can end it.
+
+use std::rc::Rc;
+
+use wm_mqtt_client::client::{Client, Config, Error};
+
+use crate::app::{Handle, config, with_host};
+use crate::broker::{self, Style};
+use crate::directed::*;
+use crate::events::Delivery;
+use crate::random::all_is_gone;
+use crate::world::{Faults, MQTT_TASK, call_later, run, run_until, with};
+
+fn failure<T>() -> Result<T, Error> {
+    Err(Error::Failure)
+}
+
+#[test]
+fn connect_and_disconnect() {
+    let handle = one();
+    let events = record();
+    for round in 1..4 {
+        assert_eq!(handle.connect(), Ok(()));
+        // Connected already: nothing happens.
+        assert_eq!(handle.connect(), Ok(()));
+        run(100);
+        assert_eq!(handle.disconnect(), 0);
+        assert_eq!(handle.disconnect(), 0);
+        run(100);
+        assert_eq!(*events.borrow(), vec![[Delivery::Connected, Delivery::Disconnected(None)]; round].concat());
+    }
+    with(|w| assert_eq!((w.broker.connects, w.broker.graceful, w.broker.lost), (3, 3, 0)));
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn failures_and_how_long_they_take() {
+    for (host, least, most) in [
+        ("nowhere", 0, 1_000),
+        ("refusing", 0, 1_000),
+        ("memoryless", 0, 1_000),
+        ("silent", 30_000, 30_000),
+        ("never", 30_000, 30_000),
+    ] {
+        let handle = one_with(with_host(config("c"), host));
+        for _ in 0..2 {
+            let start = now();
+            assert_eq!(handle.connect(), failure(), "{host}");
+            let took = now() - start;
+            assert!((least..=most).contains(&took), "{host}: {took} ms");
+            run(10);
+            with(|w| assert_eq!((w.sockets, w.books.connected), (0, 0)));
+        }
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+#[test]
+fn the_next_address_is_tried() {
+    // One that cannot be reached, one that refuses, one that is silent for its share of the time, then the broker.
+    let handle = one_with(with_host(config("c"), "second-best"));
+    let start = now();
+    assert_eq!(handle.connect(), Ok(()));
+    assert!((10_000..16_000).contains(&(now() - start)));
+    assert_eq!(with(|w| w.sockets), 1);
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn refusals() {
+    let handle = one();
+    with(|w| w.broker.style.refuses = 1000);
+    assert!(matches!(handle.connect(), Err(Error::Refused(code)) if code.code() == 3));
+    with(|w| w.broker.style = Style { ignores: 1000, ..Style::GOOD });
+    let start = now();
+    assert_eq!(handle.connect(), failure());
+    assert_eq!(now() - start, 30_000);
+    broker::behave();
+    assert_eq!(handle.connect(), Ok(()));
+    handle.remove();
+    all_is_gone();
+}
+
+/// Calls `end` while `connect` is at each of its stages.
+fn ended_by(name: &str, end: impl Fn(&Handle) + Clone + 'static, expected: Error) {
+    let silent_broker = Style { ignores: 1000, ..Style::GOOD };
+    for (stage, host) in [("lookup", "never"), ("tcp", "silent"), ("CONNACK", "broker")] {
+        let handle = one_with(with_host(config("c"), host));
+        with(|w| w.broker.style = silent_broker.clone());
+        let (caller, ender, end) = (handle.clone(), handle.clone(), end.clone());
+        let connect = call_later(10, move || caller.connect());
+        let other = handle.clone();
+        let second = call_later(20, move || other.connect());
+        let ended = call_later(1_000, move || end(&ender));
+        run(60_000);
+        for call in [&connect, &second] {
+            let outcome = call.borrow().unwrap_or_else(|| panic!("{name} does not end a connect at {stage}"));
+            assert_eq!(outcome.0, Err(expected), "{name} at {stage}");
+        }
+        let slowest = with(|w| w.books.slowest["connect"]);
+        assert!((900..=1_000).contains(&slowest), "{name} at {stage} ends a connect after {slowest} ms");
+        with(|w| assert_eq!((w.books.connected, w.sockets), (0, 0), "{name} at {stage}"));
+        assert!(ended.borrow().is_some(), "{name} at {stage} waits");
+        drop((connect, second, ended));
+        if name != "remove" {
+            handle.remove();
+        } else {
+            drop(handle);
+        }
+        all_is_gone();
+    }
+}
+
+#[test]
+fn disconnect_ends_a_connect_at_once() {
+    ended_by("disconnect", |handle| assert_eq!(handle.disconnect(), 0), Error::Failure);
+}
+
+#[test]
+fn reconnect_ends_a_connect_at_once() {
+    ended_by("reconnect", |handle| assert_eq!(handle.reconnect(), failure()), Error::Failure);
+}
+
+#[test]
+fn remove_ends_a_connect_at_once() {
+    // It waits for the connects, which in this simulation cannot return before it does.
+    ended_by("remove", |handle| _ = handle.clone().remove(), Error::Failure);
+}
+
+#[test]
+fn two_tasks_connect() {
+    let handle = one();
+    let calls: Vec<_> = (0..5)
+        .map(|n| {
+            let caller = handle.clone();
+            call_later(n, move || caller.connect())
+        })
+        .collect();
+    run(1_000);
+    for call in &calls {
+        assert_eq!(call.borrow().as_ref().map(|(result, _)| *result), Some(Ok(())));
+    }
+    with(|w| assert_eq!((w.broker.connects, w.books.connected, w.tasks.len()), (1, 1, 1)));
+    handle.remove();
+    all_is_gone();
+}
+
+/// Interrupted at each lock of its first connect, by somebody else's.
+#[test]
+fn two_first_connects_at_a_time() {
+    for at in 1..12 {
+        let handle = one();
+        let other = handle.clone();
+        let locks = Rc::new(std::cell::Cell::new(0));
+        with(|w| {
+            w.at_lock = Some(Rc::new(move || {
+                locks.set(locks.get() + 1);
+                if locks.get() == at && !with(|w| w.is_running(MQTT_TASK) || w.locks_held > 0) {
+                    assert_eq!(other.connect(), Ok(()));
+                }
+            }));
+        });
+        assert_eq!(handle.connect(), Ok(()), "interrupted at lock {at}");
+        with(|w| w.at_lock = None);
+        run(1_000);
+        with(|w| {
+            assert_eq!((w.broker.connects, w.books.connected, w.sockets), (1, 1, 1), "interrupted at lock {at}");
+        });
+        assert!(handle.publish("t", 2, 10).1.is_ok());
+        run(100_000);
+        assert!(handle.disconnect() < 1_000);
+        run(1_000);
+        with(|w| assert_eq!((w.broker.connects, w.books.disconnected, w.sockets), (1, 1, 0)));
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+/// Somebody disconnects just as CONNACK is read, and messages behind it: an application that is not told of the
+/// connection must not be told of its messages.
+#[test]
+fn no_data_without_connected() {
+    let handle = subscribed();
+    handle.disconnect();
+    run(1_000);
+    let serials = send(3, 1, 20);
+    let events = record();
+    let other = handle.clone();
+    let done = Rc::new(std::cell::Cell::new(false));
+    with(|w| {
+        w.at_lock = Some(Rc::new(move || {
+            // The first lock of the MQTT task after it has read CONNACK, which it knows nothing of yet: the client is
+            // still connecting, so that the call does not wait.
+            let now = with(|w| w.is_running(MQTT_TASK) && w.conns.len() == 2 && w.conns[1].bytes_read > 0);
+            if now && !done.replace(true) {
+                assert_eq!(other.disconnect(), 0);
+            }
+        }));
+    });
+    assert_eq!(handle.connect(), failure());
+    with(|w| w.at_lock = None);
+    run(1_000);
+    assert_eq!(*events.borrow(), []);
+    assert_eq!(handle.connect(), Ok(()));
+    run(1_000);
+    assert_eq!(got(&handle), serials);
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn reconnect_with_a_server_that_does_not_close() {
+    let handle = connected();
+    with(|w| w.broker.style.closes = 0);
+    for _ in 0..3 {
+        let start = now();
+        assert_eq!(handle.reconnect(), Ok(()));
+        assert!(now() - start < 500, "{} ms", now() - start);
+    }
+    run(1_000);
+    with(|w| {
+        assert_eq!((w.books.connected, w.books.disconnected, w.sockets), (4, 3, 1));
+        assert_eq!((w.broker.graceful, w.broker.lost), (3, 0));
+    });
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn a_lost_connection_ends_every_call_at_once() {
+    let handle = one_with(Config { clean_session: true, ..config("c") });
+    with(|w| w.limits.session.window = 1);
+    let handle = {
+        // Limits are read when a handle is made.
+        handle.remove();
+        Handle::new(crate::app::hub(), 2, config("d"))
+    };
+    with(|w| w.broker.style.ignores_subscription = 1000);
+    assert_eq!(handle.connect(), Ok(()));
+    with(|w| w.broker.style.acknowledges = false);
+    assert!(handle.publish("t", 1, 10).1.is_ok());
+    let start = now();
+    let publisher = handle.clone();
+    let publish = call_later(10, move || publisher.publish("t", 1, 10).1);
+    let calls: Vec<_> = (0..3)
+        .map(|n| {
+            let caller = handle.clone();
+            call_later(n, move || caller.subscribe("f", 1))
+        })
+        .collect();
+    with(|w| w.later(2_000, || broker::die(true)));
+    run(5_000);
+    for call in calls.iter().chain([&publish]) {
+        let (result, at) = call.borrow().expect("over");
+        assert_eq!(result, Err(Error::Disconnected));
+        assert!(at - start < 2_100);
+    }
+    // A second task's disconnect ends them too.
+    broker::behave();
+    with(|w| w.broker.style = Style { ignores_subscription: 1000, ..Style::GOOD });
+    assert_eq!(handle.connect(), Ok(()));
+    let caller = handle.clone();
+    let subscribe = call_later(0, move || caller.subscribe("f", 1));
+    let ender = handle.clone();
+    call_later(100, move || ender.disconnect());
+    run(1_000);
+    assert_eq!(subscribe.borrow().expect("over").0, Err(Error::Disconnected));
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn a_connect_while_a_disconnect_drains() {
+    let handle = connected();
+    with(|w| w.broker.style.acknowledges = false);
+    assert!(handle.publish("t", 1, 10).1.is_ok());
+    let (first, second) = (handle.clone(), handle.clone());
+    let disconnect = call_later(0, move || first.disconnect());
+    let connect = call_later(100, move || second.connect());
+    run(15_000);
+    assert_eq!(connect.borrow().expect("over").0, Ok(()));
+    assert!((9_900..10_200).contains(&with(|w| w.books.slowest["connect"])));
+    assert!((10_000..10_100).contains(&disconnect.borrow().expect("over").0));
+    with(|w| assert_eq!((w.books.connected, w.books.disconnected), (2, 1)));
+    broker::behave();
+    run(1_000);
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn a_dead_network_is_noticed() {
+    let handle = one_with(Config { keep_alive: 10, ..config("c") });
+    let events = record();
+    assert_eq!(handle.connect(), Ok(()));
+    run(5_000);
+    with(|w| w.broker.style.reads = false);
+    let start = now();
+    assert!(run_until(60_000, || with(|w| w.books.disconnected == 1)));
+    assert!((14_000..16_000).contains(&(now() - start)), "{} ms", now() - start);
+    assert_eq!(events.borrow().last(), Some(&Delivery::Disconnected(Some(handle.token()))));
+    with(|w| assert_eq!(w.sockets, 0));
+    drop(events);
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn calls_in_a_wrong_state() {
+    let handle = one();
+    let disconnected: Result<u16, Error> = Err(Error::Disconnected);
+    assert_eq!(handle.publish("t", 1, 1).1, disconnected);
+    assert_eq!(handle.subscribe("f", 1), disconnected);
+    assert_eq!(handle.unsubscribe("f"), disconnected);
+    // Connected comes before UTF-8, length, wildcards and QoS.
+    assert_eq!(handle.client.publish(b"\xff", b"", 3, false), disconnected);
+    assert_eq!(handle.connect(), Ok(()));
+    assert_eq!(handle.client.publish(b"\xff+", b"", 3, false), Err(Error::BadUtf8String));
+    assert_eq!(handle.client.publish(b"+", b"", 3, false), failure());
+    assert_eq!(handle.client.publish(b"t", b"", 3, false), Err(Error::BadQoS));
+    assert_eq!(handle.subscribe("a#", 3), failure());
+    assert_eq!(handle.subscribe("a", 3), Err(Error::BadQoS));
+    let client = handle.client.clone();
+    handle.remove();
+    assert_eq!(client.publish(b"t", b"", 0, false), disconnected);
+    assert_eq!(client.subscribe(b"t", 0), disconnected);
+    assert_eq!(Client::connect(&client), Err(Error::Disconnected));
+    assert_eq!(client.disconnect(), Ok(()));
+    drop(client);
+    all_is_gone();
+}
+
+#[test]
+fn late_and_odd_readiness() {
+    for seed in 0..20 {
+        let handle = one();
+        with(|w| {
+            w.rng = crate::rng::Rng::new(seed);
+            w.faults = Faults { late_readiness: 500, segment: 3, capacity: 16, latency: (0, 50), ..Faults::NONE };
+        });
+        assert_eq!(handle.connect(), Ok(()));
+        assert!(handle.subscribe("in/#", 2).is_ok());
+        let serials = send(20, 2, 100);
+        for _ in 0..20 {
+            assert!(handle.publish("out", 2, 100).1.is_ok());
+        }
+        assert!(run_until(600_000, || got(&handle) == serials));
+        assert!(run_until(60_000, || with(|w| w.books.published.len() == 20)));
+        handle.remove();
+        all_is_gone();
+    }
+}

@@ -1,0 +1,213 @@
+//! Handles end, and with the last one everything.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use wm_mqtt_client::client::Error;
+
+use crate::app::{Handle, config, enter, hub};
+use crate::broker;
+use crate::directed::*;
+use crate::events::Delivery;
+use crate::random::all_is_gone;
+use crate::world::{call_later, create, run, with};
+
+#[test]
+fn the_task_ends_with_the_last_handle_and_starts_again() {
+    let handle = one();
+    let hub = handle.hub;
+    assert_eq!(handle.connect(), Ok(()));
+    run(100);
+    handle.remove();
+    with(|w| assert!(w.tasks[0].ended, "remove returns before the task has ended"));
+    for round in 1..5 {
+        let handle = Handle::new(hub, 10 + round, config("again"));
+        assert_eq!(handle.connect(), Ok(()));
+        assert_eq!(with(|w| w.tasks.len()), 1 + round);
+        assert!(handle.publish("t", 2, 10).1.is_ok());
+        run(1_000);
+        handle.remove();
+        with(|w| assert!(w.tasks.iter().all(|task| task.ended)));
+    }
+    all_is_gone();
+    with(|w| assert_eq!((w.books.connected, w.books.disconnected), (5, 5)));
+}
+
+#[test]
+fn remove_disconnects_first() {
+    let handle = subscribed();
+    let (serial, _) = handle.publish("t", 2, 10);
+    assert!(handle.remove() < 100);
+    run(100);
+    with(|w| {
+        assert_eq!((w.broker.graceful, w.broker.lost, w.books.disconnected), (1, 0, 1));
+        assert_eq!(w.broker.arrivals[&serial].taken, 1);
+    });
+    all_is_gone();
+}
+
+#[test]
+fn remove_ends_every_call_on_the_handle() {
+    let handle = connected();
+    with(|w| w.broker.style.ignores_subscription = 1000);
+    let calls: Vec<_> = (0..4)
+        .map(|n| {
+            let caller = handle.clone();
+            call_later(n, move || caller.subscribe("f", 1))
+        })
+        .collect();
+    call_later(1_000, move || handle.remove());
+    run(30_000);
+    assert!((990..=1_000).contains(&with(|w| w.books.slowest["subscribe"])));
+    for call in &calls {
+        assert_eq!(call.borrow().expect("over").0, Err(Error::Disconnected));
+    }
+    all_is_gone();
+}
+
+#[test]
+fn remove_inside_the_event_callback() {
+    let handle = connected();
+    let other = Handle::new(handle.hub, 2, config("other"));
+    with(|w| {
+        w.books.alone = false;
+        w.books.clients = 2;
+    });
+    assert_eq!(other.connect(), Ok(()));
+    run(100);
+    let handles = Rc::new(RefCell::new(vec![handle, other]));
+    let (copy, reports) = (handles.clone(), record());
+    let seen = reports.clone();
+    react(move |delivery| {
+        seen.borrow_mut().push(delivery.clone());
+        let handle = copy.borrow_mut().pop();
+        if let Some(handle) = handle {
+            assert_eq!(handle.remove(), 0);
+        }
+    });
+    // Any event will do.
+    let first = handles.borrow()[0].clone();
+    assert!(first.publish("t", 1, 10).1.is_ok());
+    drop(first);
+    run(5_000);
+    assert!(handles.borrow().is_empty());
+    let disconnected = |event: &&Delivery| matches!(event, Delivery::Disconnected(None));
+    assert_eq!(reports.borrow().iter().filter(disconnected).count(), 2);
+    all_is_gone();
+}
+
+/// In an endless loop, as an application may.
+fn a_handler_that_reconnects(call: fn(&Handle) -> Result<(), Error>) {
+    for ours_first in [false, true] {
+        let handle = connected();
+        with(|w| w.queue.ours_first = ours_first);
+        let slot = Rc::new(RefCell::new(Some(handle.clone())));
+        let copy = slot.clone();
+        let results = Rc::new(RefCell::new(Vec::new()));
+        let log = results.clone();
+        react(move |delivery| {
+            if let Delivery::Disconnected(_) = delivery {
+                let handle = copy.borrow().clone();
+                if let Some(handle) = handle {
+                    log.borrow_mut().push(call(&handle));
+                }
+            }
+        });
+        for _ in 0..3 {
+            broker::die(true);
+            run(5_000);
+            handle.disconnect();
+            run(5_000);
+        }
+        let again = results.borrow().len();
+        assert!(again >= 6 && results.borrow().iter().all(Result::is_ok), "{:?}", results.borrow());
+        assert!(with(|w| w.broker.is_connected("c")));
+        let took = handle.remove();
+        assert!(took < 1_000, "{took} ms");
+        run(5_000);
+        assert!(results.borrow()[again..].iter().all(|result| *result == Err(Error::Disconnected)));
+        slot.borrow_mut().take();
+        all_is_gone();
+    }
+}
+
+#[test]
+fn a_handler_that_always_reconnects_does_not_keep_remove() {
+    a_handler_that_reconnects(Handle::reconnect);
+}
+
+#[test]
+fn a_handler_that_always_connects_does_not_keep_remove() {
+    a_handler_that_reconnects(Handle::connect);
+}
+
+#[test]
+fn a_reconnecting_handler_while_the_broker_is_away() {
+    let handle = connected();
+    let (again, results) = (handle.clone(), Rc::new(RefCell::new(Vec::new())));
+    let log = results.clone();
+    react(move |delivery| {
+        if let Delivery::Disconnected(_) = delivery {
+            log.borrow_mut().push(again.reconnect());
+        }
+    });
+    with(|w| w.faults.black_hole = 1000);
+    broker::die(true);
+    // The event task is in a connect that takes 30 s. A remove ends it.
+    let ended = call_later(10_000, move || handle.remove());
+    run(60_000);
+    assert_eq!(*results.borrow(), [Err(Error::Failure)]);
+    assert!((9_000..=10_000).contains(&with(|w| w.books.slowest["reconnect"])));
+    assert!(ended.borrow().is_some());
+    with(|w| w.handler = Some(Rc::new(enter)));
+    all_is_gone();
+}
+
+#[test]
+fn messages_that_were_not_delivered_go_with_the_handle() {
+    let handle = subscribed();
+    with(|w| w.faults.slow_callback = 0);
+    // Nobody takes an event.
+    with(|w| w.queue.busy_until = w.now + 60_000);
+    let serials = send(100, 1, 100);
+    run(5_000);
+    assert!(with(|w| w.buffers) > 40);
+    let start = now();
+    handle.remove();
+    // Acknowledged are those whose event was accepted; with the handle go the others.
+    assert!(now() - start <= 11_000);
+    assert!(with(|w| w.buffers) <= 2 * 16);
+    run(100_000);
+    assert!(with(|w| w.books.got.values().map(Vec::len).sum::<usize>()) < serials.len());
+    assert!(with(|w| w.broker.has_session("c")));
+    all_is_gone();
+}
+
+#[test]
+fn removed_before_its_first_connect_has_begun() {
+    for at in 0..12 {
+        create(1, 0);
+        let handle = Handle::new(hub(), 1, config("c"));
+        let (hub, client) = (handle.hub, handle.client.clone());
+        let locks = Rc::new(std::cell::Cell::new(0));
+        with(|w| {
+            w.queue.unbounded = true;
+            w.at_lock = Some(Rc::new(move || {
+                locks.set(locks.get() + 1);
+                if locks.get() == at && !with(|w| w.is_running(crate::world::MQTT_TASK) || w.locks_held > 0) {
+                    assert!(hub.remove(1).is_some());
+                }
+            }));
+        });
+        let result = handle.connect();
+        with(|w| w.at_lock = None);
+        run(1_000);
+        // At the last locks it is connected already, or the lock is the task's.
+        assert!(result.is_err() || hub.find(1).is_some() || at > 3, "lock {at}: {result:?}");
+        drop((handle, client));
+        if hub.find(1).is_some() {
+            hub.remove(1);
+        }
+        all_is_gone();
+    }
+}

@@ -1,0 +1,197 @@
+//! A queue of 32 entries that belongs to everybody.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::app::{Handle, config, hub};
+use crate::broker;
+use crate::directed::*;
+use crate::events::Delivery;
+use crate::random::all_is_gone;
+use crate::world::{create, run, run_until, start_app, with};
+
+/// The queue stays full for `ms` milliseconds: the event task stands still and others fill what is left.
+fn fill(ms: u64) {
+    with(|w| {
+        w.queue.foreign(32);
+        w.queue.busy_until = w.now + ms;
+    });
+}
+
+#[test]
+fn full_for_long_then_drained() {
+    for (window, qos) in [(0, 1), (0, 2), (20, 1), (20, 2), (1, 2)] {
+        let handle = subscribed();
+        with(|w| w.broker.style.window = window);
+        fill(60_000);
+        let serials = send(200, qos, 50);
+        for _ in 0..5 {
+            assert!(handle.publish("t", 1, 10).1.is_ok());
+        }
+        run(50_000);
+        with(|w| {
+            assert_eq!(w.broker.acknowledged, 0, "acknowledged before its event was accepted");
+            // Tries again, but not too often: 10 ms, doubling to 100.
+            assert!((400..600).contains(&w.queue.refused), "{} tries in 50 s", w.queue.refused);
+        });
+        run(30_000);
+        assert_eq!(got(&handle), serials);
+        with(|w| {
+            assert_eq!(w.books.published.len(), 5);
+            assert_eq!(w.broker.connects, 1);
+            assert!(w.queue.ours_peak <= 16);
+        });
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+#[test]
+fn our_share_is_half_and_others_lose_nothing() {
+    let handle = subscribed();
+    // The application takes 20 ms for each event, others send one every 30 ms.
+    with(|w| w.faults.slow_callback = 20);
+    start_app(0, || {
+        with(|w| w.queue.foreign(1));
+        if now() < 60_000 { Some(30) } else { None }
+    });
+    let serials = send(500, 1, 20);
+    assert!(run_until(60_000, || got(&handle).len() == serials.len()));
+    assert_eq!(got(&handle), serials);
+    with(|w| assert_eq!((w.queue.lost_foreign, w.queue.ours_peak), (0, 16)));
+    handle.remove();
+    run(60_000);
+    all_is_gone();
+}
+
+#[test]
+fn deliveries_wake_the_task_instead_of_a_timer() {
+    let handle = subscribed();
+    run(1_000);
+    with(|w| w.queue.busy_until = w.now + 100_000);
+    let serials = send(60, 2, 20);
+    run(1_000);
+    let before = with(|w| (w.turns, w.queue.refused));
+    run(98_000);
+    let after = with(|w| (w.turns, w.queue.refused));
+    // 16 of ours are in the queue, so one of them will wake the task. Meanwhile only keep-alive does.
+    assert_eq!(after.1, before.1);
+    assert!(after.0 - before.0 <= 6, "{} turns", after.0 - before.0);
+    run(10_000);
+    assert_eq!(got(&handle), serials);
+    handle.remove();
+    all_is_gone();
+}
+
+/// 500 messages wait at the broker, and the application does in its callback what the SDK's examples do.
+#[test]
+fn the_example_with_500_messages_waiting() {
+    for (window, qos) in [(20, 1), (0, 1), (20, 2), (0, 2)] {
+        for ours_first in [false, true] {
+            let handle = subscribed();
+            assert_eq!(handle.disconnect(), 0);
+            run(1_000);
+            with(|w| {
+                w.broker.style.window = window;
+                w.queue.ours_first = ours_first;
+            });
+            let serials = send(500, qos, 40);
+            let (example, results) = (handle.clone(), Rc::new(RefCell::new(Vec::new())));
+            let log = results.clone();
+            react(move |delivery| {
+                if *delivery == Delivery::Connected {
+                    let calls = [
+                        example.publish("out", 1, 20).1,
+                        example.subscribe("qos0", 0),
+                        example.subscribe("qos1", 1),
+                        example.unsubscribe("qos1"),
+                    ];
+                    log.borrow_mut().extend(calls);
+                }
+            });
+            assert_eq!(handle.connect(), Ok(()));
+            assert!(run_until(60_000, || got(&handle).len() >= serials.len()));
+            assert_eq!(got(&handle), serials);
+            assert_eq!(results.borrow().len(), 4);
+            assert!(results.borrow().iter().all(Result::is_ok), "{:?}", results.borrow());
+            run(1_000);
+            with(|w| w.handler = Some(Rc::new(crate::app::enter)));
+            handle.remove();
+            all_is_gone();
+        }
+    }
+}
+
+#[test]
+fn clients_take_turns() {
+    create(1, 0);
+    let hub = hub();
+    let handles: Vec<Handle> = (1..=4).map(|n| Handle::new(hub, n, config(&format!("c{n}")))).collect();
+    with(|w| {
+        w.books.clients = 4;
+        w.handler = Some(Rc::new(crate::app::enter));
+        w.faults.slow_callback = 10;
+    });
+    for handle in &handles {
+        assert_eq!(handle.connect(), Ok(()));
+        assert!(handle.subscribe(&format!("in/{}", handle.id), 1).is_ok());
+    }
+    run(1_000);
+    for _ in 0..100 {
+        let serial = crate::app::new_serial();
+        broker::publish("in/c1", &crate::app::payload(serial, 20), 1);
+    }
+    run(100);
+    for handle in &handles[1..] {
+        let serial = crate::app::new_serial();
+        broker::publish(&format!("in/{}", handle.id), &crate::app::payload(serial, 20), 1);
+    }
+    // They need not wait for the first one's hundred.
+    assert!(run_until(600, || handles[1..].iter().all(|handle| got(handle).len() == 1)));
+    assert!(got(&handles[0]).len() < 80);
+    assert!(run_until(10_000, || got(&handles[0]).len() == 100));
+    for handle in handles {
+        handle.remove();
+    }
+    all_is_gone();
+}
+
+#[test]
+fn last_events_come_even_when_the_queue_is_full_for_a_while() {
+    let handle = connected();
+    let hub = handle.hub;
+    fill(5_000);
+    assert!(handle.publish("t", 1, 10).1.is_ok());
+    let took = handle.remove();
+    assert!(took <= 10_000, "{took} ms");
+    run(10_000);
+    with(|w| {
+        assert_eq!((w.books.connected, w.books.disconnected), (1, 1));
+        assert_eq!(w.books.published.len(), 1);
+        assert!(w.tasks[0].ended);
+    });
+    // A queue that stays full keeps the task no longer than 10 s.
+    let handle = Handle::new(hub, 2, config("second"));
+    assert_eq!(handle.connect(), Ok(()));
+    run(100);
+    fill(60_000);
+    handle.remove();
+    run(11_000);
+    with(|w| assert!(w.tasks[1].ended));
+    run(60_000);
+    all_is_gone();
+}
+
+#[test]
+fn the_registration_meets_a_full_queue() {
+    let handle = one();
+    fill(3_000);
+    assert_eq!(handle.connect(), Ok(()));
+    assert!(handle.subscribe("in/#", 2).is_ok());
+    let serials = send(40, 2, 20);
+    run(10_000);
+    assert_eq!(got(&handle), serials);
+    with(|w| assert_eq!(w.books.connected, 1));
+    handle.remove();
+    all_is_gone();
+}

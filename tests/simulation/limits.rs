@@ -1,0 +1,262 @@
+//! Bounds of memory: the backlog of events, and what an application in its callback may wait for.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use wm_mqtt_client::client::{Config, Error};
+use wm_mqtt_client::protocol::Buffer;
+
+use crate::app::{Handle, config};
+use crate::broker;
+use crate::directed::*;
+use crate::events::Delivery;
+use crate::port::SimBuffer;
+use crate::random::all_is_gone;
+use crate::world::{call_later, run, with};
+
+const BACKLOG: usize = 16 * 1024;
+
+#[test]
+fn reading_stops_at_the_bound_and_resumes() {
+    let handle = subscribed();
+    with(|w| {
+        w.broker.style.window = 0;
+        w.queue.busy_until = w.now + 300_000;
+        w.faults.capacity = 4096;
+    });
+    let serials = send(1000, 1, 1000);
+    run(60_000);
+    let (buffers, unread) = with(|w| (w.buffers, w.unread(w.broker.link_of("c").expect("connected"))));
+    // 64 events or 16 kB, whatever is more; in the queue 16; one on its way; topic and payload are two buffers.
+    assert!(buffers <= 2 * (64 + 16 + 3), "{buffers} buffers");
+    assert!(unread > 2000, "the network does not push back: {unread}");
+    // Meanwhile the connection lives, and API calls are served.
+    assert!(handle.publish("t", 1, 10).1.is_ok());
+    run(200_000);
+    with(|w| assert_eq!((w.broker.connects, w.broker.lost), (1, 0)));
+    assert!(with(|w| w.broker.pings) >= 3);
+    run(100_000);
+    assert_eq!(got(&handle), serials);
+    assert!(with(|w| w.buffers_peak) <= 2 * (64 + 16 + 3));
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn small_messages_are_counted_by_bytes() {
+    let handle = subscribed();
+    with(|w| {
+        w.broker.style.window = 0;
+        w.queue.busy_until = w.now + 30_000;
+    });
+    let serials = send(3000, 1, 1);
+    run(20_000);
+    let waiting = with(|w| w.buffers) / 2;
+    // 64 bytes of overhead, topic and payload each.
+    assert!((BACKLOG / 80..BACKLOG / 64 + 20).contains(&waiting), "{waiting} messages");
+    run(60_000);
+    assert_eq!(got(&handle), serials);
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn requests_are_answered_while_the_backlog_is_full() {
+    let handle = subscribed();
+    with(|w| {
+        w.broker.style.window = 0;
+        w.queue.busy_until = w.now + 100_000;
+    });
+    send(1000, 1, 1000);
+    run(1_000);
+    // QoS 0 leaves; a SUBACK stands behind the messages, so this one fails in its time.
+    let (serial, result) = handle.publish("t", 0, 10);
+    assert_eq!(result, Ok(0));
+    let start = now();
+    assert_eq!(handle.subscribe("x", 1), Err(Error::Failure));
+    assert_eq!(now() - start, 10_000);
+    assert_eq!(with(|w| w.broker.arrivals[&serial].taken), 1);
+    run(300_000);
+    handle.remove();
+    all_is_gone();
+}
+
+/// In the callback for the first of these messages the application subscribes.
+fn subscribe_behind(messages: usize, len: usize) -> (Handle, Vec<u64>, Vec<Result<u16, Error>>) {
+    let handle = subscribed();
+    with(|w| w.broker.style.window = 0);
+    let results = Rc::new(RefCell::new(Vec::new()));
+    let (caller, log) = (handle.clone(), results.clone());
+    react(move |delivery| {
+        if matches!(delivery, Delivery::Data { .. }) && log.borrow().is_empty() {
+            log.borrow_mut().push(Err(Error::BadQoS));
+            let result = caller.subscribe("x", 1);
+            log.borrow_mut().push(result);
+        }
+    });
+    let serials = send(messages, 1, len);
+    run(60_000);
+    let results = results.borrow()[1..].to_vec();
+    (handle, serials, results)
+}
+
+#[test]
+fn a_call_in_the_callback_may_stand_behind_four_times_the_bound() {
+    let (handle, serials, results) = subscribe_behind(60, 1000);
+    assert!(results[0].is_ok(), "{results:?}");
+    assert_eq!(got(&handle), serials);
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn a_call_in_the_callback_fails_behind_more() {
+    let (handle, serials, results) = subscribe_behind(2000, 1000);
+    assert_eq!(results, [Err(Error::Failure)]);
+    let peak = with(|w| w.buffers_peak);
+    assert!(peak <= 2 * (4 * 64 + 16 + 3), "{peak} buffers");
+    // Nothing is lost, and the connection is the same.
+    assert_eq!(got(&handle), serials);
+    with(|w| assert_eq!((w.broker.connects, w.broker.lost), (1, 0)));
+    assert!(handle.subscribe("x", 1).is_ok());
+    handle.remove();
+    all_is_gone();
+}
+
+/// Behind far too many messages: a disconnect, and a connect that waits for somebody else's.
+#[test]
+fn ending_in_the_callback_behind_too_many_messages() {
+    for clean_session in [false, true] {
+        for (disconnects, reconnects) in [(true, false), (false, true), (true, true), (false, false)] {
+            let handle = one_with(Config { clean_session, ..config("c") });
+            assert_eq!(handle.connect(), Ok(()));
+            assert!(handle.subscribe("in/#", 1).is_ok());
+            run(100);
+            with(|w| w.broker.style.window = 0);
+            let done = Rc::new(RefCell::new(0));
+            let (caller, count) = (handle.clone(), done.clone());
+            react(move |delivery| {
+                if matches!(delivery, Delivery::Data { .. }) && *count.borrow() == 0 {
+                    *count.borrow_mut() += 1;
+                    with(|w| w.broker.style.acknowledges = false);
+                    let _ = caller.publish("t", 1, 10);
+                    if disconnects {
+                        caller.disconnect();
+                    }
+                    if reconnects {
+                        let _ = caller.reconnect();
+                    } else {
+                        let _ = caller.connect();
+                    }
+                    *count.borrow_mut() += 1;
+                }
+            });
+            send(2000, 1, 1000);
+            let other = handle.clone();
+            let disconnect = call_later(500, move || other.disconnect());
+            let before = with(|w| w.turns);
+            run(60_000);
+            assert_eq!(*done.borrow(), 2);
+            assert!(disconnect.borrow().is_some());
+            assert!(with(|w| w.turns) - before < 30_000, "{} turns", with(|w| w.turns) - before);
+            broker::behave();
+            handle.remove();
+            run(100_000);
+            all_is_gone();
+        }
+    }
+}
+
+#[test]
+fn a_broker_that_sends_but_does_not_read() {
+    // Acknowledgements pile up to four times the outgoing bound; then reading stops, and memory with it.
+    let handle = one();
+    handle.remove();
+    with(|w| {
+        w.limits.session.outgoing = 200;
+        w.faults.capacity = 2000;
+    });
+    let handle = Handle::new(crate::app::hub(), 2, Config { keep_alive: 60, ..config("d") });
+    assert_eq!(handle.connect(), Ok(()));
+    assert!(handle.subscribe("in/#", 1).is_ok());
+    run(100);
+    with(|w| {
+        w.broker.style.window = 0;
+        w.broker.style.reads = false;
+    });
+    let serials = send(5000, 1, 10);
+    run(30_000);
+    let taken = got(&handle).len();
+    // 2000 bytes in the network and 4 * 200 in the queue, 4 for each.
+    assert!((500..1100).contains(&taken), "{taken} messages");
+    broker::behave();
+    run(60_000);
+    let mut all = got(&handle);
+    all.dedup();
+    assert_eq!(all, serials);
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn oversized_messages_pass_by() {
+    let handle = subscribed();
+    let before = send(1, 1, 10);
+    for qos in 0..3 {
+        send(1, qos, 70_000);
+    }
+    let after = send(1, 2, 10);
+    run(5_000);
+    assert_eq!(got(&handle), [before, after].concat());
+    assert!(!with(|w| w.broker.owes()), "skipped messages are acknowledged");
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn no_memory_for_messages() {
+    let handle = subscribed();
+    with(|w| {
+        w.faults.no_memory = 300;
+        w.broker.style.forgives_order = true;
+    });
+    let serials = send(100, 2, 100);
+    run(5_000);
+    let some = got(&handle).len();
+    assert!(some < 80, "{some}");
+    with(|w| w.faults.no_memory = 0);
+    // Without memory nothing was acknowledged; with the next connection the rest comes.
+    while with(|w| w.broker.owes()) {
+        assert_eq!(handle.reconnect(), Ok(()));
+        run(5_000);
+    }
+    let mut all = got(&handle);
+    all.sort_unstable();
+    assert_eq!(all, serials);
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn garbage_ends_the_connection() {
+    for garbage in
+        [&b"\x00\x00"[..], b"\x20\x02\x00\x00", b"\x30\x00", b"\x40\x02\x00\x00", b"\xff\xff\xff\xff\xff\xff"]
+    {
+        let handle = connected();
+        broker::say("c", garbage);
+        run(1_000);
+        with(|w| assert_eq!((w.books.disconnected, w.broker.lost, w.sockets), (1, 1, 0)));
+        assert_eq!(handle.connect(), Ok(()));
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+#[test]
+fn a_buffer_takes_what_it_was_made_for() {
+    let _handle = one();
+    let mut buffer = SimBuffer::allocate(3).expect("memory");
+    buffer.append(b"ab");
+    buffer.append(b"c");
+    assert_eq!(buffer.as_slice(), b"abc");
+}

@@ -1,0 +1,24 @@
+//! `client` and `protocol` in a simulated world: a virtual clock, network, event queue and broker, all from one seed.
+//!
+//! `SIM_SEEDS=5000 cargo test --test simulation random` tries more seeds, `SIM_SEED=17` one, `SIM_TRACE=1` prints what
+//! happens.
+
+mod app;
+mod broker;
+mod events;
+mod net;
+mod port;
+mod random;
+mod rng;
+mod world;
+
+mod calls;
+mod connecting;
+mod directed;
+mod ending;
+mod event_queue;
+mod idle;
+mod limits;
+
+#[path = "../protocol/wire.rs"]
+mod wire;
