@@ -17,7 +17,7 @@ pub(super) struct KeepAlive {
     interval: Millis,
     sent: Instant,
     received: Instant,
-    /// When the PINGREQ was queued that nothing has answered yet.
+    /// When the PINGREQ left, or last came nearer to that, which nothing has answered yet.
     ping: Option<Instant>,
     /// While the client does not read, silence proves nothing.
     deaf: bool,
@@ -37,9 +37,8 @@ impl KeepAlive {
         self.sent = now;
     }
 
-    /// The transport, which has more to take, has taken something: a slow peer, but no dead one. Its answer may be stuck
-    /// behind that.
-    pub(super) fn moved(&mut self, now: Instant) {
+    /// The PINGREQ is on its way through what was queued before it, or has just left: the peer's time to answer begins.
+    pub(super) fn ping_moved(&mut self, now: Instant) {
         if self.ping.is_some() {
             self.ping = Some(now);
         }

@@ -69,6 +69,8 @@ pub struct Session<B> {
     /// SUBSCRIBE and UNSUBSCRIBE packets without an answer yet: packet identifier, and which of the two.
     requests: Vec<(u16, Request)>,
     keep_alive: KeepAlive,
+    /// Bytes that must leave until the last PINGREQ has.
+    ahead_of_ping: usize,
     /// Counts messages that were too large for an event.
     skipped: u32,
     /// Log each packet, under this name.
@@ -91,6 +93,7 @@ impl<B: Buffer> Session<B> {
             received: Vec::new(),
             requests: Vec::new(),
             keep_alive: KeepAlive::off(),
+            ahead_of_ping: 0,
             skipped: 0,
             trace,
         }
@@ -120,6 +123,7 @@ impl<B: Buffer> Session<B> {
         self.outbox.clear();
         self.requests = Vec::new();
         self.keep_alive = KeepAlive::off();
+        self.ahead_of_ping = 0;
     }
 
     /// Whether CONNACK has come and DISCONNECT has not been asked for.
@@ -439,8 +443,9 @@ impl<B: Buffer> Session<B> {
         if count > 0 {
             self.keep_alive.sent(now);
             self.outbox.sent(count);
-            if self.outbox.queued() > 0 {
-                self.keep_alive.moved(now);
+            if self.ahead_of_ping > 0 {
+                self.ahead_of_ping = self.ahead_of_ping.saturating_sub(count).min(self.outbox.queued());
+                self.keep_alive.ping_moved(now);
             }
         }
     }
@@ -460,7 +465,9 @@ impl<B: Buffer> Session<B> {
             Due::Ping => {
                 self.outbox.shrink();
                 self.trace("->", first_byte::PINGREQ, 0, 2);
-                self.outbox.push_bytes(&[first_byte::PINGREQ, 0]).map_err(|NoMemory| KeepAliveTimeout)
+                self.outbox.push_bytes(&[first_byte::PINGREQ, 0]).map_err(|NoMemory| KeepAliveTimeout)?;
+                self.ahead_of_ping = self.outbox.queued();
+                Ok(())
             }
             Due::Dead => Err(KeepAliveTimeout),
         }

@@ -191,8 +191,25 @@ fn a_slow_transport_is_no_dead_one() {
         assert_eq!(bench.session.handle_timeout(bench.now), Ok(()), "after {left} bytes");
     }
     assert!(left > 60_000);
-    // From then on silence counts.
-    assert_eq!(wait(&mut bench, 7_000), Err(KeepAliveTimeout));
+    // The PINGREQ has just left: from now on silence counts.
+    assert_eq!(wait(&mut bench, 10_000), Err(KeepAliveTimeout));
+}
+
+#[test]
+fn taking_bytes_without_ever_answering_is_no_life() {
+    let mut bench = bench(10);
+    bench.advance(10_000);
+    assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+    bench.transmit(2, 2);
+    // Always something on its way, and always something left.
+    for _ in 0..9 {
+        bench.publish(0, "t", &[0; 1000]);
+        bench.advance(1_000);
+        bench.transmit(500, 500);
+        assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+    }
+    bench.advance(1_000);
+    assert_eq!(bench.session.handle_timeout(bench.now), Err(KeepAliveTimeout));
 }
 
 #[test]

@@ -279,7 +279,7 @@ fn scenario(seed: u64) {
         w.queue.ours_first = ours_first;
         w.books.alone = clients == 1;
     });
-    let length = pick(&mut rng, &[20_000, 60_000, 200_000]);
+    let length = pick(&mut rng, &[10_000, 40_000, 120_000]);
     let stage = Rc::new(Stage {
         hub: app::hub(),
         handles: RefCell::default(),
