@@ -168,11 +168,14 @@ impl<P: Port> Task for Engine<P> {
         if self.connections.is_empty() {
             if !self.orphans.is_empty() {
                 self.hub.end_is_delayed();
-            } else if self.hub.try_end() {
-                if self.listening {
+            } else {
+                // Before the end is known: what the next task registers must come after this.
+                if core::mem::take(&mut self.listening) {
                     self.hub.events().unlisten();
                 }
-                return false;
+                if self.hub.try_end() {
+                    return false;
+                }
             }
         }
         self.deadline = self.retry.at;
