@@ -431,7 +431,10 @@ impl<P: Port> Connection<P> {
                 self.more = true;
                 return;
             }
-            Phase::Connecting => log::error!(target: "mqtt", "connect failed: {trouble}"),
+            Phase::Connecting => {
+                let (host, port) = client.config().broker().map_or(("", 0), |broker| (broker.host, broker.port));
+                log::error!(target: "mqtt", "connect to {host}:{port} failed: {trouble}");
+            }
             Phase::Connected | Phase::Draining(_) => log::warn!(target: "mqtt", "connection lost: {trouble}"),
             Phase::Idle => {}
         }
