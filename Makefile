@@ -1,16 +1,19 @@
 # wm-mqtt-client: an MQTT client behind the C ABI of the WM IoT SDK, on Linux.
 #
 #   make              the release library, static and shared, and the stand-in of the SDK that it runs on
-#   make demo         builds everything and runs examples/demo.c against a broker of its own;
-#                     BROKER=mqtt://host[:port] takes another one
+#   make demo         builds everything and runs examples/demo.c against a broker of its own, once for each scheme;
+#                     BROKER=scheme://host[:port] takes another one, CA=file what has signed its certificate
 #   make test         all tests; installs what they need (as root)
+#   make peers        the broker of the demo, and what the C tests talk to: ffi-tests/peers
 #   make install      libraries, headers and pkg-config files under PREFIX (/usr/local), with DESTDIR before it
 #   make header       writes include/wm_mqtt_client.h anew from the Rust source
 #   make csky         compiles and lints the device core for C-SKY (nightly Rust with rust-src)
 #   make clean        removes everything that was built
 #   make help         prints this text
 #
-# CC, AR, CFLAGS, LDFLAGS and CARGO are respected. Whatever C compiles to is under target/c.
+# FEATURES hands options to cargo: FEATURES="--no-default-features --features host,websocket,tungstenite" leaves TLS out.
+# CC, AR, CFLAGS, LDFLAGS and CARGO are respected. Whatever C compiles to is under target/c. TARGET names another folder than
+# target.
 
 CARGO  ?= cargo
 CFLAGS ?= -O2 -g
@@ -19,7 +22,9 @@ PREFIX ?= /usr/local
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 MAJOR   := $(firstword $(subst ., ,$(VERSION)))
 
-RUST        := target/release
+TARGET ?= target
+
+RUST        := $(TARGET)/release
 RUST_STATIC := $(RUST)/libwm_mqtt_client.a
 RUST_SHARED := $(RUST)/libwm_mqtt_client.so
 # The system libraries that the static library needs, as rustc writes them down when it builds it. libgcc_s is left to
@@ -27,7 +32,7 @@ RUST_SHARED := $(RUST)/libwm_mqtt_client.so
 NATIVE_FILE := $(RUST)/native-static-libs
 NATIVE       = $(filter-out -lgcc_s,$(shell cat $(NATIVE_FILE)))
 
-C          := target/c
+C          := $(TARGET)/c
 SDK_STATIC := $(C)/libwm_sdk_host.a
 SDK_SHARED := $(C)/libwm_sdk_host.so
 SDK_SRC    := $(wildcard ffi-tests/sdk/src/*.c)
@@ -37,7 +42,7 @@ WARNINGS = -Wall -Wextra
 COMPILE  = $(CC) -std=gnu11 $(INCLUDES) $(WARNINGS) $(CFLAGS) -pthread -MMD -MP -c -o $@ $<
 ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 
-.PHONY: all help header demo test test-programs csky install clean FORCE
+.PHONY: all help header peers demo test test-programs csky install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -48,10 +53,15 @@ help:
 # ---- the library: cargo knows whether there is something to do ----
 
 $(RUST_STATIC): FORCE
-	$(CARGO) rustc --locked --release --lib --crate-type staticlib,cdylib --target-dir target -- \
-		--print native-static-libs=$(NATIVE_FILE) -C link-arg=-Wl,-soname,libwm_mqtt_client.so.$(MAJOR)
+	$(CARGO) rustc --locked --release --lib --crate-type staticlib --target-dir $(TARGET) $(FEATURES) -- \
+		--print native-static-libs=$(NATIVE_FILE)
 
-$(RUST_SHARED) $(NATIVE_FILE): $(RUST_STATIC) ;
+$(NATIVE_FILE): $(RUST_STATIC) ;
+
+# By the C linker: cargo's own shared libraries hide what C defines, and the program's certificates must be seen.
+$(RUST_SHARED): $(RUST_STATIC) scripts/exports.map Makefile
+	$(CC) -shared $(CFLAGS) $(LDFLAGS) -Wl,-soname,$(@F).$(MAJOR) -Wl,--version-script=scripts/exports.map \
+		-Wl,--gc-sections -o $@ -Wl,--whole-archive $< -Wl,--no-whole-archive $(NATIVE) -pthread
 
 header:
 	UPDATE_HEADER=1 $(CARGO) test --locked --test header
@@ -71,13 +81,21 @@ $(SDK_STATIC): $(SDK_SRC:%.c=$(C)/lib/%.o)
 $(SDK_SHARED): $(SDK_SRC:%.c=$(C)/lib/%.o) Cargo.toml
 	$(CC) -shared $(CFLAGS) $(LDFLAGS) -Wl,-soname,$(@F).$(MAJOR) -o $@ $(filter %.o,$^) -pthread
 
+# ---- what the tests and the demo talk to, a package of its own ----
+
+PEERS := ffi-tests/peers
+
+peers:
+	$(CARGO) build --locked --manifest-path $(PEERS)/Cargo.toml --target-dir $(PEERS)/target
+
 # ---- the demo ----
 
 $(C)/demo: $(C)/lib/examples/demo.o $(RUST_STATIC) $(SDK_STATIC)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(RUST_STATIC) $(NATIVE) $(SDK_STATIC) -pthread
 
-demo: all $(C)/demo
-	CARGO='$(CARGO)' BROKER='$(BROKER)' scripts/demo.sh $(C)/demo
+# A broker that is named is all it needs.
+demo: all $(C)/demo $(if $(BROKER),,peers)
+	BROKER='$(BROKER)' CA='$(CA)' scripts/demo.sh $(C)/demo $(PEERS)/target/debug/demo-broker
 
 # ---- tests ----
 
@@ -91,12 +109,17 @@ FLAGS_sanitize := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all 
 T              := $(C)/$(VARIANT)
 TESTS          := $(notdir $(basename $(wildcard ffi-tests/tests/*.c ffi-tests/sdk/tests/*.c)))
 HARNESS_SRC    := $(wildcard ffi-tests/harness/*.c)
+# What a library with FEATURES lacks, some tests want to know.
+ifneq ($(findstring no-default-features,$(FEATURES)),)
+LACKS := $(if $(findstring tls,$(FEATURES)),,-DWM_MQTT_WITHOUT_TLS) \
+	$(if $(findstring websocket,$(FEATURES)),,-DWM_MQTT_WITHOUT_WEBSOCKET)
+endif
 
 test-programs: $(TESTS:%=$(T)/%)
 
 $(C)/$(VARIANT)/%.o: %.c
 	@mkdir -p $(@D)
-	$(COMPILE) -Iffi-tests/harness $(FLAGS_$(VARIANT))
+	$(COMPILE) -Iffi-tests/harness $(FLAGS_$(VARIANT)) $(LACKS)
 
 $(T)/libharness.a: $(HARNESS_SRC:%.c=$(T)/%.o)
 	$(ARCHIVE)
@@ -140,6 +163,6 @@ install: all
 	$(call install_pc,wm-sdk-host)
 
 clean:
-	rm -rf target ffi-tests/demo-broker/target
+	rm -rf target $(PEERS)/target
 
 -include $(shell find $(C) -name '*.d' 2>/dev/null)

@@ -1,16 +1,19 @@
 //! A handle's configuration: copied at init, checked at connect (contract section 3).
 
-use alloc::boxed::Box;
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use core::ops::Deref;
+
+use zeroize::Zeroize;
 
 use super::Error;
 use crate::protocol::topic::{MAX_STRING, check_name, is_utf8_string};
 use crate::protocol::{Connect, QoS, Will};
 use crate::transport::uri::{Uri, UriError};
 
-/// A C string of our own: bytes without a NUL, and one behind them.
-pub struct Text(Box<[u8]>);
+/// A C string of our own: bytes without a NUL, and one behind them. It may be a secret, so it is wiped in the end.
+pub struct Text(Cow<'static, [u8]>);
 
 impl Text {
     /// Copies `text`, which has no NUL in it; `None` when there is no memory.
@@ -19,8 +22,12 @@ impl Text {
         copy.try_reserve_exact(text.len() + 1).ok()?;
         copy.extend_from_slice(text);
         copy.push(0);
-        // The capacity is the length, so this does not reallocate.
-        Some(Self(copy.into_boxed_slice()))
+        Some(Self(Cow::Owned(copy)))
+    }
+
+    /// A text that is part of the program.
+    pub fn built_in(text: &'static CStr) -> Self {
+        Self(Cow::Borrowed(text.to_bytes_with_nul()))
     }
 
     /// With the NUL.
@@ -37,6 +44,30 @@ impl Deref for Text {
     }
 }
 
+impl Drop for Text {
+    fn drop(&mut self) {
+        if let Cow::Owned(bytes) = &mut self.0 {
+            bytes.zeroize();
+        }
+    }
+}
+
+/// Who proves in TLS who they are (contract section 3, `auth_mode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuthMode {
+    /// The server, by a certificate that is verified.
+    pub verify: bool,
+    /// The client, by a certificate of its own.
+    pub present: bool,
+}
+
+impl AuthMode {
+    /// The mode of this number.
+    pub fn from_number(number: u32) -> Option<Self> {
+        (number <= 3).then_some(Self { verify: number & 1 != 0, present: number & 2 != 0 })
+    }
+}
+
 /// What the application configured. Secrets are in here: it is never formatted.
 pub struct Config {
     /// Broker.
@@ -47,7 +78,9 @@ pub struct Config {
     pub username: Option<Text>,
     /// Password; ignored without a user name.
     pub password: Option<Text>,
-    /// Trusted certificates, PEM.
+    /// Who proves in TLS who they are.
+    pub auth_mode: AuthMode,
+    /// Trusted certificates, PEM; `None` for the authorities that are built in.
     pub ca: Option<Text>,
     /// Client certificate chain, PEM.
     pub cert: Option<Text>,
@@ -117,11 +150,11 @@ impl Config {
             log::error!(target: "mqtt", "{error}");
             Error::Failure
         })?;
-        if broker.scheme.tls {
+        if broker.scheme.tls && !cfg!(feature = "tls") {
             log::error!(target: "mqtt", "{}:// needs TLS, which this build does not have", broker.scheme.name);
             return Err(Error::TlsNotSupported);
         }
-        if broker.scheme.websocket {
+        if broker.scheme.websocket && !cfg!(feature = "websocket") {
             log::error!(target: "mqtt", "{}:// needs WebSocket, which this build does not have", broker.scheme.name);
             return Err(Error::Failure);
         }

@@ -5,20 +5,22 @@ use core::net::SocketAddr;
 
 use super::backlog::{Backlog, Notification};
 use super::calls::Kind;
-use super::handle::{PATIENCE, Phase, State};
+use super::handle::{Phase, State};
+use super::intake::Intake;
+use super::pipe::{LinkSocket, Pipe};
+use super::security::Security;
 use super::trouble::Trouble;
 use super::{CONNECT_TIMEOUT, Client, Error, LINGER_TIMEOUT};
 use crate::port::{Lock, Net, NetError, Port, Readiness, Shared, Socket, Token};
-use crate::protocol::{Event, Receipt};
+use crate::protocol::Receipt;
 use crate::time::{Instant, earliest};
 
 /// A client in the task's care.
 pub(super) struct Connection<P: Port> {
     client: Shared<Client<P>>,
     link: Option<Link<P>>,
-    pub(super) backlog: Backlog<P::Buffer>,
-    /// Input that was read but could not be taken, because the backlog was full.
-    leftover: Vec<u8>,
+    intake: Intake<P>,
+    security: Security<P>,
     /// When to come back without being called.
     pub(super) deadline: Option<Instant>,
     /// There is more to do at once.
@@ -37,8 +39,6 @@ struct Link<P: Port> {
     stage: Stage<P>,
 }
 
-type LinkSocket<P> = <<P as Port>::Net as Net>::Socket;
-
 enum Stage<P: Port> {
     Resolving,
     /// The name's addresses are there.
@@ -49,11 +49,10 @@ enum Stage<P: Port> {
         rest: vec::IntoIter<SocketAddr>,
         give_up: Instant,
     },
-    Up {
-        socket: LinkSocket<P>,
-        readable: bool,
-        writable: bool,
-    },
+    /// TCP stands: TLS and WebSocket shake hands.
+    Securing(Pipe<P>),
+    /// MQTT has begun.
+    Up(Pipe<P>),
     /// DISCONNECT and FIN are out. Closing before the server does could turn them into a reset, and the will would be
     /// published.
     Lingering {
@@ -76,8 +75,9 @@ const READS: usize = 4;
 
 impl<P: Port> Connection<P> {
     pub(super) fn new(client: Shared<Client<P>>) -> Self {
-        let backlog = Backlog::new(P::limits().backlog);
-        Self { client, link: None, backlog, leftover: Vec::new(), deadline: None, more: true, touched: false }
+        let intake = Intake::new(client.clone());
+        let security = Security::new();
+        Self { client, link: None, intake, security, deadline: None, more: true, touched: false }
     }
 
     /// Whether this is the connection of `client`.
@@ -85,12 +85,22 @@ impl<P: Port> Connection<P> {
         Shared::same(&self.client, client)
     }
 
+    /// Events that wait for the SDK's queue.
+    pub(super) fn backlog(&mut self) -> &mut Backlog<P::Buffer> {
+        &mut self.intake.backlog
+    }
+
+    /// The same, of a connection that is over.
+    pub(super) fn into_backlog(self) -> Backlog<P::Buffer> {
+        self.intake.backlog
+    }
+
     /// Whether this is where news of `token` belongs; takes them if so.
     pub(super) fn ready(&mut self, token: Token, readiness: &mut Option<Readiness>) -> bool {
         let Some(link) = self.link.as_mut().filter(|link| link.token == token) else { return false };
         match (&mut link.stage, readiness.take()) {
             (stage @ Stage::Resolving, Some(Readiness::Resolved(addresses))) => *stage = Stage::Resolved(addresses),
-            (Stage::Up { readable, writable, .. }, _) => (*readable, *writable) = (true, true),
+            (Stage::Securing(pipe) | Stage::Up(pipe), _) => pipe.ready(),
             _ => {}
         }
         self.more = true;
@@ -128,7 +138,7 @@ impl<P: Port> Connection<P> {
                 self.fail(means, trouble);
             }
             self.finish_drain(means);
-            self.backlog.trim();
+            self.intake.backlog.trim();
             self.deadline = self.next_deadline();
             self.more |= self.stopped_reading() && self.may_read(means.now);
         }
@@ -148,9 +158,15 @@ impl<P: Port> Connection<P> {
     /// Whether there is input that was left where it is.
     fn stopped_reading(&self) -> bool {
         match &self.link {
-            Some(Link { stage: Stage::Up { readable, .. }, .. }) => *readable || !self.leftover.is_empty(),
+            Some(Link { stage: Stage::Up(pipe), .. }) => pipe.readable || self.intake.has_leftover(),
             _ => false,
         }
+    }
+
+    /// Whether there is room for what the next read may bring.
+    fn may_read(&mut self, now: Instant) -> bool {
+        let congested = matches!(&self.link, Some(Link { stage: Stage::Up(pipe), .. }) if pipe.is_congested());
+        !congested && self.intake.may_read(now)
     }
 
     /// Starts or drops the link as the application's tasks want it.
@@ -177,13 +193,15 @@ impl<P: Port> Connection<P> {
     fn begin(&mut self, means: &mut Means<P>, attempt: u32) {
         let token = means.new_token();
         let client = self.client.clone();
-        let began = client.config().broker().is_ok_and(|broker| {
-            log::debug!(target: "mqtt", "connecting to {}:{}", broker.host, broker.port);
-            means.net.resolve(token, broker.host, broker.port)
-        });
         let deadline = means.now + CONNECT_TIMEOUT;
         self.link = Some(Link { token, attempt, deadline, stage: Stage::Resolving });
-        if !began {
+        // What it was made with was checked before anybody could wish for a connection.
+        let Ok(broker) = client.config().broker() else { return self.fail(means, Trouble::NotFound) };
+        if let Err(error) = self.security.prepare(client.config(), &broker) {
+            return self.fail(means, Trouble::Layer(error));
+        }
+        log::debug!(target: "mqtt", "connecting to {}:{}", broker.host, broker.port);
+        if !means.net.resolve(token, broker.host, broker.port) {
             self.fail(means, Trouble::NoMemory);
         }
     }
@@ -202,14 +220,30 @@ impl<P: Port> Connection<P> {
                     self.open(means, addresses)?;
                 }
                 Stage::Opening { socket, rest, give_up } => match socket.established() {
-                    Ok(()) => self.begin_session(means)?,
+                    Ok(()) => self.secure()?,
                     Err(NetError::WouldBlock) if means.now < *give_up => return link.check_deadline(means.now),
                     Err(_) => {
                         let rest = core::mem::take(rest);
                         self.open(means, rest)?;
                     }
                 },
-                Stage::Up { .. } => {
+                Stage::Securing(pipe) => {
+                    let mut early = false;
+                    for _ in 0..READS {
+                        if !pipe.is_open() && pipe.readable {
+                            pipe.read(&mut means.buffer, &mut |_| early = true).map_err(Trouble::in_handshake)?;
+                        }
+                    }
+                    if early {
+                        return Err(Trouble::Early);
+                    }
+                    if !pipe.is_open() {
+                        self.more |= pipe.readable;
+                        return link.check_deadline(means.now);
+                    }
+                    self.begin_session(means)?;
+                }
+                Stage::Up(_) => {
                     {
                         let mut state = self.client.state().lock();
                         if state.phase == Phase::Connecting {
@@ -255,13 +289,29 @@ impl<P: Port> Connection<P> {
         Err(Trouble::Unreachable)
     }
 
-    /// TCP stands: MQTT begins.
-    fn begin_session(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
+    /// TCP stands: the layers on it begin.
+    fn secure(&mut self) -> Result<(), Trouble> {
         let Some(link) = &mut self.link else { return Ok(()) };
         let Stage::Opening { socket, .. } = core::mem::replace(&mut link.stage, Stage::Resolving) else {
             return Ok(());
         };
-        link.stage = Stage::Up { socket, readable: true, writable: true };
+        let mut output = Vec::new();
+        let broker = self.client.config().broker().map_err(|_| Trouble::NotFound)?;
+        let layers = self.security.begin(&broker, &mut output).map_err(Trouble::Layer);
+        // With the socket in its place whatever comes of the layers, it is closed in order.
+        let (layers, result) = layers.map_or_else(|trouble| (Default::default(), Err(trouble)), |l| (l, Ok(())));
+        link.stage = Stage::Securing(Pipe::new(socket, layers, output));
+        result
+    }
+
+    /// The stream to the server is open: MQTT begins.
+    fn begin_session(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
+        let Some(link) = &mut self.link else { return Ok(()) };
+        let Stage::Securing(pipe) = core::mem::replace(&mut link.stage, Stage::Resolving) else { return Ok(()) };
+        if let Some((version, kind)) = pipe.description() {
+            log::debug!(target: "mqtt", "{version}, {kind}");
+        }
+        link.stage = Stage::Up(pipe);
         let client = self.client.clone();
         let connect = client.config().connect().map_err(|_| Trouble::NoMemory)?;
         let result = client.state().lock().session.connect(means.now, &connect);
@@ -274,94 +324,32 @@ impl<P: Port> Connection<P> {
             if !self.stopped_reading() || !self.may_read(means.now) {
                 return Ok(());
             }
-            let leftover = core::mem::take(&mut self.leftover);
-            if !leftover.is_empty() {
-                self.consume(means.now, &leftover)?;
+            let Some(Link { stage: Stage::Up(pipe), attempt, .. }) = &mut self.link else { return Ok(()) };
+            let (now, attempt) = (means.now, *attempt);
+            if self.intake.has_leftover() {
+                self.intake.consume_leftover(now, attempt)?;
                 continue;
             }
-            let Some(Link { stage: Stage::Up { socket, readable, .. }, .. }) = &mut self.link else { return Ok(()) };
-            match socket.read(&mut means.buffer) {
-                Ok(0) => return Err(Trouble::ClosedByServer),
-                Ok(len) => self.consume(means.now, &means.buffer[..len])?,
-                Err(NetError::WouldBlock) => *readable = false,
-                Err(error) => return Err(Trouble::Broken(error)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether there is room for what the next read may bring. Calls that hold up the event task wait for something
-    /// behind the messages in the backlog, so for their sake it may grow further; then they fail.
-    fn may_read(&mut self, now: Instant) -> bool {
-        let mut state = self.client.state().lock();
-        if state.calls.block_events() && self.backlog.is_full(PATIENCE) {
-            log::error!(target: "mqtt", "a call in an event callback waits behind too many messages");
-            state.calls.fail_blocking(Error::Failure);
-        }
-        let full = self.backlog.is_full(state.patience());
-        state.session.set_reading(now, !full);
-        !full && !state.session.is_congested()
-    }
-
-    /// Takes input; what there is no room for is left over.
-    fn consume(&mut self, now: Instant, mut input: &[u8]) -> Result<(), Trouble> {
-        let client = self.client.clone();
-        let mut guard = client.state().lock();
-        let state = &mut *guard;
-        while let Some(event) = state.session.handle_input(now, &mut input).map_err(Trouble::Violation)? {
-            self.handle_event(state, event)?;
-            if self.backlog.is_full(state.patience()) {
-                break;
-            }
-        }
-        self.leftover.try_reserve_exact(input.len()).map_err(|_| Trouble::NoMemory)?;
-        self.leftover.extend_from_slice(input);
-        Ok(())
-    }
-
-    fn handle_event(&mut self, state: &mut State<P>, event: Event<P::Buffer>) -> Result<(), Trouble> {
-        match event {
-            Event::Connected { session_present } => {
-                let current = self.link.as_ref().is_some_and(|link| link.attempt == state.attempt);
-                if state.phase != Phase::Connecting || !current {
-                    // Nor what stands behind CONNACK.
-                    return Err(Trouble::Unwanted);
+            let mut taken = Ok(());
+            let read = pipe.read(&mut means.buffer, &mut |input| {
+                if taken.is_ok() {
+                    taken = self.intake.consume(now, attempt, input);
                 }
-                log::debug!(target: "mqtt", "connected, session present: {session_present}");
-                state.phase = Phase::Connected;
-                state.calls.finish(Ok(()), |kind| kind == Kind::Connect);
-                self.backlog.push(Some(Notification::Connected), None);
-            }
-            Event::Refused(code) => return Err(Trouble::Refused(code)),
-            Event::Message(message) => {
-                let receipt = message.receipt;
-                let event = Notification::Data { client: self.client.token(), message };
-                if !self.backlog.push(Some(event), Some(receipt)) {
-                    state.session.dropped(receipt);
-                }
-            }
-            Event::Skipped(receipt) => {
-                if !self.backlog.push(None, Some(receipt)) {
-                    state.session.dropped(receipt);
-                }
-            }
-            Event::Published(id) => {
-                self.backlog.push(Some(Notification::Published { id }), None);
-                state.has_room = true;
-            }
-            Event::Subscribed { id, granted } => {
-                let outcome = if granted.is_some() { Ok(()) } else { Err(Error::SubscribeRefused) };
-                state.calls.finish(outcome, |kind| kind == Kind::Acknowledgement(id));
-            }
-            Event::Unsubscribed(id) => state.calls.finish(Ok(()), |kind| kind == Kind::Acknowledgement(id)),
+            });
+            // What came before the end of the stream may be the reason of it.
+            taken.and(read)?;
         }
         Ok(())
     }
 
     /// Sends what the session has, as far as the socket takes it.
     fn transmit(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
-        let Some(Link { stage: Stage::Up { socket, writable, .. }, .. }) = &mut self.link else { return Ok(()) };
-        let mut sent = 0;
+        let pipe = match self.link.as_mut().map(|link| &mut link.stage) {
+            Some(Stage::Securing(pipe)) => return pipe.flush().map(|_| ()),
+            Some(Stage::Up(pipe)) => pipe,
+            _ => return Ok(()),
+        };
+        let mut sent = if pipe.may_write() { 0 } else { pipe.flush()? };
         loop {
             let len = {
                 let mut guard = self.client.state().lock();
@@ -369,24 +357,18 @@ impl<P: Port> Connection<P> {
                 state.session.transmitted(means.now, sent);
                 state.has_room |= sent > 0;
                 state.drain(means.now);
-                let len = if *writable { state.session.transmit(&mut means.buffer) } else { 0 };
-                if len == 0 {
-                    // Only now, so that who was waiting finds the lock free and all of the room.
-                    if core::mem::take(&mut state.has_room) {
-                        state.calls.finish(Ok(()), |kind| kind == Kind::Room);
-                    }
-                    return Ok(());
+                let len = if pipe.may_write() { state.session.transmit(&mut means.buffer) } else { 0 };
+                // Only now, so that who was waiting finds the lock free and all of the room.
+                if len == 0 && core::mem::take(&mut state.has_room) {
+                    state.calls.finish(Ok(()), |kind| kind == Kind::Room);
                 }
                 len
             };
-            sent = match socket.write(&means.buffer[..len]) {
-                Ok(sent) => sent,
-                Err(NetError::WouldBlock) => {
-                    *writable = false;
-                    0
-                }
-                Err(error) => return Err(Trouble::Broken(error)),
-            };
+            if len == 0 {
+                // Answers of the layers.
+                return pipe.flush().map(|_| ());
+            }
+            sent = pipe.write(&means.buffer[..len])?;
         }
     }
 
@@ -405,9 +387,8 @@ impl<P: Port> Connection<P> {
             flushed
         };
         match self.link.as_mut().map(|link| (core::mem::replace(&mut link.stage, Stage::Resolving), link)) {
-            Some((Stage::Up { mut socket, .. }, link)) if flushed => {
-                socket.shutdown();
-                link.stage = Stage::Lingering { socket, until: means.now + LINGER_TIMEOUT };
+            Some((Stage::Up(pipe), link)) if flushed => {
+                link.stage = Stage::Lingering { socket: pipe.finish(), until: means.now + LINGER_TIMEOUT };
                 // The server may have closed already, and that is reported only once.
                 self.more = true;
             }
@@ -449,7 +430,7 @@ impl<P: Port> Connection<P> {
             Phase::Idle | Phase::Connecting => None,
         };
         if let Some(client) = client {
-            self.backlog.push(Some(Notification::Disconnected { client }), None);
+            self.intake.backlog.push(Some(Notification::Disconnected { client }), None);
         }
         state.phase = Phase::Idle;
         state.session.closed();
@@ -460,13 +441,12 @@ impl<P: Port> Connection<P> {
 
     fn drop_link(&mut self, means: &mut Means<P>) {
         let Some(link) = self.link.take() else { return };
-        self.leftover = Vec::new();
+        self.intake.drop_leftover();
         // A connect may have been waiting for this, or a deinit.
         self.more = true;
         match link.stage {
-            Stage::Opening { socket, .. } | Stage::Up { socket, .. } | Stage::Lingering { socket, .. } => {
-                means.net.close(socket);
-            }
+            Stage::Opening { socket, .. } | Stage::Lingering { socket, .. } => means.net.close(socket),
+            Stage::Securing(pipe) | Stage::Up(pipe) => means.net.close(pipe.give_up()),
             Stage::Resolving | Stage::Resolved(_) => {}
         }
     }
@@ -474,10 +454,10 @@ impl<P: Port> Connection<P> {
     fn next_deadline(&self) -> Option<Instant> {
         let link = self.link.as_ref()?;
         match &link.stage {
-            Stage::Resolving | Stage::Resolved(_) => Some(link.deadline),
+            Stage::Resolving | Stage::Resolved(_) | Stage::Securing(_) => Some(link.deadline),
             Stage::Opening { give_up, .. } => Some(link.deadline.min(*give_up)),
             Stage::Lingering { until, .. } => Some(*until),
-            Stage::Up { .. } => {
+            Stage::Up(_) => {
                 let state = self.client.state().lock();
                 let phase = match state.phase {
                     Phase::Connecting => Some(link.deadline),

@@ -83,7 +83,7 @@ impl<P: Port> Engine<P> {
     /// Sends events, one of each client in turn, while the SDK's queue has room for us.
     fn dispatch(&mut self, now: Instant) {
         self.retry.at = None;
-        let waiting = !self.orphans.is_empty() || self.connections.iter().any(|c| !c.backlog.is_empty());
+        let waiting = !self.orphans.is_empty() || self.connections.iter_mut().any(|c| !c.backlog().is_empty());
         if !waiting {
             return;
         }
@@ -98,7 +98,7 @@ impl<P: Port> Engine<P> {
         while silent < speakers {
             self.next_speaker = (self.next_speaker + 1) % speakers;
             let (backlog, last) = match self.connections.get_mut(self.next_speaker) {
-                Some(connection) => (&mut connection.backlog, false),
+                Some(connection) => (connection.backlog(), false),
                 None => (&mut self.orphans, true),
             };
             let Some(Entry { event, receipt }) = backlog.pop() else {
@@ -134,7 +134,7 @@ impl<P: Port> Engine<P> {
                 continue;
             }
             let connection = self.connections.swap_remove(at);
-            self.orphans.inherit(connection.backlog);
+            self.orphans.inherit(connection.into_backlog());
             self.orphans_until = now + DRAIN_TIMEOUT;
         }
     }

@@ -310,10 +310,10 @@ impl<P: Port> State<P> {
 
     /// A disconnect that was asked for sends DISCONNECT when nothing is in flight any more, or its time is up.
     pub(super) fn drain(&mut self, now: Instant) {
-        if let Phase::Draining(deadline) = self.phase {
-            if self.session.is_idle() || now >= deadline {
-                self.session.disconnect();
-            }
+        if let Phase::Draining(deadline) = self.phase
+            && (self.session.is_idle() || now >= deadline)
+        {
+            self.session.disconnect();
         }
     }
 

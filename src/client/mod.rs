@@ -13,10 +13,13 @@ mod engine;
 mod error;
 mod handle;
 mod hub;
+mod intake;
+mod pipe;
+mod security;
 mod trouble;
 
 pub use backlog::Notification;
-pub use config::{Config, Text};
+pub use config::{AuthMode, Config, Text};
 pub use error::Error;
 pub use handle::Client;
 pub use hub::{Events, Hub};

@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::port::NetError;
 use crate::protocol::{ConnectReturnCode, Violation};
+use crate::transport::LayerError;
 
 /// What is wrong with a connection.
 pub(super) enum Trouble {
@@ -11,12 +12,26 @@ pub(super) enum Trouble {
     Unreachable,
     TimedOut,
     ClosedByServer,
+    CutOff,
+    HandshakeCutOff,
+    Early,
+    Layer(LayerError),
     Broken(NetError),
     Violation(Violation),
     NoPingResponse,
     NoMemory,
     Refused(ConnectReturnCode),
     Unwanted,
+}
+
+impl Trouble {
+    /// What it means while TLS or WebSocket shakes hands.
+    pub(super) fn in_handshake(self) -> Self {
+        match self {
+            Trouble::ClosedByServer | Trouble::CutOff | Trouble::Broken(_) => Trouble::HandshakeCutOff,
+            trouble => trouble,
+        }
+    }
 }
 
 impl fmt::Display for Trouble {
@@ -26,6 +41,12 @@ impl fmt::Display for Trouble {
             Trouble::Unreachable => "no address of the host accepts connections",
             Trouble::TimedOut => "no CONNACK within 30 s",
             Trouble::ClosedByServer => "closed by the server",
+            Trouble::CutOff => "cut off by the server or on the way",
+            Trouble::HandshakeCutOff => {
+                "ended by the server in the handshake: does it speak what the URI's scheme says on this port?"
+            }
+            Trouble::Early => "the server speaks before CONNECT",
+            Trouble::Layer(error) => return error.fmt(f),
             Trouble::NoPingResponse => "no answer to PINGREQ",
             Trouble::NoMemory => "out of memory",
             Trouble::Unwanted => "nobody wants it any more",

@@ -3,8 +3,9 @@
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 
+use super::built_in;
 use super::types::*;
-use crate::client::{Config, Text};
+use crate::client::{AuthMode, Config, Text};
 use crate::port::{Platform, Port};
 use crate::protocol::topic::is_utf8_string;
 use crate::transport::uri::{self, Uri, UriError};
@@ -109,9 +110,7 @@ pub(super) unsafe fn from_c(config: *const wm_mqtt_client_config_t) -> Result<Co
         if broker.is_err_and(|error| error == UriError::UnknownScheme) {
             return Err(InitError::BadProtocol);
         }
-        if mode > 3 {
-            return Err(InitError::BadAuthMode);
-        }
+        let auth_mode = AuthMode::from_number(mode).ok_or(InitError::BadAuthMode)?;
         let client_id = match copy(config.client_id)? {
             Some(id) if is_utf8_string(&id) => id,
             Some(_) => return Err(InitError::BadClientId),
@@ -126,15 +125,19 @@ pub(super) unsafe fn from_c(config: *const wm_mqtt_client_config_t) -> Result<Co
             (username, _) => (username, copy(config.password)?),
         };
         let copy_if = |used: bool, text| if used { copy(text) } else { Ok(None) };
-        let (verifies, presents) = (tls && mode & 1 != 0, tls && mode & 2 != 0);
+        let ca = copy_if(tls && auth_mode.verify, config.ca)?;
+        let presents = tls && auth_mode.present;
+        let identity = (copy_if(presents, config.cert)?, copy_if(presents, config.key)?);
+        let (cert, key) = if presents { built_in::or_identity(identity) } else { identity };
         Ok(Config {
             uri,
             client_id,
             username,
             password,
-            ca: copy_if(verifies, config.ca)?,
-            cert: copy_if(presents, config.cert)?,
-            key: copy_if(presents, config.key)?,
+            auth_mode,
+            ca: if tls && auth_mode.verify { built_in::or_ca(ca) } else { None },
+            cert,
+            key,
             alpn: copy_list(config.alpn)?,
             will_topic: copy(config.will_topic)?,
             will_message: copy(config.will_msg)?,

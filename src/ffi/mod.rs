@@ -4,6 +4,7 @@
 //! may be stale, enums and bools may hold any number.
 
 mod api;
+mod built_in;
 mod config;
 mod error;
 mod event;

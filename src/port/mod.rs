@@ -57,6 +57,12 @@ pub trait Port: Sized + Send + Sync + 'static {
     /// The three bytes that make a default client identifier this device's own.
     fn unique_id() -> [u8; 3];
 
+    /// The time of day in seconds since 1970, near 0 while nobody has set it.
+    fn unix_time() -> u64;
+
+    /// Fills `bytes` with random numbers that nobody can guess; `false` when there are none.
+    fn random(bytes: &mut [u8]) -> bool;
+
     /// Bounds of memory and time on this system.
     fn limits() -> Limits;
 }
@@ -68,6 +74,8 @@ pub struct Limits {
     pub io_buffer: usize,
     /// Bounds of each session.
     pub session: crate::protocol::Limits,
+    /// Largest plaintext of a TLS record that is sent.
+    pub record: usize,
     /// Bytes of messages that wait for the event queue, for each handle.
     pub backlog: usize,
     /// Our events that may be in the SDK's queue at a time: half of its entries, since it serves everybody.

@@ -1,4 +1,186 @@
-//! From a broker's URI to a stream of bytes. TLS and WebSocket layers will stand here, sans-IO like everything above.
+//! From a broker's URI to a stream of bytes: TLS and WebSocket as layers between the socket and MQTT. Sans-IO: bytes in,
+//! bytes out.
 #![forbid(unsafe_code)]
 
+use alloc::vec::Vec;
+use core::fmt;
+
+#[cfg(not(all(feature = "tls", feature = "websocket")))]
+mod absent;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod uri;
+#[cfg(feature = "websocket")]
+pub mod websocket;
+
+#[cfg(not(feature = "tls"))]
+use absent::Absent as Tls;
+#[cfg(not(feature = "websocket"))]
+use absent::Absent as WebSocket;
+#[cfg(feature = "tls")]
+use tls::Tls;
+#[cfg(feature = "websocket")]
+use websocket::WebSocket;
+
+/// A layer: what the server sends goes up through it, what we send down.
+trait Layer {
+    /// Why it failed, or how it ended. What was appended to `out` before that should still be sent.
+    type Error: fmt::Display;
+
+    /// Whether it is ready to [`send`](Self::send).
+    fn is_open(&self) -> bool;
+
+    /// Takes bytes from below: what they carry goes to `up` piece by piece, answers are appended to `out`.
+    fn receive(&mut self, input: &[u8], out: &mut Vec<u8>, up: &mut dyn FnMut(&[u8])) -> Result<(), Self::Error>;
+
+    /// Appends what carries `data` to `out`.
+    fn send(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Self::Error>;
+
+    /// Appends what ends the stream in order.
+    fn close(&mut self, out: &mut Vec<u8>);
+}
+
+/// Why the layers of a connection failed, or how they ended.
+#[derive(Debug)]
+pub struct LayerError(Either<<Tls as Layer>::Error, <WebSocket as Layer>::Error>);
+
+#[derive(Debug)]
+enum Either<T, W> {
+    Tls(T),
+    WebSocket(W),
+}
+
+impl fmt::Display for LayerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Either::Tls(error) => error.fmt(f),
+            Either::WebSocket(error) => error.fmt(f),
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+impl From<tls::Error> for LayerError {
+    fn from(error: tls::Error) -> Self {
+        tls_error(error)
+    }
+}
+
+fn tls_error(error: <Tls as Layer>::Error) -> LayerError {
+    LayerError(Either::Tls(error))
+}
+
+fn websocket_error(error: <WebSocket as Layer>::Error) -> LayerError {
+    LayerError(Either::WebSocket(error))
+}
+
+/// The layers that a URI's scheme asks for. Without any, bytes pass as they are.
+#[derive(Default)]
+pub struct Layers {
+    tls: Option<Tls>,
+    websocket: Option<WebSocket>,
+    /// What WebSocket says to TLS, for as long as that takes.
+    between: Vec<u8>,
+}
+
+impl Layers {
+    /// Puts TLS under what is there; what begins its handshake is appended to `out`.
+    #[cfg(feature = "tls")]
+    pub fn begin_tls(&mut self, config: &tls::TlsConfig, host: &str, out: &mut Vec<u8>) -> Result<(), LayerError> {
+        self.tls = Some(Tls::connect(config, host, out).map_err(tls_error)?);
+        Ok(())
+    }
+
+    /// Puts WebSocket on top; its request is appended to `out`, or waits for TLS to be open.
+    #[cfg(feature = "websocket")]
+    pub fn begin_websocket(
+        &mut self,
+        uri: &uri::Uri<'_>,
+        random: fn(&mut [u8]) -> bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), LayerError> {
+        let out = if self.tls.is_some() { &mut self.between } else { out };
+        self.websocket = Some(WebSocket::connect(uri, random, out).map_err(websocket_error)?);
+        Ok(())
+    }
+
+    /// Whether bytes pass as they are.
+    pub fn is_empty(&self) -> bool {
+        self.tls.is_none() && self.websocket.is_none()
+    }
+
+    /// Whether MQTT may begin.
+    pub fn is_open(&self) -> bool {
+        self.tls.as_ref().is_none_or(Layer::is_open) && self.websocket.as_ref().is_none_or(Layer::is_open)
+    }
+
+    /// The TLS layer's version and kind of session, for the log.
+    pub fn description(&self) -> Option<(&'static str, &'static str)> {
+        #[cfg(feature = "tls")]
+        return self.tls.as_ref().map(Tls::description);
+        #[cfg(not(feature = "tls"))]
+        None
+    }
+
+    /// Takes bytes from the socket: what they carry goes to `up` piece by piece, answers are appended to `out`, also
+    /// those to an error.
+    pub fn receive(&mut self, input: &[u8], out: &mut Vec<u8>, up: &mut dyn FnMut(&[u8])) -> Result<(), LayerError> {
+        match (&mut self.tls, &mut self.websocket) {
+            (None, None) => {
+                up(input);
+                Ok(())
+            }
+            (Some(tls), None) => tls.receive(input, out, up).map_err(tls_error),
+            (None, Some(websocket)) => websocket.receive(input, out, up).map_err(websocket_error),
+            (Some(tls), Some(websocket)) => {
+                let mut above = Ok(());
+                let below = tls.receive(input, out, &mut |plain| {
+                    if above.is_ok() {
+                        above = websocket.receive(plain, &mut self.between, up);
+                    }
+                });
+                let passed_on = pass_on(tls, &mut self.between, out);
+                above.map_err(websocket_error)?;
+                below.and(passed_on).map_err(tls_error)
+            }
+        }
+    }
+
+    /// Appends what carries `data` to `out`.
+    pub fn send(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), LayerError> {
+        match (&mut self.tls, &mut self.websocket) {
+            (None, None) => Ok(()),
+            (Some(tls), None) => tls.send(data, out).map_err(tls_error),
+            (None, Some(websocket)) => websocket.send(data, out).map_err(websocket_error),
+            (Some(tls), Some(websocket)) => {
+                websocket.send(data, &mut self.between).map_err(websocket_error)?;
+                pass_on(tls, &mut self.between, out).map_err(tls_error)
+            }
+        }
+    }
+
+    /// Appends what ends the stream in order: a close frame, close_notify.
+    pub fn close(&mut self, out: &mut Vec<u8>) {
+        match (&mut self.tls, &mut self.websocket) {
+            (Some(tls), Some(websocket)) => {
+                websocket.close(&mut self.between);
+                // What fails here would have failed at the next byte.
+                let _ = pass_on(tls, &mut self.between, out);
+                tls.close(out);
+            }
+            (Some(tls), None) => tls.close(out),
+            (None, Some(websocket)) => websocket.close(out),
+            (None, None) => {}
+        }
+    }
+}
+
+/// Sends through TLS what WebSocket has to say, as soon as that is open.
+fn pass_on(tls: &mut Tls, between: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<(), <Tls as Layer>::Error> {
+    if between.is_empty() || !tls.is_open() {
+        return Ok(());
+    }
+    let result = tls.send(between, out);
+    between.clear();
+    result
+}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wm_mqtt_client::client::{Client, Config, Error, Hub, Text};
+use wm_mqtt_client::client::{AuthMode, Client, Config, Error, Hub, Text};
 use wm_mqtt_client::port::Shared;
 
 use crate::events::{Delivery, SimEvents};
@@ -78,6 +78,7 @@ pub(crate) fn config(id: &str) -> Config {
         client_id: text(id),
         username: None,
         password: None,
+        auth_mode: AuthMode { verify: false, present: false },
         ca: None,
         cert: None,
         key: None,

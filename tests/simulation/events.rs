@@ -113,10 +113,10 @@ impl Events<Sim> for SimEvents {
             w.queue.ours += 1;
             w.queue.ours_peak = w.queue.ours_peak.max(w.queue.ours);
             assert!(w.queue.ours <= SHARE || w.queue.unbounded, "more than our share of the event queue");
-            if let Notification::Data { client, message } = &event {
-                if let Some(serial) = message.payload.as_ref().and_then(|p| crate::app::serial(p.as_slice())) {
-                    w.queue.accepted.insert((*client, serial));
-                }
+            if let Notification::Data { client, message } = &event
+                && let Some(serial) = message.payload.as_ref().and_then(|p| crate::app::serial(p.as_slice()))
+            {
+                w.queue.accepted.insert((*client, serial));
             }
             w.queue.entries.push_back(Entry::Ours(event));
             Ok(())

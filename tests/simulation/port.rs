@@ -38,6 +38,14 @@ impl Port for Sim {
         [0xab, 0xcd, 0xef]
     }
 
+    fn unix_time() -> u64 {
+        0
+    }
+
+    fn random(_: &mut [u8]) -> bool {
+        false
+    }
+
     fn limits() -> Limits {
         with(|w| w.limits)
     }

@@ -137,10 +137,10 @@ pub(crate) fn with<R>(look: impl FnOnce(&mut World) -> R) -> R {
 /// As [`with`], for destructors that may run when the world is gone.
 pub(crate) fn with_if_any(look: impl FnOnce(&mut World)) {
     let _ = WORLD.try_with(|world| {
-        if let Ok(mut world) = world.try_borrow_mut() {
-            if let Some(world) = world.as_mut() {
-                look(world);
-            }
+        if let Ok(mut world) = world.try_borrow_mut()
+            && let Some(world) = world.as_mut()
+        {
+            look(world);
         }
     });
 }
@@ -153,6 +153,7 @@ pub(crate) fn create(seed: u64, start: u64) {
         faults: Faults::NONE,
         limits: Limits {
             io_buffer: 2048,
+            record: 1024,
             session: protocol::Limits { window: 20, outgoing: 4096 },
             backlog: 16 * 1024,
             event_share: 16,

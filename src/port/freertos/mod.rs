@@ -69,9 +69,20 @@ impl Port for FreeRtos {
         [mac[3], mac[4], mac[5]]
     }
 
+    fn unix_time() -> u64 {
+        // SAFETY: takes no arguments.
+        unsafe { shim::wm_mqtt_port_unix_time() }
+    }
+
+    fn random(bytes: &mut [u8]) -> bool {
+        // SAFETY: writes at most the length given.
+        unsafe { shim::wm_mqtt_port_random(bytes.as_mut_ptr(), bytes.len()) }
+    }
+
     fn limits() -> Limits {
         Limits {
             io_buffer: 1024,
+            record: 1024,
             session: protocol::Limits { window: 20, outgoing: 2048 },
             backlog: 16 * 1024,
             event_share: 16,

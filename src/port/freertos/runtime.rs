@@ -6,7 +6,8 @@ use core::fmt::{self, Write};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use super::shim;
+use super::{FreeRtos, shim};
+use crate::port::Port;
 
 unsafe extern "C" {
     fn malloc(size: usize) -> *mut c_void;
@@ -99,3 +100,10 @@ pub fn init_log() {
         log::set_max_level(LevelFilter::Debug);
     }
 }
+
+/// Where ring takes its random numbers from on a system that it does not know.
+fn fill_random(bytes: &mut [u8]) -> Result<(), getrandom::Error> {
+    if FreeRtos::random(bytes) { Ok(()) } else { Err(getrandom::Error::UNSUPPORTED) }
+}
+
+getrandom::register_custom_getrandom!(fill_random);

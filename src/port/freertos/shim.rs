@@ -35,6 +35,10 @@ unsafe extern "C" {
     pub(super) fn wm_mqtt_port_now() -> u64;
     /// The station's MAC address, six bytes.
     pub(super) fn wm_mqtt_port_mac(mac: *mut u8);
+    /// The time of day in seconds since 1970, near 0 while nobody has set it.
+    pub(super) fn wm_mqtt_port_unix_time() -> u64;
+    /// Random bytes from the hardware's generator; `false` when it cannot be used.
+    pub(super) fn wm_mqtt_port_random(bytes: *mut u8, len: usize) -> bool;
     /// A line for `wm_log_printf`; level 1 (error) to 5 (verbose).
     pub(super) fn wm_mqtt_port_log(level: c_int, line: *const c_char, len: usize);
     /// Stops the system: memory is out where it must not be, or a bug.

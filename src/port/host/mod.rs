@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::ops::DerefMut;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{CBuffer, Join, Limits, Lock, Port, Shared, Signal, Task};
 use crate::protocol;
@@ -53,9 +53,18 @@ impl Port for Host {
         [a, b, c]
     }
 
+    fn unix_time() -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+    }
+
+    fn random(bytes: &mut [u8]) -> bool {
+        getrandom::getrandom(bytes).is_ok()
+    }
+
     fn limits() -> Limits {
         Limits {
             io_buffer: 64 * 1024,
+            record: 16 * 1024,
             session: protocol::Limits { window: 20, outgoing: 64 * 1024 },
             backlog: 1024 * 1024,
             event_share: 16,

@@ -1,0 +1,112 @@
+//! From the server's bytes to events that wait for the SDK's queue, and to calls that wait for an answer.
+
+use alloc::vec::Vec;
+
+use super::backlog::{Backlog, Notification};
+use super::calls::Kind;
+use super::handle::{PATIENCE, Phase, State};
+use super::trouble::Trouble;
+use super::{Client, Error};
+use crate::port::{Lock, Port, Shared};
+use crate::protocol::Event;
+use crate::time::Instant;
+
+/// Where a client's input goes.
+pub(super) struct Intake<P: Port> {
+    client: Shared<Client<P>>,
+    pub(super) backlog: Backlog<P::Buffer>,
+    /// Input that was read but could not be taken, because the backlog was full.
+    leftover: Vec<u8>,
+}
+
+impl<P: Port> Intake<P> {
+    pub(super) fn new(client: Shared<Client<P>>) -> Self {
+        Self { client, backlog: Backlog::new(P::limits().backlog), leftover: Vec::new() }
+    }
+
+    /// Whether there is input that was left.
+    pub(super) fn has_leftover(&self) -> bool {
+        !self.leftover.is_empty()
+    }
+
+    /// The connection that the input came from is gone.
+    pub(super) fn drop_leftover(&mut self) {
+        self.leftover = Vec::new();
+    }
+
+    /// Whether there is room for what the next read may bring. Calls that hold up the event task wait for something
+    /// behind the messages in the backlog, so for their sake it may grow further; then they fail.
+    pub(super) fn may_read(&mut self, now: Instant) -> bool {
+        let mut state = self.client.state().lock();
+        if state.calls.block_events() && self.backlog.is_full(PATIENCE) {
+            log::error!(target: "mqtt", "a call in an event callback waits behind too many messages");
+            state.calls.fail_blocking(Error::Failure);
+        }
+        let full = self.backlog.is_full(state.patience());
+        state.session.set_reading(now, !full);
+        !full && !state.session.is_congested()
+    }
+
+    /// Takes what was left.
+    pub(super) fn consume_leftover(&mut self, now: Instant, attempt: u32) -> Result<(), Trouble> {
+        let leftover = core::mem::take(&mut self.leftover);
+        self.consume(now, attempt, &leftover)
+    }
+
+    /// Takes input; what there is no room for is left over. `attempt` is the wish that the connection fulfils.
+    pub(super) fn consume(&mut self, now: Instant, attempt: u32, mut input: &[u8]) -> Result<(), Trouble> {
+        let client = self.client.clone();
+        let mut guard = client.state().lock();
+        let state = &mut *guard;
+        // What is left over comes first.
+        while self.leftover.is_empty() {
+            let event = state.session.handle_input(now, &mut input).map_err(Trouble::Violation)?;
+            let Some(event) = event else { break };
+            self.handle_event(state, attempt, event)?;
+            if self.backlog.is_full(state.patience()) {
+                break;
+            }
+        }
+        self.leftover.try_reserve_exact(input.len()).map_err(|_| Trouble::NoMemory)?;
+        self.leftover.extend_from_slice(input);
+        Ok(())
+    }
+
+    fn handle_event(&mut self, state: &mut State<P>, attempt: u32, event: Event<P::Buffer>) -> Result<(), Trouble> {
+        match event {
+            Event::Connected { session_present } => {
+                if state.phase != Phase::Connecting || state.attempt != attempt {
+                    // Nor what stands behind CONNACK.
+                    return Err(Trouble::Unwanted);
+                }
+                log::debug!(target: "mqtt", "connected, session present: {session_present}");
+                state.phase = Phase::Connected;
+                state.calls.finish(Ok(()), |kind| kind == Kind::Connect);
+                self.backlog.push(Some(Notification::Connected), None);
+            }
+            Event::Refused(code) => return Err(Trouble::Refused(code)),
+            Event::Message(message) => {
+                let receipt = message.receipt;
+                let event = Notification::Data { client: self.client.token(), message };
+                if !self.backlog.push(Some(event), Some(receipt)) {
+                    state.session.dropped(receipt);
+                }
+            }
+            Event::Skipped(receipt) => {
+                if !self.backlog.push(None, Some(receipt)) {
+                    state.session.dropped(receipt);
+                }
+            }
+            Event::Published(id) => {
+                self.backlog.push(Some(Notification::Published { id }), None);
+                state.has_room = true;
+            }
+            Event::Subscribed { id, granted } => {
+                let outcome = if granted.is_some() { Ok(()) } else { Err(Error::SubscribeRefused) };
+                state.calls.finish(outcome, |kind| kind == Kind::Acknowledgement(id));
+            }
+            Event::Unsubscribed(id) => state.calls.finish(Ok(()), |kind| kind == Kind::Acknowledgement(id)),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! Which layers a client's connections have, and what these share from one connection to the next.
+
+use alloc::vec::Vec;
+use core::marker::PhantomData;
+
+#[cfg(feature = "tls")]
+use super::AuthMode;
+use super::Config;
+use crate::port::Port;
+#[cfg(feature = "tls")]
+use crate::transport::tls::{self, Settings, TlsConfig};
+use crate::transport::uri::Uri;
+use crate::transport::{LayerError, Layers};
+
+/// Lives from a client's first connect to its deinit. What the build has no feature for, [`Config::check`] has refused.
+pub(super) struct Security<P: Port> {
+    #[cfg(feature = "tls")]
+    tls: Option<TlsConfig>,
+    port: PhantomData<P>,
+}
+
+impl<P: Port> Security<P> {
+    pub(super) fn new() -> Self {
+        Self {
+            #[cfg(feature = "tls")]
+            tls: None,
+            port: PhantomData,
+        }
+    }
+
+    /// The layers that the scheme asks for; what they begin with is appended to `out`.
+    pub(super) fn begin(&self, uri: &Uri<'_>, out: &mut Vec<u8>) -> Result<Layers, LayerError> {
+        let mut layers = Layers::default();
+        if uri.scheme.tls {
+            self.begin_tls(&mut layers, uri, out)?;
+        }
+        if uri.scheme.websocket {
+            self.begin_websocket(&mut layers, uri, out)?;
+        }
+        Ok(layers)
+    }
+
+    /// Parses certificates and key, once for all connections.
+    #[cfg(feature = "tls")]
+    pub(super) fn prepare(&mut self, config: &Config, uri: &Uri<'_>) -> Result<(), LayerError> {
+        if uri.scheme.tls && self.tls.is_none() {
+            self.tls = Some(tls_config::<P>(config)?);
+        }
+        Ok(())
+    }
+
+    #[cfg(not(feature = "tls"))]
+    pub(super) fn prepare(&mut self, _: &Config, _: &Uri<'_>) -> Result<(), LayerError> {
+        Ok(())
+    }
+
+    #[cfg(feature = "tls")]
+    fn begin_tls(&self, layers: &mut Layers, uri: &Uri<'_>, out: &mut Vec<u8>) -> Result<(), LayerError> {
+        self.tls.as_ref().map_or(Ok(()), |config| layers.begin_tls(config, uri.host, out))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn begin_tls(&self, _: &mut Layers, _: &Uri<'_>, _: &mut Vec<u8>) -> Result<(), LayerError> {
+        Ok(())
+    }
+
+    #[cfg(feature = "websocket")]
+    fn begin_websocket(&self, layers: &mut Layers, uri: &Uri<'_>, out: &mut Vec<u8>) -> Result<(), LayerError> {
+        layers.begin_websocket(uri, P::random, out)
+    }
+
+    #[cfg(not(feature = "websocket"))]
+    fn begin_websocket(&self, _: &mut Layers, _: &Uri<'_>, _: &mut Vec<u8>) -> Result<(), LayerError> {
+        Ok(())
+    }
+}
+
+#[cfg(feature = "tls")]
+fn tls_config<P: Port>(config: &Config) -> Result<TlsConfig, LayerError> {
+    let AuthMode { verify, present } = config.auth_mode;
+    let identity = match (present, config.cert.as_deref(), config.key.as_deref()) {
+        (false, ..) => None,
+        (true, Some(cert), Some(key)) => Some((cert, key)),
+        _ => return Err(tls::Error::Setup("auth_mode 2 and 3 need `cert` and `key`").into()),
+    };
+    if !verify {
+        log::warn!(target: "mqtt", "the server is not verified (auth_mode): whoever is in between can read and change all");
+    }
+    let settings = Settings {
+        verify,
+        ca: config.ca.as_deref(),
+        identity,
+        alpn: config.alpn.iter().map(|name| name.to_vec()).collect(),
+        record: P::limits().record,
+        clock: P::unix_time,
+    };
+    Ok(TlsConfig::new(settings)?)
+}

@@ -1,0 +1,36 @@
+//! What stands for a layer whose feature is switched off: nothing, and no code.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::Layer;
+
+/// A layer that cannot exist.
+#[derive(Debug)]
+pub(super) enum Absent {}
+
+impl fmt::Display for Absent {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {}
+    }
+}
+
+impl Layer for Absent {
+    type Error = Absent;
+
+    fn is_open(&self) -> bool {
+        match *self {}
+    }
+
+    fn receive(&mut self, _: &[u8], _: &mut Vec<u8>, _: &mut dyn FnMut(&[u8])) -> Result<(), Absent> {
+        match *self {}
+    }
+
+    fn send(&mut self, _: &[u8], _: &mut Vec<u8>) -> Result<(), Absent> {
+        match *self {}
+    }
+
+    fn close(&mut self, _: &mut Vec<u8>) {
+        match *self {}
+    }
+}

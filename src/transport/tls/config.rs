@@ -1,0 +1,112 @@
+//! From PEM texts to what every handshake of a handle shares.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::time_provider::TimeProvider;
+
+use super::Error;
+use super::tickets::Tickets;
+use super::verifier::{AcceptAnything, Trust, Verifier};
+
+/// What a TLS configuration is made of. The texts are PEM and may have a NUL at their end.
+pub struct Settings<'a> {
+    /// Whether to verify the server.
+    pub verify: bool,
+    /// Whom to trust then; `None` for the certificate authorities that are built in.
+    pub ca: Option<&'a [u8]>,
+    /// Certificate chain and key to present to servers that ask for them.
+    pub identity: Option<(&'a [u8], &'a [u8])>,
+    /// Application protocols to offer (RFC 7301).
+    pub alpn: Vec<Vec<u8>>,
+    /// Largest plaintext of a record that we send.
+    pub record: usize,
+    /// Seconds since 1970; anything before this library's build is taken for a clock that was not set.
+    pub clock: fn() -> u64,
+}
+
+/// One handle's TLS configuration and its memory of earlier sessions: sessions are resumed only under the same one.
+#[derive(Clone)]
+pub struct TlsConfig {
+    config: Arc<ClientConfig>,
+    verifies: bool,
+}
+
+impl TlsConfig {
+    /// Parses certificates and key.
+    pub fn new(settings: Settings<'_>) -> Result<Self, Error> {
+        let provider = Arc::new(default_provider());
+        let schemes = provider.signature_verification_algorithms;
+        let builder = ClientConfig::builder_with_details(provider, Arc::new(Clock(settings.clock)))
+            .with_protocol_versions(rustls::ALL_VERSIONS)?
+            .dangerous();
+        let builder = if settings.verify {
+            builder.with_custom_certificate_verifier(Arc::new(Verifier::new(Trust::new(settings.ca)?, schemes)))
+        } else {
+            builder.with_custom_certificate_verifier(Arc::new(AcceptAnything(schemes)))
+        };
+        let mut config = match settings.identity {
+            Some((chain, key)) => {
+                let (chain, key) = parse_identity(chain, key)?;
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|_| Error::Setup("`key` is of a kind that is not supported, or is not that of `cert`"))?
+            }
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = settings.alpn;
+        config.max_fragment_size = Some(settings.record.clamp(64, MAX_RECORD) + RECORD_OVERHEAD);
+        config.resumption = Resumption::store(Arc::new(Tickets::default()));
+        Ok(Self { config: Arc::new(config), verifies: settings.verify })
+    }
+
+    pub(super) fn client_config(&self) -> Arc<ClientConfig> {
+        self.config.clone()
+    }
+
+    pub(super) fn verifies(&self) -> bool {
+        self.verifies
+    }
+}
+
+/// Largest plaintext of a record (RFC 8446 section 5.1).
+const MAX_RECORD: usize = 16 * 1024;
+/// What rustls counts on top of it: the record's header.
+const RECORD_OVERHEAD: usize = 5;
+
+/// The certificates of a PEM text, other sections skipped.
+pub(super) fn certificates(pem: &[u8]) -> impl Iterator<Item = Result<CertificateDer<'static>, ()>> + '_ {
+    CertificateDer::pem_slice_iter(pem).map(|result| result.map_err(|_| ()))
+}
+
+fn parse_identity(chain: &[u8], key: &[u8]) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
+    let chain: Vec<_> =
+        certificates(chain).collect::<Result<_, _>>().map_err(|()| Error::Setup("`cert` is not PEM"))?;
+    if chain.is_empty() {
+        return Err(Error::Setup("no certificate in `cert`"));
+    }
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|_| Error::Setup("no key in `key` (PKCS#8, PKCS#1 or SEC1 as PEM, not encrypted)"))?;
+    Ok((chain, key))
+}
+
+struct Clock(fn() -> u64);
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_secs((self.0)())))
+    }
+}

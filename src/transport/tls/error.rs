@@ -1,0 +1,98 @@
+//! Why TLS failed, in words of the log.
+
+use core::fmt;
+
+use rustls::{AlertDescription, CertificateError};
+
+/// Why a TLS connection did not come about or ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The application's certificates, key or host are of no use.
+    Setup(&'static str),
+    /// The server's certificate was refused.
+    Certificate(&'static str),
+    /// The server ended the connection with this alert (RFC 8446 section 6).
+    Alert(u8),
+    /// What the server sent is not right.
+    Protocol(&'static str),
+    /// The server closed the connection in order (close_notify).
+    Closed,
+    /// Out of memory.
+    NoMemory,
+}
+
+/// Alerts with a cause that whoever reads the log can mend.
+static ALERTS: [(u8, &str); 17] = [
+    (20, "bad_record_mac"),
+    (40, "handshake_failure: nothing in common, or a client certificate is missing"),
+    (42, "bad_certificate"),
+    (43, "unsupported_certificate"),
+    (44, "certificate_revoked"),
+    (45, "certificate_expired"),
+    (46, "certificate_unknown"),
+    (48, "unknown_ca: the server does not know who issued our certificate"),
+    (49, "access_denied"),
+    (50, "decode_error"),
+    (51, "decrypt_error"),
+    (70, "protocol_version"),
+    (71, "insufficient_security"),
+    (80, "internal_error"),
+    (112, "unrecognized_name"),
+    (116, "certificate_required"),
+    (120, "no_application_protocol"),
+];
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Error::Setup(text) => text,
+            Error::Certificate(text) => return write!(f, "server certificate refused: {text}"),
+            Error::Alert(code) => match ALERTS.iter().find(|(known, _)| known == code) {
+                Some((_, name)) => return write!(f, "TLS alert by the server: {name}"),
+                None => return write!(f, "TLS alert {code} by the server"),
+            },
+            Error::Protocol(text) => return write!(f, "TLS: {text}"),
+            Error::Closed => "closed by the server",
+            Error::NoMemory => "out of memory",
+        };
+        f.write_str(text)
+    }
+}
+
+impl From<rustls::Error> for Error {
+    fn from(error: rustls::Error) -> Self {
+        use rustls::Error as E;
+        Error::Protocol(match error {
+            E::InvalidCertificate(error) => return Error::Certificate(certificate_error(&error)),
+            E::AlertReceived(AlertDescription::CloseNotify) => return Error::Closed,
+            E::AlertReceived(alert) => return Error::Alert(alert.into()),
+            E::InvalidMessage(_) => "the server does not speak TLS, or sends broken messages",
+            E::InappropriateMessage { .. } | E::InappropriateHandshakeMessage { .. } => "message out of place",
+            E::PeerIncompatible(_) => "no version, cipher suite or key exchange in common with the server",
+            E::PeerMisbehaved(_) => "the server breaks the protocol",
+            E::DecryptError => "a record was tampered with or damaged",
+            E::PeerSentOversizedRecord => "a record is too large",
+            E::NoCertificatesPresented => "the server has no certificate",
+            E::NoApplicationProtocol => "no application protocol (ALPN) in common with the server",
+            E::FailedToGetRandomBytes => "no random numbers",
+            E::FailedToGetCurrentTime => "no time of day",
+            _ => "failed",
+        })
+    }
+}
+
+/// What is wrong with a server's certificate.
+fn certificate_error(error: &CertificateError) -> &'static str {
+    use CertificateError as E;
+    match error {
+        E::Expired | E::ExpiredContext { .. } => "expired",
+        E::NotValidYet | E::NotValidYetContext { .. } => "not valid yet",
+        E::UnknownIssuer => "unknown issuer (is an intermediate certificate missing, or is it another CA?)",
+        E::NotValidForName | E::NotValidForNameContext { .. } => "issued for another host name",
+        E::BadSignature => "its signature is wrong",
+        E::InvalidPurpose | E::InvalidPurposeContext { .. } => "not issued for servers",
+        E::UnhandledCriticalExtension => "an unknown critical extension",
+        E::BadEncoding => "malformed, or of X.509 version 1",
+        _ => "of a kind that is not supported",
+    }
+}

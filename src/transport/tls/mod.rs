@@ -1,0 +1,184 @@
+//! TLS 1.3 and 1.2 (RFC 8446, RFC 5246) by rustls: bytes in, bytes out, without std.
+
+use alloc::vec::Vec;
+
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::{IpAddr, Ipv4Addr, ServerName};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus};
+use rustls::{HandshakeKind, ProtocolVersion};
+
+use super::Layer;
+
+mod config;
+mod error;
+mod tickets;
+mod verifier;
+
+pub use config::{Settings, TlsConfig};
+pub use error::Error;
+
+/// What the input buffer begins with and shrinks back to. Larger records make it grow for as long as they come.
+const INPUT: usize = 2048;
+/// Bytes of a record's header.
+const HEADER: usize = 5;
+
+/// The client's side of a TLS connection.
+pub struct Tls {
+    connection: UnbufferedClientConnection,
+    /// Received, and not a whole record yet.
+    input: Vec<u8>,
+    open: bool,
+}
+
+impl Tls {
+    /// Begins a handshake with the server of this name: the ClientHello is appended to `out`. SNI names the host unless
+    /// it is an IP address (RFC 6066 section 3).
+    pub fn connect(config: &TlsConfig, host: &str, out: &mut Vec<u8>) -> Result<Self, Error> {
+        let name = match ServerName::try_from(host) {
+            Ok(name) => name.to_owned(),
+            // Who does not verify may connect to whatever name resolves; an address keeps SNI out.
+            Err(_) if !config.verifies() => ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([0; 4]))),
+            Err(_) => return Err(Error::Setup("the host is no valid name for a certificate")),
+        };
+        let connection = UnbufferedClientConnection::new(config.client_config(), name)?;
+        let mut tls = Self { connection, input: Vec::new(), open: false };
+        tls.process(out, &mut |_| {})?;
+        Ok(tls)
+    }
+
+    /// For the log: version, and whether an earlier session was resumed.
+    pub fn description(&self) -> (&'static str, &'static str) {
+        let version = match self.connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+            Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+            _ => "TLS",
+        };
+        let kind = match self.connection.handshake_kind() {
+            Some(HandshakeKind::Resumed) => "session resumed",
+            _ => "new session",
+        };
+        (version, kind)
+    }
+
+    /// Takes what is in the input buffer as far as it goes.
+    fn process(&mut self, out: &mut Vec<u8>, up: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        let mut done = 0;
+        let mut failure = None;
+        loop {
+            let UnbufferedStatus { discard, state, .. } = self.connection.process_tls_records(&mut self.input[done..]);
+            done += discard;
+            match state {
+                Ok(ConnectionState::EncodeTlsData(mut data)) => append(out, |space| data.encode(space))?,
+                // `out` leaves before anything that is appended later.
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record?;
+                        done += record.discard;
+                        up(record.payload);
+                    }
+                }
+                // The state before this one may have left an alert to send.
+                _ if failure.is_some() => break,
+                Ok(ConnectionState::WriteTraffic(_)) => {
+                    self.open = true;
+                    break;
+                }
+                Ok(ConnectionState::BlockedHandshake) => break,
+                Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => failure = Some(Error::Closed),
+                Ok(_) => failure = Some(Error::Protocol("unexpected state")),
+                Err(error) => failure = Some(error.into()),
+            }
+        }
+        self.input.drain(..done);
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Makes room for `more` bytes, and for the rest of the record that has begun.
+    fn reserve(&mut self, more: usize) -> Result<(), Error> {
+        let record = match self.input[..] {
+            [_, _, _, high, low, ..] => HEADER + usize::from(u16::from_be_bytes([high, low])),
+            _ => 0,
+        };
+        let wanted = (self.input.len() + more).max(record).max(INPUT);
+        self.input.try_reserve_exact(wanted - self.input.len()).map_err(|_| Error::NoMemory)
+    }
+}
+
+impl Layer for Tls {
+    type Error = Error;
+
+    fn is_open(&self) -> bool {
+        self.open
+    }
+
+    fn receive(&mut self, input: &[u8], out: &mut Vec<u8>, up: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        self.reserve(input.len())?;
+        self.input.extend_from_slice(input);
+        let result = self.process(out, up);
+        if self.input.is_empty() && self.input.capacity() > INPUT {
+            self.input = Vec::new();
+        }
+        result
+    }
+
+    fn send(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        loop {
+            match self.connection.process_tls_records(&mut self.input).state? {
+                ConnectionState::WriteTraffic(mut traffic) => {
+                    return append(out, |space| traffic.encrypt(data, space));
+                }
+                ConnectionState::EncodeTlsData(mut message) => append(out, |space| message.encode(space))?,
+                ConnectionState::TransmitTlsData(message) => message.done(),
+                _ => return Err(Error::Protocol("not ready to send")),
+            }
+        }
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) {
+        // Without memory for it the connection ends all the same.
+        if let Ok(ConnectionState::WriteTraffic(mut traffic)) =
+            self.connection.process_tls_records(&mut self.input).state
+        {
+            let _ = append(out, |space| traffic.queue_close_notify(space));
+        }
+    }
+}
+
+/// Why rustls wrote nothing.
+trait WriteError {
+    /// The space that it needs.
+    fn required_size(&self) -> Option<usize>;
+}
+
+impl WriteError for EncodeError {
+    fn required_size(&self) -> Option<usize> {
+        match self {
+            EncodeError::InsufficientSize(InsufficientSizeError { required_size, .. }) => Some(*required_size),
+            EncodeError::AlreadyEncoded => None,
+        }
+    }
+}
+
+impl WriteError for EncryptError {
+    fn required_size(&self) -> Option<usize> {
+        match self {
+            EncryptError::InsufficientSize(InsufficientSizeError { required_size, .. }) => Some(*required_size),
+            EncryptError::EncryptExhausted => None,
+        }
+    }
+}
+
+/// Appends to `out` what `write` writes: it says itself how much space it needs.
+fn append<E: WriteError>(out: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize, E>) -> Result<(), Error> {
+    let begin = out.len();
+    let required = match write(&mut []) {
+        Ok(_) => return Ok(()),
+        Err(error) => error.required_size().ok_or(Error::Protocol("this session has sent all that it may"))?,
+    };
+    out.try_reserve(required).map_err(|_| Error::NoMemory)?;
+    out.resize(begin + required, 0);
+    let written = write(&mut out[begin..]).unwrap_or(0);
+    out.truncate(begin + written);
+    Ok(())
+}

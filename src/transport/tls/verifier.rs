@@ -1,0 +1,245 @@
+//! Who the server may be.
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
+use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+
+use super::config::certificates;
+use super::error::Error;
+
+/// When this library was built, in seconds since 1970: no clock that was set shows less.
+const BUILD_TIME: u64 = match u64::from_str_radix(env!("WM_MQTT_BUILD_TIME"), 10) {
+    Ok(time) => time,
+    Err(_) => panic!("build.rs gives a number"),
+};
+
+/// Whom a handle trusts.
+pub(super) struct Trust {
+    anchors: Cow<'static, [TrustAnchor<'static>]>,
+    /// SHA-256 of the certificates in `ca`, to recognise a server that presents one of them itself.
+    fingerprints: Vec<[u8; SHA256_OUTPUT_LEN]>,
+}
+
+impl Trust {
+    /// The certificates of `ca`; without it the authorities that are built in, if there are any.
+    pub(super) fn new(ca: Option<&[u8]>) -> Result<Self, Error> {
+        let Some(ca) = ca else { return Self::built_in() };
+        let (mut anchors, mut fingerprints) = (Vec::new(), Vec::new());
+        for certificate in certificates(ca) {
+            let Ok(certificate) = certificate else { return Err(Error::Setup("`ca` is not PEM")) };
+            fingerprints.push(fingerprint(&certificate));
+            match anchor_from_trusted_cert(&certificate) {
+                Ok(anchor) => anchors.push(anchor.to_owned()),
+                // Whoever it signed is refused for want of an issuer.
+                Err(_) => log::warn!(target: "mqtt", "a certificate in `ca` is of no use: malformed"),
+            }
+        }
+        if anchors.is_empty() {
+            return Err(Error::Setup("no certificate in `ca`"));
+        }
+        Ok(Self { anchors: anchors.into(), fingerprints })
+    }
+
+    #[cfg(feature = "webpki-roots")]
+    fn built_in() -> Result<Self, Error> {
+        Ok(Self { anchors: webpki_roots::TLS_SERVER_ROOTS.into(), fingerprints: Vec::new() })
+    }
+
+    #[cfg(not(feature = "webpki-roots"))]
+    fn built_in() -> Result<Self, Error> {
+        Err(Error::Setup("no `ca` to verify the server against"))
+    }
+
+    fn contains(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.fingerprints.contains(&fingerprint(certificate))
+    }
+}
+
+fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; SHA256_OUTPUT_LEN] {
+    let mut fingerprint = [0; SHA256_OUTPUT_LEN];
+    fingerprint.copy_from_slice(digest(&SHA256, certificate).as_ref());
+    fingerprint
+}
+
+/// Verifies chain, dates and name.
+pub(super) struct Verifier {
+    trust: Trust,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Verifier {
+    pub(super) fn new(trust: Trust, algorithms: WebPkiSupportedAlgorithms) -> Self {
+        Self { trust, algorithms }
+    }
+
+    /// Checks a certificate at this time.
+    fn check_at(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        time: UnixTime,
+    ) -> Result<(), webpki::Error> {
+        let server = EndEntityCert::try_from(certificate)?;
+        let usage = KeyUsage::server_auth();
+        let path =
+            server.verify_for_usage(self.algorithms.all, &self.trust.anchors, intermediates, time, usage, None, None);
+        match path {
+            Ok(_) => {}
+            // webpki has checked the dates before it says this. Many brokers sign their certificate themselves, and
+            // tools make that one a CA.
+            Err(webpki::Error::CaUsedAsEndEntity | webpki::Error::UnknownIssuer)
+                if self.trust.contains(certificate) => {}
+            Err(error) => return Err(error),
+        }
+        server.verify_is_valid_for_subject_name(name)
+    }
+
+    /// As [`Self::check_at`], for a clock that may not have been set yet: then it is at least as late as this library
+    /// was built, and as late as the certificates were issued.
+    fn check(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), webpki::Error> {
+        if now.as_secs() >= BUILD_TIME {
+            return self.check_at(certificate, intermediates, name, now);
+        }
+        log::warn!(target: "mqtt", "the clock is not set: certificates are checked at the date of this library's build");
+        let mut time = UnixTime::since_unix_epoch(Duration::from_secs(BUILD_TIME));
+        // Once for each certificate that may be younger than this library.
+        for _ in 0..=intermediates.len() {
+            match self.check_at(certificate, intermediates, name, time) {
+                Err(webpki::Error::CertNotValidYet { not_before, .. }) => {
+                    log::warn!(target: "mqtt", "the clock is not set: checking at a certificate's first day");
+                    time = not_before;
+                }
+                result => return result,
+            }
+        }
+        self.check_at(certificate, intermediates, name, time)
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Verifier")
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.check(certificate, intermediates, name, now) {
+            Ok(()) => Ok(ServerCertVerified::assertion()),
+            Err(error) => Err(rustls::Error::InvalidCertificate(for_rustls(&error))),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// The error that makes rustls send the alert that fits.
+fn for_rustls(error: &webpki::Error) -> CertificateError {
+    use webpki::Error as E;
+    match error {
+        E::CertExpired { .. } => CertificateError::Expired,
+        E::CertNotValidYet { .. } => CertificateError::NotValidYet,
+        E::CertNotValidForName(_) => CertificateError::NotValidForName,
+        E::UnknownIssuer => CertificateError::UnknownIssuer,
+        // A CA's certificate that we were not given ourselves.
+        E::CaUsedAsEndEntity => CertificateError::UnknownIssuer,
+        E::InvalidSignatureForPublicKey => CertificateError::BadSignature,
+        E::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,
+        E::UnsupportedCriticalExtension => CertificateError::UnhandledCriticalExtension,
+        E::BadDer | E::BadDerTime | E::TrailingData(_) | E::UnsupportedCertVersion => CertificateError::BadEncoding,
+        _ => CertificateError::ApplicationVerificationFailure,
+    }
+}
+
+/// Accepts every server, and does not even parse what it presents: certificates of version 1, with old hashes or short
+/// keys are as good as none.
+pub(super) struct AcceptAnything(pub(super) WebPkiSupportedAlgorithms);
+
+impl fmt::Debug for AcceptAnything {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AcceptAnything")
+    }
+}
+
+impl ServerCertVerifier for AcceptAnything {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let mut schemes = self.0.supported_schemes();
+        schemes.extend([
+            SignatureScheme::ECDSA_NISTP521_SHA512,
+            SignatureScheme::RSA_PKCS1_SHA1,
+            SignatureScheme::ECDSA_SHA1_Legacy,
+        ]);
+        schemes
+    }
+}

@@ -1,0 +1,112 @@
+//! The engine of hosts: tungstenite between two buffers. It assembles messages, so their size is bounded.
+
+use alloc::vec::Vec;
+use std::io;
+
+use ::tungstenite::Error as Failure;
+use ::tungstenite::Message;
+use ::tungstenite::error::ProtocolError;
+use ::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
+
+use super::{Engine, Error, Random, code, violation};
+
+/// Longest message, and longest frame, that is received.
+const MAX_MESSAGE: usize = 16 << 20;
+/// Size of the buffer that holds received bytes until their frame is complete, at first.
+const READ_BUFFER: usize = 4096;
+
+/// See the module.
+pub struct Tungstenite {
+    context: WebSocketContext,
+}
+
+impl Engine for Tungstenite {
+    /// The masks are not from `random`: tungstenite has a generator of its own.
+    fn new(_random: Random) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            // nothing waits in it: all goes into `out` at once
+            .write_buffer_size(0)
+            .max_message_size(Some(MAX_MESSAGE))
+            .max_frame_size(Some(MAX_MESSAGE));
+        Self { context: WebSocketContext::new(Role::Client, Some(config)) }
+    }
+
+    fn receive(&mut self, input: &[u8], out: &mut Vec<u8>, up: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        let pipe = &mut Pipe { input, out };
+        loop {
+            // Pings are answered by the read after the one that gives them.
+            match self.context.read(pipe) {
+                Ok(Message::Binary(data)) if data.is_empty() => {}
+                Ok(Message::Binary(data)) => up(&data),
+                // [MQTT-6.0.0-1]
+                Ok(Message::Text(_)) => return Err(Error::Protocol(violation::TEXT)),
+                Ok(Message::Close(frame)) => {
+                    let code = frame.map(|frame| match frame.code {
+                        code if code.is_allowed() => code.into(),
+                        _ => code::PROTOCOL_ERROR,
+                    });
+                    self.context.flush(pipe).map_err(error)?;
+                    return Err(Error::Closed(code));
+                }
+                Ok(_) => {}
+                Err(Failure::Io(failure)) if failure.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(failure) => return Err(error(failure)),
+            }
+        }
+    }
+
+    fn send(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        let pipe = &mut Pipe { input: &[], out };
+        self.context.write(pipe, Message::Binary(data.to_vec().into())).map_err(error)
+    }
+
+    fn close(&mut self, code: u16, out: &mut Vec<u8>) -> Result<(), Error> {
+        let frame = CloseFrame { code: code.into(), reason: "".into() };
+        self.context.close(&mut Pipe { input: &[], out }, Some(frame)).map_err(error)
+    }
+}
+
+/// tungstenite's stream: blocks where the input ends, and takes all that is written.
+struct Pipe<'a> {
+    input: &'a [u8],
+    out: &'a mut Vec<u8>,
+}
+
+impl io::Read for Pipe<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.input.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.input.read(buffer)
+    }
+}
+
+impl io::Write for Pipe<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.out.extend_from_slice(buffer);
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn error(failure: Failure) -> Error {
+    Error::Protocol(match failure {
+        // not a violation, unless the length has its high bit set; but a bound there must be
+        Failure::Capacity(_) => "a message of more than 16 MB",
+        Failure::Utf8(_) => "a text message, or a close reason, that is not UTF-8",
+        Failure::Protocol(ProtocolError::InvalidCloseSequence) => violation::CLOSE_FRAME,
+        Failure::Protocol(ProtocolError::UnexpectedContinueFrame) => violation::CONTINUATION,
+        Failure::Protocol(ProtocolError::FragmentedControlFrame | ProtocolError::ControlFrameTooBig) => {
+            violation::CONTROL_FRAME
+        }
+        Failure::Protocol(ProtocolError::NonZeroReservedBits | ProtocolError::InvalidOpcode(_)) => violation::HEADER,
+        Failure::Protocol(ProtocolError::ExpectedFragment(_)) => violation::INTERLEAVED,
+        Failure::Protocol(ProtocolError::MaskedFrameFromServer) => violation::MASKED,
+        // Nothing else comes from a context that is used as above.
+        _ => "what tungstenite refuses",
+    })
+}
