@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs into an empty folder, then builds examples/minimal.c as a stranger would, with nothing but pkg-config's
-# answers, and runs it against mosquitto: as documented, against the shared libraries, and as a static program.
+# answers, and runs it against mosquitto: as documented, against the shared libraries, and as a static program. A program
+# that has certificates built in is linked with both kinds of library.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,6 +20,7 @@ for _ in {1..100}; do
 done
 
 example=$PWD/examples/minimal.c
+built_in=$PWD/ffi-tests/built_in.c
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 cd "$prefix"
 try() { # NAME FLAG...
@@ -34,3 +36,8 @@ try documented $(flags --static)
 try shared $(flags)
 ldd shared | grep -q "$prefix/lib/libwm_mqtt_client.so.[0-9]"
 try static -static $(flags --static)
+
+${CC:-cc} "$built_in" $(flags) -o built-in-shared
+./built-in-shared
+${CC:-cc} "$built_in" $(flags --static) -o built-in-static
+./built-in-static

@@ -3,6 +3,8 @@
 use alloc::vec::{self, Vec};
 use core::net::SocketAddr;
 
+use zeroize::Zeroize;
+
 use super::backlog::{Backlog, Notification};
 use super::calls::Kind;
 use super::handle::{Phase, State};
@@ -351,7 +353,7 @@ impl<P: Port> Connection<P> {
         };
         let mut sent = if pipe.may_write() { 0 } else { pipe.flush()? };
         loop {
-            let len = {
+            let (len, secret) = {
                 let mut guard = self.client.state().lock();
                 let state = &mut *guard;
                 state.session.transmitted(means.now, sent);
@@ -362,13 +364,17 @@ impl<P: Port> Connection<P> {
                 if len == 0 && core::mem::take(&mut state.has_room) {
                     state.calls.finish(Ok(()), |kind| kind == Kind::Room);
                 }
-                len
+                (len, state.phase == Phase::Connecting)
             };
             if len == 0 {
                 // Answers of the layers.
                 return pipe.flush().map(|_| ());
             }
-            sent = pipe.write(&means.buffer[..len])?;
+            let written = pipe.write(&means.buffer[..len]);
+            if secret {
+                means.buffer[..len].zeroize();
+            }
+            sent = written?;
         }
     }
 

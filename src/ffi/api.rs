@@ -101,15 +101,17 @@ pub unsafe extern "C" fn wm_mqtt_client_deinit(handle: wm_mqtt_client_handle_t) 
     }
 }
 
-/// Connects to the broker and waits for its answer. A CONNECTED event follows. On a client that is connected already it
-/// does nothing; while another call connects it waits for that one's result.
+/// Connects to the broker, over TCP, TLS or WebSocket as the URI says, and waits for its answer. A CONNECTED event
+/// follows. On a client that is connected already it does nothing; while another call connects it waits for that one's
+/// result.
 ///
 /// @param handle  the client
 /// @return `WM_MQTT_CLIENT_ERROR_SUCCESS`; `WM_MQTT_CLIENT_CONNACK_...` when the broker refuses; `_NULL_PARAMETER`,
 ///         `_BAD_STRUCTURE`; `_BAD_UTF8_STRING` for user name, password or will topic; `_TOPICNAME_TRUNCATED` for the will
-///         topic; `_BAD_QOS` for the will's QoS; `_0_LEN_WILL_TOPIC`; `_SSL_NOT_SUPPORTED`; `_DISCONNECTED` when deinit has
-///         begun before the attempt; `_FAILURE` for everything else: host not found, no connection, no answer within
-///         30 s, or a disconnect, reconnect or deinit by another task
+///         topic; `_BAD_QOS` for the will's QoS; `_0_LEN_WILL_TOPIC`; `_SSL_NOT_SUPPORTED` in builds without TLS;
+///         `_DISCONNECTED` when deinit has begun before the attempt; `_FAILURE` for everything else: host not found, no
+///         connection, certificates that are missing, of no use or refused, a TLS or WebSocket handshake that fails, no
+///         answer within 30 s, or a disconnect, reconnect or deinit by another task. The log says which.
 /// @note Blocking: up to 30 s, and before that up to 10 s for a disconnect that is under way. Tasks: any, event callbacks
 ///       too.
 #[unsafe(no_mangle)]

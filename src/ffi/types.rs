@@ -21,17 +21,17 @@ pub enum wm_event_mqtt_client {
     WM_EVENT_MQTT_CLIENT_PUBLISHED = 3,
 }
 
-/// Who proves what in TLS (`mqtts`, `ssl`, `wss`); without meaning for the other schemes.
+/// Who proves what in TLS (`mqtts`, `ssl`, `wss`); without meaning for the other schemes. See docs/security.md.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub enum wm_mqtt_client_auth_mode_en {
-    /// The server is not verified: encryption without knowing to whom.
+    /// The server is not verified: encryption without knowing to whom. The log warns.
     WM_MQTT_CLIENT_AUTH_MODE_NOT_CERT = 0,
-    /// The server's certificate and host name are verified against `ca`.
+    /// The server's certificate (chain and dates) is verified against `ca`, and its name against the host in the URI.
     WM_MQTT_CLIENT_AUTH_MODE_AUTH_SERVER_CERT = 1,
-    /// `cert` and `key` are presented; the server is not verified.
+    /// `cert` is presented to a server that asks; the server is not verified. The log warns.
     WM_MQTT_CLIENT_AUTH_MODE_PROVIDE_CLIENT_CERT = 2,
-    /// Both: the server is verified and `cert` and `key` are presented.
+    /// Both: the server is verified, and `cert` is presented if it asks.
     WM_MQTT_CLIENT_AUTH_MODE_MUTUAL_AUTH = 3,
 }
 
@@ -44,9 +44,9 @@ pub type wm_mqtt_client_auth_mode_t = wm_mqtt_client_auth_mode_en;
 pub enum wm_mqtt_client_error_code_en {
     /// Done.
     WM_MQTT_CLIENT_ERROR_SUCCESS = 0,
-    /// Everything without a code of its own: network, name lookup, time-outs, an empty or wildcard topic in publish, a
-    /// malformed topic filter, an empty client id with a persistent session, no memory. What happened on the network
-    /// is in the log.
+    /// Everything without a code of its own: network, name lookup, TLS and certificates, WebSocket, time-outs, an empty
+    /// or wildcard topic in publish, a malformed topic filter, an empty client id with a persistent session, no memory.
+    /// What happened on the network is in the log.
     WM_MQTT_CLIENT_ERROR_FAILURE = -5001,
     /// Reserved for message persistence; never returned today.
     WM_MQTT_CLIENT_ERROR_PERSISTENCE_ERROR = -5002,
@@ -64,7 +64,7 @@ pub enum wm_mqtt_client_error_code_en {
     WM_MQTT_CLIENT_ERROR_BAD_STRUCTURE = -5008,
     /// A QoS above 2.
     WM_MQTT_CLIENT_ERROR_BAD_QOS = -5009,
-    /// A scheme with TLS in a build without it.
+    /// `mqtts`, `ssl` or `wss` in a build without TLS.
     WM_MQTT_CLIENT_ERROR_SSL_NOT_SUPPORTED = -5010,
     /// Reserved for MQTT 5; never returned today.
     WM_MQTT_CLIENT_ERROR_BAD_MQTT_VERSION = -5011,
@@ -155,8 +155,8 @@ pub type wm_mqtt_event_data_t = wm_mqtt_event_data_un;
 #[repr(C)]
 pub struct wm_mqtt_client_config_st {
     /// `mqtt://` or `tcp://` (port 1883), `mqtts://` or `ssl://` (8883), `ws://` (80), `wss://` (443), then a host name, an
-    /// IPv4 address or an IPv6 address in brackets, then optionally `:port` and, for WebSocket, a path (`/mqtt` when
-    /// left out). Without a scheme: plain TCP. User name and password may stand before the host, percent-encoded
+    /// IPv4 address or an IPv6 address in brackets, then optionally `:port` and, for WebSocket, path and query (`/mqtt`
+    /// when left out). Without a scheme: plain TCP. User name and password may stand before the host, percent-encoded
     /// (`mqtt://user:password@host`); they count if `username` is NULL. Must not be NULL.
     pub uri: *mut c_char,
     /// Client identifier; NULL for one made from the chip's name and MAC address (`W800_abCDEF`). Empty only with
@@ -166,13 +166,17 @@ pub struct wm_mqtt_client_config_st {
     pub username: *mut c_char,
     /// Password, or NULL; ignored without a user name.
     pub password: *mut c_char,
-    /// Who is verified in TLS. Any value outside 0 to 3 makes `wm_mqtt_client_init` fail.
+    /// Who is verified in TLS; 0 means nobody. Any value outside 0 to 3 makes `wm_mqtt_client_init` fail.
     pub auth_mode: MaybeUninit<wm_mqtt_client_auth_mode_t>,
-    /// Trusted certificates, PEM. Read only in modes 1 and 3 and with TLS.
+    /// Trusted certificates, PEM: authorities, or the server's own certificate. NULL: the program's
+    /// `mqtt_client_tls_ca`, or else the public authorities that the library has built in; without either connect
+    /// returns `_FAILURE`. Read only in modes 1 and 3 and with TLS, otherwise it may point to anything.
     pub ca: *mut c_char,
-    /// Client certificate chain, PEM. Read only in modes 2 and 3 and with TLS.
+    /// Client certificate chain, PEM. `cert` and `key` both NULL: the program's `mqtt_client_tls_cert` and
+    /// `mqtt_client_tls_key`; without these, or with one of the two NULL, connect returns `_FAILURE`. Read only in modes
+    /// 2 and 3 and with TLS, otherwise it may point to anything.
     pub cert: *mut c_char,
-    /// Key of the client certificate, PEM. Read only in modes 2 and 3 and with TLS.
+    /// Key of the client certificate, PEM: PKCS#8, PKCS#1 or SEC1, not encrypted. NULL and when it is read: as `cert`.
     pub key: *mut c_char,
     /// Application protocols to offer in TLS: NULL-terminated array, or NULL.
     pub alpn: *mut *mut c_char,
@@ -210,11 +214,11 @@ pub struct wm_mqtt_client_handle_st {
     pub username: *mut c_char,
     /// Copy, or NULL.
     pub password: *mut c_char,
-    /// Copy where the mode and the scheme use it, else NULL.
+    /// The text in use, a copy or the program's: NULL where mode and scheme use none, and for the public authorities.
     pub ca: *mut c_char,
-    /// Copy where the mode and the scheme use it, else NULL.
+    /// The text in use, a copy or the program's; NULL where mode and scheme use none.
     pub cert: *mut c_char,
-    /// Copy where the mode and the scheme use it, else NULL.
+    /// The text in use, a copy or the program's; NULL where mode and scheme use none.
     pub key: *mut c_char,
     /// Copy, or NULL.
     pub alpn: *mut *mut c_char,

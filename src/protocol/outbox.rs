@@ -3,6 +3,8 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use zeroize::Zeroize;
+
 use super::in_flight::InFlight;
 use super::packet::first_byte;
 
@@ -40,8 +42,9 @@ impl Outbox {
         self.queued
     }
 
-    /// Drops everything, and the memory.
+    /// Drops everything, and the memory. CONNECT may be in it, so that is wiped.
     pub(super) fn clear(&mut self) {
+        self.small.zeroize();
         *self = Self::new();
     }
 

@@ -334,6 +334,8 @@ impl<B: Buffer> Session<B> {
             return Err(Violation::SessionPresent);
         }
         self.state = State::Connected;
+        // CONNECT, with its password, has left.
+        self.outbox.shrink();
         if !session_present {
             // The server remembers none of the identifiers it used; ours it must still get.
             self.received = Vec::new();

@@ -180,7 +180,5 @@ fn pass_on(tls: &mut Tls, between: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<()
     if between.is_empty() || !tls.is_open() {
         return Ok(());
     }
-    let result = tls.send(between, out);
-    between.clear();
-    result
+    tls.send(&core::mem::take(between), out)
 }

@@ -17,12 +17,15 @@ const LINE: usize = 256;
 struct WmLog;
 
 impl Log for WmLog {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        // wm_log_printf has its own level
-        true
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // wm_log_printf has its own level. Crates under us log too, whole frames with their passwords among it.
+        metadata.target() == "mqtt"
     }
 
     fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
         let (level, letter) = match record.level() {
             Level::Error => (1, 'E'),
             Level::Warn => (2, 'W'),

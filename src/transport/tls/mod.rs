@@ -124,13 +124,25 @@ impl Layer for Tls {
 
     fn send(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         loop {
-            match self.connection.process_tls_records(&mut self.input).state? {
+            let UnbufferedStatus { discard, state, .. } = self.connection.process_tls_records(&mut self.input);
+            let sent = match state? {
                 ConnectionState::WriteTraffic(mut traffic) => {
-                    return append(out, |space| traffic.encrypt(data, space));
+                    append(out, |space| traffic.encrypt(data, space))?;
+                    true
                 }
-                ConnectionState::EncodeTlsData(mut message) => append(out, |space| message.encode(space))?,
-                ConnectionState::TransmitTlsData(message) => message.done(),
+                ConnectionState::EncodeTlsData(mut message) => {
+                    append(out, |space| message.encode(space))?;
+                    false
+                }
+                ConnectionState::TransmitTlsData(message) => {
+                    message.done();
+                    false
+                }
                 _ => return Err(Error::Protocol("not ready to send")),
+            };
+            self.input.drain(..discard);
+            if sent {
+                return Ok(());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The engine that needs no std: edge-ws knows the frame header, the rest is here.
+//! The engine that needs no std: edge-ws reads and writes frame headers, the rest is here.
 //!
 //! Payloads pass through without being assembled or copied; only control frames (125 bytes at most) are collected.
 
@@ -11,7 +11,7 @@ use super::{Engine, Error, Random, code, violation};
 /// Longest payload of a control frame (RFC 6455 section 5.5).
 const MAX_CONTROL: usize = 125;
 
-/// See the module.
+/// The engine that needs no std: streams, whatever the length of a message.
 pub struct Embedded {
     random: Random,
     header: [u8; FrameHeader::MAX_LEN],
@@ -76,7 +76,10 @@ impl Engine for Embedded {
     }
 
     fn close(&mut self, code: u16, out: &mut Vec<u8>) -> Result<(), Error> {
-        self.answer_close(&code.to_be_bytes(), out)
+        if core::mem::replace(&mut self.closing, true) {
+            return Ok(());
+        }
+        append(self.random, FrameType::Close, &code.to_be_bytes(), out)
     }
 }
 
@@ -133,8 +136,7 @@ impl Embedded {
 
     /// A control frame is complete.
     fn handle_control(&mut self, frame: FrameType, out: &mut Vec<u8>) -> Result<(), Error> {
-        let payload = self.control;
-        let payload = &payload[..self.collected];
+        let payload = &self.control[..self.collected];
         match frame {
             FrameType::Ping if !self.closing => append(self.random, FrameType::Pong, payload, out),
             FrameType::Close => {
@@ -148,19 +150,14 @@ impl Embedded {
                     }
                     _ => return Err(Error::Protocol(violation::CLOSE_FRAME)),
                 };
-                // Closed all the same if the answer fails.
-                let _ = self.answer_close(answer, out);
+                if !self.closing {
+                    // Closed all the same if the answer fails.
+                    let _ = append(self.random, FrameType::Close, answer, out);
+                }
                 Err(Error::Closed(code))
             }
             _ => Ok(()),
         }
-    }
-
-    fn answer_close(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-        if core::mem::replace(&mut self.closing, true) {
-            return Ok(());
-        }
-        append(self.random, FrameType::Close, payload, out)
     }
 }
 
@@ -187,7 +184,7 @@ fn is_control(frame: FrameType) -> bool {
     matches!(frame, FrameType::Ping | FrameType::Pong | FrameType::Close)
 }
 
-/// Whether a close frame may carry this code (section 7.4).
+/// Whether a close frame may carry this code (section 7.4); tungstenite sees it the same way.
 fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1013 | 3000..=4999)
 }

@@ -15,7 +15,7 @@ const MAX_MESSAGE: usize = 16 << 20;
 /// Size of the buffer that holds received bytes until their frame is complete, at first.
 const READ_BUFFER: usize = 4096;
 
-/// See the module.
+/// The engine of hosts: takes messages of up to 16 MB.
 pub struct Tungstenite {
     context: WebSocketContext,
 }

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# The builds with fewer features: each is linted, its Rust tests run, and what is switched off leaves no trace in the
+# library. The default build is tested by the other steps, the device's by csky.sh.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cargo=${CARGO:-cargo}
+out=target/features
+
+# What each feature brings, as it shows in the library: names of functions, and that of an authority.
+declare -A trace=(
+    [tls]='rustls|ring_core|webpki|mqtt_client_tls|transport3tls'
+    [tls12]='(client|ring)(\.\.|5)tls12'
+    [websocket]='httparse|sha1_smol|base64ct|edge_ws|transport9websocket'
+    [tungstenite]='tungstenite'
+    [webpki-roots]='ISRG Root X1'
+)
+
+check() { # FEATURE...
+    local features feature library=$out/release/libwm_mqtt_client.a
+    features=$(IFS=, && echo "host,$*")
+    features=${features%,}
+    echo "---- $features ----"
+    "$cargo" clippy --locked --all-targets --no-default-features --features "$features" --target-dir $out -- -D warnings
+    "$cargo" test --locked --lib --test tls --no-default-features --features "$features" --target-dir $out
+    "$cargo" rustc --locked --release --lib --crate-type staticlib --no-default-features --features "$features" --target-dir $out
+    { nm --no-demangle "$library" 2>/dev/null && grep -aoF 'ISRG Root X1' "$library" || true; } >$out/symbols
+    for feature in "${!trace[@]}"; do
+        case " $* " in
+            *" $feature "*) grep -qE "${trace[$feature]}" $out/symbols || { echo "$feature is on, but not in it"; return 1; } ;;
+            *) ! grep -E "${trace[$feature]}" $out/symbols || { echo "$feature is off, but in it"; return 1; } ;;
+        esac
+    done
+}
+
+check
+check websocket
+check websocket tungstenite
+check tls
+check tls tls12 webpki-roots
+check tls tls12 websocket webpki-roots
+echo "6 passed"
