@@ -2,7 +2,10 @@
  * A tour of the MQTT client: connects, subscribes to a topic of its own, publishes to it with each quality of service,
  * gets its three messages back, and leaves again. Everything that happens is printed as it happens.
  *
- *     demo [URI]        mqtt://127.0.0.1:1883 if no URI is given
+ *     demo [URI [CA [CERT KEY]]]        mqtt://127.0.0.1:1883 if no URI is given
+ *
+ * With mqtts:// and wss:// the broker has to prove who it is, to the authorities in the file CA or, without it, to
+ * those that browsers trust. CERT and KEY are files with a certificate and its key, for a broker that asks who we are.
  *
  * It exits with 0 only if all of it happened; otherwise it says what is missing.
  */
@@ -154,21 +157,49 @@ static bool tour(wm_mqtt_client_handle_t client)
     return wait_for(DISCONNECTED) || missing("the DISCONNECTED event");
 }
 
+/* The client takes certificates and keys as strings; on a device they are mostly constants. Returns ours to free. */
+static char *read_file(const char *name)
+{
+    enum { SIZE = 32768 };
+    char *text = calloc(1, SIZE);
+    FILE *file = fopen(name, "r");
+
+    if (!text || !file || fread(text, 1, SIZE - 1, file) == 0) {
+        printf("%s cannot be read\n", name);
+        exit(1);
+    }
+    fclose(file);
+    return text;
+}
+
 int main(int argc, char **argv)
 {
     /* Members that are not named are zero, which is always a sensible choice. */
     wm_mqtt_client_config_t config = {
         .uri           = argc > 1 ? argv[1] : "mqtt://127.0.0.1:1883",
         .clean_session = 1,
+        .auth_mode     = WM_MQTT_CLIENT_AUTH_MODE_AUTH_SERVER_CERT, /* no meaning without TLS */
     };
     wm_mqtt_client_handle_t client;
     bool complete;
     int result;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
+    if (argc > 2) config.ca = read_file(argv[2]);
+    if (argc > 4) {
+        config.auth_mode = WM_MQTT_CLIENT_AUTH_MODE_MUTUAL_AUTH;
+        config.cert      = read_file(argv[3]);
+        config.key       = read_file(argv[4]);
+    }
+
     happened  = xEventGroupCreate();
     published = xQueueCreate(8, sizeof(int));
     client    = wm_mqtt_client_init(&config);
+
+    /* The client has copied the whole configuration. */
+    free(config.ca);
+    free(config.cert);
+    free(config.key);
     if (!happened || !published || client == WM_INVALID_HANDLE) {
         printf("init failed: out of memory, or \"%s\" is no address of a broker\n", config.uri);
         return 1;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds the SDK's own MQTT examples, unmodified, against this library on a host, and runs them.
 
-    run_examples.py --sdk <checkout or bare git directory> [--run tcp] [--compile-only]
+    run_examples.py --sdk <checkout or bare git directory> [--run LIST] [--compile-only]
 
 For each example it takes main/src/main.c and the files embedded next to it out of the SDK, compiles it as the SDK
 does (gnu99), renames its main(), links it with example_keeper.c, the host stand-in and the library, and runs it
@@ -260,8 +260,8 @@ def arguments():
     parser.add_argument("--sdk", required=True, help="the SDK: a checkout or a (bare) git directory")
     parser.add_argument("--only", type=names, default=list(EXAMPLES), metavar="LIST",
                         help="examples to build, comma-separated (default: all)")
-    parser.add_argument("--run", type=names, default=["tcp"], metavar="LIST",
-                        help="examples to run as well (default: tcp)")
+    parser.add_argument("--run", type=names, default=list(EXAMPLES), metavar="LIST",
+                        help="examples to run as well, for example those that the library has the features for (default: all)")
     parser.add_argument("--compile-only", action="store_true", help="neither link nor run")
     parser.add_argument("--cflags", default=include, help="include paths and compiler flags (default: %(default)s)")
     parser.add_argument("--libs", default=shlex.quote(str(ROOT / "target/release/libwm_mqtt_client.a")),

@@ -55,23 +55,23 @@ WM_EVENT_DECLARE_GROUP(WM_MQTT_EV);
 #define WM_MQTT_CLIENT_SUBSCRIBE_REFUSED -4872
 
 /**
- * Who proves what in TLS (`mqtts`, `ssl`, `wss`); without meaning for the other schemes.
+ * Who proves what in TLS (`mqtts`, `ssl`, `wss`); without meaning for the other schemes. See docs/security.md.
  */
 enum wm_mqtt_client_auth_mode_en {
     /**
-     * The server is not verified: encryption without knowing to whom.
+     * The server is not verified: encryption without knowing to whom. The log warns.
      */
     WM_MQTT_CLIENT_AUTH_MODE_NOT_CERT = 0,
     /**
-     * The server's certificate and host name are verified against `ca`.
+     * The server's certificate (chain and dates) is verified against `ca`, and its name against the host in the URI.
      */
     WM_MQTT_CLIENT_AUTH_MODE_AUTH_SERVER_CERT = 1,
     /**
-     * `cert` and `key` are presented; the server is not verified.
+     * `cert` is presented to a server that asks; the server is not verified. The log warns.
      */
     WM_MQTT_CLIENT_AUTH_MODE_PROVIDE_CLIENT_CERT = 2,
     /**
-     * Both: the server is verified and `cert` and `key` are presented.
+     * Both: the server is verified, and `cert` is presented if it asks.
      */
     WM_MQTT_CLIENT_AUTH_MODE_MUTUAL_AUTH = 3,
 };
@@ -111,9 +111,9 @@ enum wm_mqtt_client_error_code_en {
      */
     WM_MQTT_CLIENT_ERROR_SUCCESS = 0,
     /**
-     * Everything without a code of its own: network, name lookup, time-outs, an empty or wildcard topic in publish, a
-     * malformed topic filter, an empty client id with a persistent session, no memory. What happened on the network
-     * is in the log.
+     * Everything without a code of its own: network, name lookup, TLS and certificates, WebSocket, time-outs, an empty
+     * or wildcard topic in publish, a malformed topic filter, an empty client id with a persistent session, no memory.
+     * What happened on the network is in the log.
      */
     WM_MQTT_CLIENT_ERROR_FAILURE = -5001,
     /**
@@ -149,7 +149,7 @@ enum wm_mqtt_client_error_code_en {
      */
     WM_MQTT_CLIENT_ERROR_BAD_QOS = -5009,
     /**
-     * A scheme with TLS in a build without it.
+     * `mqtts`, `ssl` or `wss` in a build without TLS.
      */
     WM_MQTT_CLIENT_ERROR_SSL_NOT_SUPPORTED = -5010,
     /**
@@ -203,15 +203,15 @@ struct wm_mqtt_client_handle_st {
      */
     char *password;
     /**
-     * Copy where the mode and the scheme use it, else NULL.
+     * The text in use, a copy or the program's: NULL where mode and scheme use none, and for the public authorities.
      */
     char *ca;
     /**
-     * Copy where the mode and the scheme use it, else NULL.
+     * The text in use, a copy or the program's; NULL where mode and scheme use none.
      */
     char *cert;
     /**
-     * Copy where the mode and the scheme use it, else NULL.
+     * The text in use, a copy or the program's; NULL where mode and scheme use none.
      */
     char *key;
     /**
@@ -245,8 +245,8 @@ typedef enum wm_mqtt_client_auth_mode_en wm_mqtt_client_auth_mode_t;
 struct wm_mqtt_client_config_st {
     /**
      * `mqtt://` or `tcp://` (port 1883), `mqtts://` or `ssl://` (8883), `ws://` (80), `wss://` (443), then a host name, an
-     * IPv4 address or an IPv6 address in brackets, then optionally `:port` and, for WebSocket, a path (`/mqtt` when
-     * left out). Without a scheme: plain TCP. User name and password may stand before the host, percent-encoded
+     * IPv4 address or an IPv6 address in brackets, then optionally `:port` and, for WebSocket, path and query (`/mqtt`
+     * when left out). Without a scheme: plain TCP. User name and password may stand before the host, percent-encoded
      * (`mqtt://user:password@host`); they count if `username` is NULL. Must not be NULL.
      */
     char *uri;
@@ -264,19 +264,23 @@ struct wm_mqtt_client_config_st {
      */
     char *password;
     /**
-     * Who is verified in TLS. Any value outside 0 to 3 makes `wm_mqtt_client_init` fail.
+     * Who is verified in TLS; 0 means nobody. Any value outside 0 to 3 makes `wm_mqtt_client_init` fail.
      */
     wm_mqtt_client_auth_mode_t auth_mode;
     /**
-     * Trusted certificates, PEM. Read only in modes 1 and 3 and with TLS.
+     * Trusted certificates, PEM: authorities, or the server's own certificate. NULL: the program's
+     * `mqtt_client_tls_ca`, or else the public authorities that the library has built in; without either connect
+     * returns `_FAILURE`. Read only in modes 1 and 3 and with TLS, otherwise it may point to anything.
      */
     char *ca;
     /**
-     * Client certificate chain, PEM. Read only in modes 2 and 3 and with TLS.
+     * Client certificate chain, PEM. `cert` and `key` both NULL: the program's `mqtt_client_tls_cert` and
+     * `mqtt_client_tls_key`; without these, or with one of the two NULL, connect returns `_FAILURE`. Read only in modes
+     * 2 and 3 and with TLS, otherwise it may point to anything.
      */
     char *cert;
     /**
-     * Key of the client certificate, PEM. Read only in modes 2 and 3 and with TLS.
+     * Key of the client certificate, PEM: PKCS#8, PKCS#1 or SEC1, not encrypted. NULL and when it is read: as `cert`.
      */
     char *key;
     /**
@@ -441,15 +445,17 @@ wm_mqtt_client_handle_t wm_mqtt_client_init(wm_mqtt_client_config_t *config);
 int wm_mqtt_client_deinit(wm_mqtt_client_handle_t handle);
 
 /**
- * Connects to the broker and waits for its answer. A CONNECTED event follows. On a client that is connected already it
- * does nothing; while another call connects it waits for that one's result.
+ * Connects to the broker, over TCP, TLS or WebSocket as the URI says, and waits for its answer. A CONNECTED event
+ * follows. On a client that is connected already it does nothing; while another call connects it waits for that one's
+ * result.
  *
  * @param handle  the client
  * @return `WM_MQTT_CLIENT_ERROR_SUCCESS`; `WM_MQTT_CLIENT_CONNACK_...` when the broker refuses; `_NULL_PARAMETER`,
  *         `_BAD_STRUCTURE`; `_BAD_UTF8_STRING` for user name, password or will topic; `_TOPICNAME_TRUNCATED` for the will
- *         topic; `_BAD_QOS` for the will's QoS; `_0_LEN_WILL_TOPIC`; `_SSL_NOT_SUPPORTED`; `_DISCONNECTED` when deinit has
- *         begun before the attempt; `_FAILURE` for everything else: host not found, no connection, no answer within
- *         30 s, or a disconnect, reconnect or deinit by another task
+ *         topic; `_BAD_QOS` for the will's QoS; `_0_LEN_WILL_TOPIC`; `_SSL_NOT_SUPPORTED` in builds without TLS;
+ *         `_DISCONNECTED` when deinit has begun before the attempt; `_FAILURE` for everything else: host not found, no
+ *         connection, certificates that are missing, of no use or refused, a TLS or WebSocket handshake that fails, no
+ *         answer within 30 s, or a disconnect, reconnect or deinit by another task. The log says which.
  * @note Blocking: up to 30 s, and before that up to 10 s for a disconnect that is under way. Tasks: any, event callbacks
  *       too.
  */

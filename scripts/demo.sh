@@ -1,17 +1,43 @@
 #!/usr/bin/env bash
-# demo.sh PROGRAM: runs it with the URI of a broker, $BROKER or one that is built and started here.
+# demo.sh PROGRAM DEMO-BROKER: runs PROGRAM with the URI in $BROKER and, if given, the file $CA; without $BROKER it starts
+# DEMO-BROKER and runs PROGRAM once for each scheme.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-if [ -z "${BROKER:-}" ]; then
-    folder=ffi-tests/demo-broker
-    "${CARGO:-cargo}" build --locked --manifest-path "$folder/Cargo.toml" --target-dir "$folder/target"
-    # It quits when its standard input is closed: with this script at the latest, however that ends.
-    coproc DEMO_BROKER { exec "$folder/target/debug/demo-broker" 0; }
-    read -r _ _ address <&"${DEMO_BROKER[0]}"
-    BROKER=mqtt://$address
+if [ -n "${BROKER:-}" ]; then
+    exec "$1" "$BROKER" ${CA:+"$CA"}
 fi
 
-status=0
-"$1" "$BROKER" || status=$?
-exit "$status"
+# It quits when its standard input is closed: with this script at the latest, however that ends.
+coproc PEER { exec "$2"; }
+declare -A file
+uris=()
+while [ -z "${file[key]:-}" ]; do
+    read -r word rest <&"${PEER[0]}"
+    case $word in
+        *://*) uris+=("$word") ;;
+        *) file[$word]=$rest ;;
+    esac
+done
+
+failed=()
+for uri in "${uris[@]}"; do
+    arguments=()
+    case $uri in
+        mqtts:*) arguments=("${file[ca]}" "${file[cert]}" "${file[key]}") ;; # both sides prove who they are
+        wss:*) arguments=("${file[ca]}") ;;
+    esac
+    echo "---- ${uri%%:*} ----"
+    "$1" "$uri" "${arguments[@]}" || failed+=("${uri%%:*}")
+    echo
+done
+
+# The broker removes its files.
+eval "exec ${PEER[1]}>&-"
+wait "$PEER_PID"
+
+if [ "${#failed[@]}" -gt 0 ]; then
+    echo "failed: ${failed[*]}"
+    exit 1
+fi
+echo "mqtt, mqtts, ws and wss: everything arrived"

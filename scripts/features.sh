@@ -39,4 +39,4 @@ check websocket tungstenite
 check tls
 check tls tls12 webpki-roots
 check tls tls12 websocket webpki-roots
-echo "6 passed"
+echo "6 builds are right"

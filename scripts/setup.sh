@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need and is not there: Debian packages (needs root) and the Rust sources of core and alloc.
+# Installs what the tests need and is not there: Debian packages (needs root), the Rust sources of core and alloc and, where
+# its script is at hand, the C compiler of the device.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,6 +14,7 @@ need_program() { PATH="$PATH:/usr/sbin:/sbin" need "$2" command -v "$1"; }
 
 [ -n "${MOSQUITTO:-}" ] || need_program mosquitto mosquitto
 need_program mosquitto_pub mosquitto-clients
+need_program openssl openssl
 need_program valgrind valgrind
 need_program pkg-config pkg-config
 need_program "${CXX:-c++}" g++
@@ -41,4 +43,9 @@ if [ ! -f "$(rustc +nightly --print sysroot)/lib/rustlib/src/rust/library/core/s
     else
         rustup component add rust-src --toolchain nightly
     fi
+fi
+
+# The device's C compiler, for the C half of the cryptography: 10 to 15 minutes, once a machine.
+if [ -f ../shared/tools/csky-toolchain.sh ] && ! PATH="$PATH:/opt/csky/bin" command -v csky-elfabiv2-gcc >/dev/null; then
+    bash ../shared/tools/csky-toolchain.sh
 fi

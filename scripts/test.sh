@@ -11,7 +11,7 @@ export CARGO=${CARGO:-cargo} MAKE=${MAKE:-make} PATH="$PATH:/usr/sbin"
 logs=target/test-logs
 rm -rf "$logs"
 mkdir -p "$logs"
-steps=0 passed=0
+steps=0 passed=0 skipped=0
 
 step() { # NAME COMMAND...
     local name=$1 log status=0 start=$EPOCHREALTIME count
@@ -31,14 +31,36 @@ step() { # NAME COMMAND...
     count=$(awk '{ for (i = 2; i <= NF; i++) if ($i ~ /^passed[,;.)]?$/) sum += $(i - 1) } END { print sum ? sum : 1 }' "$log")
     passed=$((passed + count))
     printf 'ok  %7s s  %s (%s)\n' "$seconds" "$name" "$count"
+    if grep '^skip ' "$log" | sed 's/^/               /'; then
+        skipped=$((skipped + $(grep -c '^skip ' "$log")))
+    fi
+}
+
+# The library with other features than the default ones, and C programs with it, over their scheme.
+with_features() { # NAME FEATURES PROGRAM:SCHEME...
+    local folder=target/features/c-$1 features=$2 programs run
+    shift 2
+    programs=("${@%:*}")
+    step "features $features: build" "$MAKE" "${programs[@]/#/$folder/sanitize/}" VARIANT=sanitize C="$folder" \
+        TARGET=target/features FEATURES="--no-default-features --features $features"
+    for run; do
+        C=$folder step "features $features: ${run%:*}, ${run#*:}" scripts/c-test.sh sanitize "${run%:*}" "${run#*:}"
+    done
 }
 
 step "setup" scripts/setup.sh
 step "rustfmt" "$CARGO" fmt --check
 step "clippy" "$CARGO" clippy --locked --all-targets -- -D warnings
 step "Rust tests" "$CARGO" test --locked
+step "builds with fewer features" scripts/features.sh
 step "header" scripts/check-header.sh
 step "build" "$MAKE" all
+step "peers" "$MAKE" peers
+export WM_MQTT_CERTS=$PWD/target/test-certs
+mkdir -p "$WM_MQTT_CERTS"
+step "the peers' own tests" "$CARGO" test --locked --manifest-path ffi-tests/peers/Cargo.toml --target-dir ffi-tests/peers/target
+step "test certificates" ffi-tests/peers/target/debug/certs "$WM_MQTT_CERTS"
+export WM_MQTT_RECONNECTS=1000
 step "C test programs: build" "$MAKE" test-programs WARNINGS="-Wall -Wextra -Werror"
 step "C test programs: build with sanitizers" "$MAKE" test-programs VARIANT=sanitize
 for source in ffi-tests/sdk/tests/*.c ffi-tests/tests/*.c; do
@@ -46,6 +68,21 @@ for source in ffi-tests/sdk/tests/*.c ffi-tests/tests/*.c; do
     step "$test, valgrind" scripts/c-test.sh valgrind "$test"
     step "$test, sanitizers" scripts/c-test.sh sanitize "$test"
 done
+# The same over the other schemes. tls*.c and websocket.c choose theirs themselves.
+for scheme in mqtts ws wss; do
+    for source in ffi-tests/tests/*.c; do
+        test=$(basename "$source" .c)
+        case $test in tls | tls_* | websocket) continue ;; esac
+        step "$test, $scheme, sanitizers" scripts/c-test.sh sanitize "$test" "$scheme"
+    done
+done
+for test in connect session receive lifecycle; do
+    step "$test, wss, valgrind" scripts/c-test.sh valgrind "$test" wss
+done
+with_features tcp host config:mqtt
+with_features websocket host,websocket config:mqtt connect:ws receive:ws
+# Everything, with the WebSocket engine of the device.
+with_features embedded host,tls,tls12,websocket,webpki-roots websocket:mqtt session:mqtts receive:wss
 if [ -n "${WM_SDK:-}" ]; then
     step "the SDK's examples" python3 ffi-tests/run_examples.py --sdk "$WM_SDK"
 else
@@ -55,4 +92,4 @@ step "installation" scripts/install-test.sh
 step "demo" "$MAKE" demo BROKER=
 step "device core" scripts/csky.sh
 
-echo "$passed passed, 0 failed"
+echo "$passed passed, 0 failed, $skipped skipped"

@@ -13,6 +13,7 @@
 
 #include "check.h"
 #include "fake_broker.h"
+#include "scheme.h"
 
 enum { AUTO_MAX = 64 };
 
@@ -24,6 +25,7 @@ typedef struct {
 
 struct auto_broker {
     int fd, port, wake[2];
+    relay_t *relay;
     pthread_t thread;
     pthread_mutex_t mutex;
     bool stop, drop;
@@ -90,11 +92,12 @@ static bool auto_serve(auto_broker_t *b, peer_t *peer)
     peer_t rest = *peer;
     for (size_t len; goes_on && (len = complete_packet(&rest, &p)); rest.buf += len, rest.len -= len) {
         used += len;
-        goes_on = auto_answer(peer, &p);
+        /* Before the answer: whoever has that may look at the count. */
         pthread_mutex_lock(&b->mutex);
         b->stats.count[p.first >> 4]++;
         b->stats.bytes += (long)p.payload_len;
         pthread_mutex_unlock(&b->mutex);
+        goes_on = auto_answer(peer, &p);
     }
     memmove(peer->buf, peer->buf + used, peer->len - used);
     peer->len -= used;
@@ -171,7 +174,9 @@ auto_broker_t *auto_broker_open(void)
     return b;
 }
 
-char *auto_broker_uri(auto_broker_t *b) { return test_printf("mqtt://127.0.0.1:%d", b->port); }
+char *auto_broker_uri(auto_broker_t *b) { return scheme_uri(&b->relay, b->port); }
+
+int auto_broker_port(const auto_broker_t *b) { return b->port; }
 
 auto_stats_t auto_broker_stats(auto_broker_t *b)
 {

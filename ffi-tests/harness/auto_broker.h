@@ -12,7 +12,8 @@ typedef struct {
 } auto_stats_t;
 typedef struct auto_broker auto_broker_t;
 auto_broker_t *auto_broker_open(void);
-char *auto_broker_uri(auto_broker_t *broker);
+char *auto_broker_uri(auto_broker_t *broker); /* of the scheme that is tested: scheme.h */
+int auto_broker_port(const auto_broker_t *broker);
 auto_stats_t auto_broker_stats(auto_broker_t *broker);
 /* Until n packets of this type have come. */
 bool auto_broker_wait(auto_broker_t *broker, int type, int n, long ms);

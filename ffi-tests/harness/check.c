@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "events.h"
+#include "scheme.h"
 #include "wm_log.h"
 
 typedef struct release {
@@ -32,6 +33,7 @@ static const char *current;
 static int failures;
 static char row[160];
 static char first_failure[2000];
+static char skipped_because[200];
 static int own_threads; /* main and the event task, before the first test */
 
 long now_ms(void)
@@ -188,6 +190,16 @@ bool check_has_failed(void)
     return failed;
 }
 
+void check_skip(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(skipped_because, sizeof skipped_because, format, args);
+    va_end(args);
+    if (!in_test || !pthread_equal(pthread_self(), main_thread)) abort();
+    longjmp(end_of_test, 1);
+}
+
 void check_bytes(const char *file, int line, const char *what, const void *a, size_t a_len, const void *b, size_t b_len)
 {
     const uint8_t *x = a, *y = b;
@@ -213,6 +225,8 @@ static void set_watchdog(long ms)
     setitimer(ITIMER_REAL, &timer, NULL);
 }
 
+void check_takes(int seconds) { set_watchdog(scaled(1000L * seconds)); }
+
 static void run_body(const test_t *test)
 {
     in_test = true;
@@ -220,20 +234,23 @@ static void run_body(const test_t *test)
     in_test = false;
 }
 
-static bool run_test(const test_t *test, bool verbose)
+enum outcome { PASSED, FAILED, SKIPPED, OUTCOMES };
+
+static enum outcome run_test(const test_t *test, bool verbose)
 {
     current = test->name;
     failures = 0;
-    row[0] = first_failure[0] = 0;
+    row[0] = first_failure[0] = skipped_because[0] = 0;
     long started = now_ms();
     set_watchdog(scaled(1000L * (test->seconds ? test->seconds : test->slow ? 120 : 30)));
     run_body(test);
     release_everything();
     set_watchdog(0);
     if (failures) printf("FAIL %s (%ld ms): %s\n", test->name, now_ms() - started, first_failure);
+    else if (skipped_because[0]) printf("skip %s, %s: %s\n", test->name, scheme_name(), skipped_because);
     else if (verbose) printf("ok   %s (%ld ms)\n", test->name, now_ms() - started);
     fflush(stdout);
-    return failures == 0;
+    return failures ? FAILED : skipped_because[0] ? SKIPPED : PASSED;
 }
 
 static bool wanted(const test_t *test, int argc, char **argv)
@@ -249,7 +266,7 @@ static bool wanted(const test_t *test, int argc, char **argv)
 
 int check_main(int argc, char **argv, const test_t *tests, size_t count)
 {
-    int passed = 0, failed = 0, skipped = 0;
+    int counts[OUTCOMES] = {0}, slow_ones = 0;
     bool verbose = false;
     const char *slow = getenv("SLOW");
     bool run_slow = slow && strcmp(slow, "1") == 0;
@@ -268,15 +285,15 @@ int check_main(int argc, char **argv, const test_t *tests, size_t count)
     own_threads = thread_count();
     for (size_t t = 0; t < count; t++) {
         if (!wanted(&tests[t], argc, argv)) continue;
-        if (tests[t].slow && !run_slow) skipped++;
-        else if (run_test(&tests[t], verbose)) passed++;
-        else failed++;
+        if (tests[t].slow && !run_slow) slow_ones++;
+        else counts[run_test(&tests[t], verbose)]++;
     }
     events_remove();
-    printf("%s: %d passed, %d failed", base_name(argv[0]), passed, failed);
-    if (skipped) printf(" (%d slow ones skipped)", skipped);
+    printf("%s, %s: %d passed, %d failed", base_name(argv[0]), scheme_name(), counts[PASSED], counts[FAILED]);
+    if (counts[SKIPPED]) printf(", %d skipped", counts[SKIPPED]);
+    if (slow_ones) printf(" (%d slow ones left out)", slow_ones);
     printf("\n");
-    return failed ? 1 : 0;
+    return counts[FAILED] ? 1 : 0;
 }
 
 /* ---- gates ---- */

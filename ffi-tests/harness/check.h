@@ -5,7 +5,7 @@
  * recorded events) is released after it, in the order of `enum test_end`, whether it passed or not.
  *
  * Environment: SLOW=1 also runs the slow tests; TEST_SLOWNESS=n multiplies every time limit (valgrind, sanitizers);
- * WM_LOG_LEVEL=4 shows the library's log, which is silent otherwise.
+ * WM_LOG_LEVEL=4 shows the library's log, which is silent otherwise. scheme.h and peers.h have theirs.
  * Arguments: names of tests, or parts of names, to run; -l lists the tests; -v prints every test. */
 #ifndef CHECK_H
 #define CHECK_H
@@ -23,6 +23,7 @@ typedef struct {
 
 #define TEST(fn) {#fn, fn, false, 0}
 #define SLOW_TEST(fn) {#fn, fn, true, 0}
+#define LONG_TEST(fn, seconds) {#fn, fn, false, seconds}
 #define TESTS_MAIN(table)                                                                                              \
     int main(int argc, char **argv)                                                                                    \
     {                                                                                                                  \
@@ -45,12 +46,18 @@ double slowness(void);
 long scaled(long ms);
 void sleep_ms(long ms);
 
+/* Sets the watchdog anew, for tests whose size comes from the environment. */
+void check_takes(int seconds);
+
 /* Names the row of a table in the messages of the checks that follow; NULL clears it. */
 void check_row(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 void check_failed(const char *file, int line, bool end_test, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 bool check_has_failed(void);
+
+/* Ends the test (main thread only): it cannot be run here. It is counted and printed with the reason. */
+void check_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #define CHECK_IMPL_(end, cond)                                                                                         \
     do {                                                                                                               \

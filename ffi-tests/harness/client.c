@@ -33,6 +33,7 @@ static void deinit_at_end(void *arg)
 handle_t client_new(const config_t *config)
 {
     config_t own = *config;
+    scheme_config(&own);
     handle_t handle = wm_mqtt_client_init(&own);
     memset(&own, 0x5a, sizeof own); /* nothing of it may be read from now on */
     REQUIRE(handle != WM_INVALID_HANDLE);

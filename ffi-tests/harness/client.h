@@ -5,12 +5,14 @@
 
 #include "events.h"
 #include "fake_broker.h"
+#include "scheme.h"
 #include "wm_mqtt_client.h"
 
 typedef wm_mqtt_client_handle_t handle_t;
 typedef wm_mqtt_client_config_t config_t;
 
-/* wm_mqtt_client_init; ends the test if that fails. Whoever did not call client_deinit gets it at the test's end. */
+/* wm_mqtt_client_init, after scheme_config; ends the test if that fails. Whoever did not call client_deinit gets it at
+ * the test's end. */
 handle_t client_new(const config_t *config);
 /* wm_mqtt_client_deinit; the harness forgets the handle. */
 int client_deinit(handle_t handle);

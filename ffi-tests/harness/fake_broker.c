@@ -13,12 +13,14 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "scheme.h"
 
 enum { LIMIT_MS = 10000 };
 
 struct broker {
     int fd, port;
-    bool ipv6, stalled;
+    bool ipv6, stalled, deaf;
+    relay_t *relay;
 };
 
 /* ---- listeners ---- */
@@ -106,7 +108,9 @@ broker_t *broker_open_deaf(void)
         at_test_end(END_BROKERS, close_fd, (void *)(intptr_t)fd);
         if (connect(fd, (struct sockaddr *)&addr, sizeof addr) == 0) continue;
         struct pollfd up = {.fd = fd, .events = POLLOUT};
-        if (poll(&up, 1, 100) == 0) return broker;
+        if (poll(&up, 1, 100) != 0) continue;
+        broker->deaf = true;
+        return broker;
     }
     return NULL;
 }
@@ -115,9 +119,12 @@ broker_t *broker_open_ipv6(void) { return open_broker(true, false); }
 
 int broker_port(const broker_t *broker) { return broker->port; }
 
-char *broker_uri(const broker_t *broker)
+char *broker_uri(broker_t *broker)
 {
-    return test_printf("mqtt://%s:%d", broker->ipv6 ? "[::1]" : "127.0.0.1", broker->port);
+    /* A relay would answer in its place. */
+    if (broker->deaf) return test_printf("%s://127.0.0.1:%d", scheme_name(), broker->port);
+    REQUIRE(!broker->ipv6);
+    return scheme_uri(&broker->relay, broker->port);
 }
 
 void broker_stop(broker_t *broker)
@@ -322,6 +329,20 @@ packet_t expect_packet_at(const char *file, int line, conn_t *conn, int first)
 }
 
 bool read_packet(conn_t *conn, packet_t *packet, long ms) { return get_packet(conn, packet, scaled(ms)) == NULL; }
+
+char *read_head_at(const char *file, int line, conn_t *conn)
+{
+    enum { ROOM = 8192 };
+    char *text = test_alloc(ROOM);
+    bool ended;
+    for (size_t n = 0; n < ROOM - 1; n++) {
+        if (read_up_to(conn, (uint8_t *)text + n, 1, scaled(LIMIT_MS), &ended) != 1)
+            check_failed(file, line, true, "no head, %s: %s", why(ended), text);
+        if (n >= 3 && strcmp(text + n - 3, "\r\n\r\n") == 0) return text;
+    }
+    check_failed(file, line, true, "an endless head: %.200s", text);
+    return NULL;
+}
 
 void expect_silence_at(const char *file, int line, conn_t *conn, long ms)
 {

@@ -23,7 +23,7 @@ broker_t *broker_open_ipv6(void);   /* on [::1]; NULL if this machine has no IPv
 broker_t *broker_open_stalled(void); /* its connections have the smallest receive buffers there are */
 broker_t *broker_open_deaf(void);    /* a SYN to it gets no answer; NULL if that cannot be had here */
 int broker_port(const broker_t *broker);
-char *broker_uri(const broker_t *broker); /* mqtt://127.0.0.1:port */
+char *broker_uri(broker_t *broker); /* of the scheme that is tested: scheme.h; not on IPv6 */
 void broker_stop(broker_t *broker);       /* closes the listener; connections stay */
 void broker_restart(broker_t *broker);    /* listens on the same port again */
 int unused_port(void);                    /* nobody listens there */
@@ -61,6 +61,10 @@ typedef struct {
 #define expect_packet(conn, first) expect_packet_at(__FILE__, __LINE__, conn, first)
 packet_t expect_packet_at(const char *file, int line, conn_t *conn, int first); /* first -1: any */
 bool read_packet(conn_t *conn, packet_t *packet, long ms);                    /* false: EOF or nothing in time */
+
+/* Everything up to the first empty line, as of an HTTP request; ends the test if there is none. Memory of the test. */
+#define read_head(conn) read_head_at(__FILE__, __LINE__, conn)
+char *read_head_at(const char *file, int line, conn_t *conn);
 
 /* Nothing arrives for ms (not scaled). */
 #define expect_silence(conn, ms) expect_silence_at(__FILE__, __LINE__, conn, ms)

@@ -15,11 +15,13 @@
 
 #include "check.h"
 #include "fake_broker.h"
+#include "scheme.h"
 
 struct mosquitto {
     char dir[64], config[96], log[96];
-    int port;
+    int port, second; /* 0: no second one */
     pid_t pid;
+    relay_t *relay;
 };
 
 static const char *program(void)
@@ -87,7 +89,7 @@ void mosquitto_restart(mosquitto_t *broker)
     }
     broker->pid = pid;
     for (long until = now_ms() + scaled(10000);;) {
-        if (accepts(broker->port)) return;
+        if (accepts(broker->port) && (!broker->second || accepts(broker->second))) return;
         int status;
         bool ended = waitpid(pid, &status, WNOHANG) == pid;
         if (ended) broker->pid = 0;
@@ -99,9 +101,10 @@ void mosquitto_restart(mosquitto_t *broker)
     }
 }
 
-mosquitto_t *mosquitto_start(const char *config)
+static mosquitto_t *start(const char *config, int second)
 {
     mosquitto_t *broker = check_alloc(sizeof *broker);
+    broker->second = second;
     const char *tmp = getenv("TMPDIR");
     snprintf(broker->dir, sizeof broker->dir, "%s/wm-mosquitto-XXXXXX", tmp && strlen(tmp) < 40 ? tmp : "/tmp");
     REQUIRE(mkdtemp(broker->dir) != NULL);
@@ -116,11 +119,16 @@ mosquitto_t *mosquitto_start(const char *config)
     fprintf(file, "listener %d 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nlog_type error\nlog_type warning\n",
             broker->port);
     if (user) fprintf(file, "user %s\n", user->pw_name); /* or it drops root's rights and cannot read this */
+    if (second) fprintf(file, "listener %d 127.0.0.1\n", second);
     fprintf(file, "%s\n", config ? config : "");
     fclose(file);
     mosquitto_restart(broker);
     return broker;
 }
 
+mosquitto_t *mosquitto_start(const char *config) { return start(config, 0); }
+mosquitto_t *mosquitto_start_with(const char *listener) { return start(listener, unused_port()); }
+
 int mosquitto_port(const mosquitto_t *broker) { return broker->port; }
-char *mosquitto_uri(const mosquitto_t *broker) { return test_printf("mqtt://127.0.0.1:%d", broker->port); }
+int mosquitto_second_port(const mosquitto_t *broker) { return broker->second; }
+char *mosquitto_uri(mosquitto_t *broker) { return scheme_uri(&broker->relay, broker->port); }

@@ -249,11 +249,11 @@ static void callback_blocks(void)
 }
 
 static const test_t tests[] = {
-    {"from_connected", from_connected, false, 60},
-    {"from_published", from_published, false, 60},
-    {"from_disconnected", from_disconnected, false, 60},
-    {"from_data", from_data, false, 60},
-    {"deinit_against_reconnect", deinit_against_reconnect, false, 60},
+    LONG_TEST(from_connected, 60),
+    LONG_TEST(from_published, 60),
+    LONG_TEST(from_disconnected, 60),
+    LONG_TEST(from_data, 60),
+    LONG_TEST(deinit_against_reconnect, 60),
     TEST(deinit_against_reconnect_to_nobody),
     TEST(kept_up_by_its_handler),
     TEST(callback_blocks),

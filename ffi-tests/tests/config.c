@@ -12,6 +12,7 @@ static void addresses(void)
 {
     static const char *const uris[] = {"mqtt://127.0.0.1:%d", "tcp://127.0.0.1:%d", "127.0.0.1:%d",
                                        "localhost:%d",        "mqtt://localhost:%d"};
+    only_over_mqtt("these URIs say mqtt");
     broker_t *broker = broker_open();
     for (size_t i = 0; i < sizeof uris / sizeof uris[0]; i++) {
         check_row("%s", uris[i]);
@@ -43,6 +44,7 @@ static void no_such_broker(void)
         "mqtt://",
         "mqtt://:1883",
     };
+    only_over_mqtt("these URIs say mqtt, and it takes long");
     for (size_t i = 0; i < sizeof uris / sizeof uris[0]; i++) {
         check_row("%s", uris[i]);
         handle_t handle = client_for(uris[i], true);
@@ -89,15 +91,29 @@ static void schemes_and_modes(void)
     }
 }
 
-#ifndef WM_MQTT_TEST_TLS /* define it for a library that was built with TLS */
-static void without_tls(void)
+#if defined WM_MQTT_WITHOUT_TLS || defined WM_MQTT_WITHOUT_WEBSOCKET
+/* What the library was built without is refused before anything is sent. */
+static void left_out(void)
 {
-    static const char *const schemes[] = {"mqtts", "ssl", "wss"};
+    static const struct {
+        const char *scheme;
+        bool tls, websocket;
+    } rows[] = {{"mqtts", true, false}, {"ssl", true, false}, {"wss", true, true}, {"ws", false, true}};
+    bool tls = true, websocket = true;
+#ifdef WM_MQTT_WITHOUT_TLS
+    tls = false;
+#endif
+#ifdef WM_MQTT_WITHOUT_WEBSOCKET
+    websocket = false;
+#endif
     broker_t *broker = broker_open();
-    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
-        check_row("%s", schemes[i]);
-        handle_t handle = client_for(test_printf("%s://127.0.0.1:%d", schemes[i], broker_port(broker)), true);
-        CHECK_EQ(wm_mqtt_client_connect(handle), WM_MQTT_CLIENT_ERROR_SSL_NOT_SUPPORTED);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        check_row("%s", rows[i].scheme);
+        if ((tls || !rows[i].tls) && (websocket || !rows[i].websocket)) continue;
+        handle_t handle = client_for(test_printf("%s://127.0.0.1:%d", rows[i].scheme, broker_port(broker)), true);
+        int want = !tls && rows[i].tls ? WM_MQTT_CLIENT_ERROR_SSL_NOT_SUPPORTED : FAILURE;
+        CHECK_EQ(wm_mqtt_client_connect(handle), want);
+        CHECK_EQ(wm_mqtt_client_reconnect(handle), want);
     }
     expect_no_connection(broker, 20);
     expect_no_event(0);
@@ -123,7 +139,8 @@ static void credentials_in_the_uri(void)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         check_row("%s", rows[i].user_info);
         config_t config = rows[i].config;
-        config.uri = test_printf("mqtt://%s127.0.0.1:%d", rows[i].user_info, broker_port(broker));
+        const char *uri = broker_uri(broker), *host = strstr(uri, "://") + 3;
+        config.uri = test_printf("%.*s%s%s", (int)(host - uri), uri, rows[i].user_info, host);
         config.client_id = "c";
         config.clean_session = 1;
         handle_t handle = client_new(&config);
@@ -170,6 +187,7 @@ static void refused_locally(void)
         check_row("%s", rows[i].name);
         config_t config = rows[i].config;
         config.uri = broker_uri(broker);
+        scheme_config(&config);
         handle_t handle = wm_mqtt_client_init(&config);
         if (!handle) {
             CHECK_EQ(rows[i].want, 1);
@@ -186,10 +204,10 @@ static void refused_locally(void)
 
 static const test_t tests[] = {
     TEST(addresses),
-    {"no_such_broker", no_such_broker, false, 120}, /* resolvers take their time */
+    LONG_TEST(no_such_broker, 120), /* resolvers take their time */
     TEST(schemes_and_modes),
-#ifndef WM_MQTT_TEST_TLS
-    TEST(without_tls),
+#if defined WM_MQTT_WITHOUT_TLS || defined WM_MQTT_WITHOUT_WEBSOCKET
+    TEST(left_out),
 #endif
     TEST(credentials_in_the_uri),
     TEST(refused_locally),

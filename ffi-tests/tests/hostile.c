@@ -229,11 +229,11 @@ static void garbage(void)
 }
 
 static const test_t tests[] = {
-    {"malformed_packets", malformed_packets, false, 60},
-    {"malformed_packets_in_pieces", malformed_packets_in_pieces, false, 60},
+    LONG_TEST(malformed_packets, 60),
+    LONG_TEST(malformed_packets_in_pieces, 60),
     TEST(good_packets_before),
     TEST(doubtful_packets),
     TEST(largest_announcement),
-    {"garbage", garbage, false, 60},
+    LONG_TEST(garbage, 60),
 };
 TESTS_MAIN(tests)

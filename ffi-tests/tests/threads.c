@@ -79,7 +79,7 @@ static void ends_after_deinit_in_a_callback(void)
 static void failed_connect(void)
 {
     remember_threads();
-    handle_t handle = client_for(test_printf("127.0.0.1:%d", unused_port()), true);
+    handle_t handle = client_for(test_printf("%s://127.0.0.1:%d", scheme_name(), unused_port()), true);
     CHECK_EQ(wm_mqtt_client_connect(handle), WM_MQTT_CLIENT_ERROR_FAILURE);
     CHECK_EQ(client_deinit(handle), 0);
     CHECK(back_to(before_count));

@@ -32,6 +32,7 @@ static int mortal(char *uri, int qos)
 {
     wm_log_set_level(WM_LOG_LEVEL_NONE); /* stdout is the pipe */
     config_t config = with_will(uri, qos, false);
+    scheme_config(&config);
     handle_t handle = wm_mqtt_client_init(&config);
     if (!handle || wm_mqtt_client_connect(handle) != 0) return 1;
     if (write(1, "c", 1) != 1) return 1;

@@ -241,7 +241,7 @@ impl<P: Port> Connection<P> {
                     }
                     if !pipe.is_open() {
                         self.more |= pipe.readable;
-                        return link.check_deadline(means.now);
+                        return link.check_deadline(means.now).map_err(Trouble::in_handshake);
                     }
                     self.begin_session(means)?;
                 }

@@ -14,6 +14,7 @@ pub(super) enum Trouble {
     ClosedByServer,
     CutOff,
     HandshakeCutOff,
+    HandshakeTimedOut,
     Early,
     Layer(LayerError),
     Broken(NetError),
@@ -29,6 +30,7 @@ impl Trouble {
     pub(super) fn in_handshake(self) -> Self {
         match self {
             Trouble::ClosedByServer | Trouble::CutOff | Trouble::Broken(_) => Trouble::HandshakeCutOff,
+            Trouble::TimedOut => Trouble::HandshakeTimedOut,
             trouble => trouble,
         }
     }
@@ -45,6 +47,7 @@ impl fmt::Display for Trouble {
             Trouble::HandshakeCutOff => {
                 "ended by the server in the handshake: does it speak what the URI's scheme says on this port?"
             }
+            Trouble::HandshakeTimedOut => "no end of the TLS or WebSocket handshake within 30 s",
             Trouble::Early => "the server speaks before CONNECT",
             Trouble::Layer(error) => return error.fmt(f),
             Trouble::NoPingResponse => "no answer to PINGREQ",

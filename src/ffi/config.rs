@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 
+use zeroize::Zeroizing;
+
 use super::built_in;
 use super::types::*;
 use crate::client::{AuthMode, Config, Text};
@@ -53,7 +55,8 @@ unsafe fn copy(text: *const c_char) -> Result<Option<Text>, InitError> {
 
 /// A part of the URI without its percent-encoding.
 fn decoded(text: &str) -> Result<Text, InitError> {
-    let mut bytes = Vec::new();
+    // A password, maybe.
+    let mut bytes = Zeroizing::new(Vec::new());
     bytes.try_reserve_exact(text.len()).map_err(|_| InitError::NoMemory)?;
     bytes.extend(uri::decode(text));
     Text::copy(&bytes).ok_or(InitError::NoMemory)

@@ -38,7 +38,7 @@ pub enum UriError {
     BadHost,
     /// Not a port number from 1 to 65535.
     BadPort,
-    /// A path or query with a blank, a control character or one outside ASCII.
+    /// A path or query for WebSocket with a blank, a control character or one outside ASCII.
     BadPath,
 }
 
@@ -101,7 +101,7 @@ impl<'a> Uri<'a> {
             _ => return Err(UriError::BadPort),
         };
         let path = &path[..position(path, |c| c == b'#')];
-        if !path.bytes().all(|c| c.is_ascii_graphic()) {
+        if scheme.websocket && !path.bytes().all(|c| c.is_ascii_graphic()) {
             return Err(UriError::BadPath);
         }
         Ok(Self { scheme, user_info, host, port, path: if path.is_empty() { "/mqtt" } else { path } })

@@ -53,9 +53,12 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     unsafe { shim::wm_mqtt_port_abort() }
 }
 
+/// Longest line.
+const LINE: usize = 192;
+
 /// A log line on the stack; longer ones are cut.
 struct Line {
-    bytes: [u8; 128],
+    bytes: [u8; LINE],
     len: usize,
 }
 
@@ -72,11 +75,15 @@ impl Write for Line {
 struct SdkLog;
 
 impl Log for SdkLog {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // Not what crates under us log.
+        metadata.target() == "mqtt"
     }
 
     fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
         let level: c_int = match record.level() {
             Level::Error => 1,
             Level::Warn => 2,
@@ -84,7 +91,7 @@ impl Log for SdkLog {
             Level::Debug => 4,
             Level::Trace => 5,
         };
-        let mut line = Line { bytes: [0; 128], len: 0 };
+        let mut line = Line { bytes: [0; LINE], len: 0 };
         // A line that is cut is better than none.
         let _ = line.write_fmt(*record.args());
         // SAFETY: the line is only read during the call.

@@ -2,17 +2,16 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
-use core::time::Duration;
 
-use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use rustls::time_provider::TimeProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, InconsistentKeys};
 
 use super::Error;
+use super::clock::Clock;
 use super::tickets::Tickets;
 use super::verifier::{AcceptAnything, Trust, Verifier};
 
@@ -42,9 +41,13 @@ pub struct TlsConfig {
 impl TlsConfig {
     /// Parses certificates and key.
     pub fn new(settings: Settings<'_>) -> Result<Self, Error> {
+        if settings.alpn.iter().any(|name| name.is_empty() || name.len() > MAX_PROTOCOL) {
+            return Err(Error::Setup("an application protocol in `alpn` is empty or longer than 255 bytes"));
+        }
+        let clock = Clock(settings.clock);
         let provider = Arc::new(default_provider());
         let schemes = provider.signature_verification_algorithms;
-        let builder = ClientConfig::builder_with_details(provider, Arc::new(Clock(settings.clock)))
+        let builder = ClientConfig::builder_with_details(provider.clone(), Arc::new(clock))
             .with_protocol_versions(rustls::ALL_VERSIONS)?
             .dangerous();
         let builder = if settings.verify {
@@ -55,15 +58,22 @@ impl TlsConfig {
         let mut config = match settings.identity {
             Some((chain, key)) => {
                 let (chain, key) = parse_identity(chain, key)?;
-                builder
-                    .with_client_auth_cert(chain, key)
-                    .map_err(|_| Error::Setup("`key` is of a kind that is not supported, or is not that of `cert`"))?
+                let key = provider
+                    .key_provider
+                    .load_private_key(key)
+                    .map_err(|_| Error::Setup("`key` is malformed, or of a kind that is not supported"))?;
+                let identity = CertifiedKey::new(chain, key);
+                // What rustls cannot read, X.509 version 1 for one, the server may: that is its affair.
+                if identity.keys_match() == Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) {
+                    return Err(Error::Setup("`key` is not the one of `cert`"));
+                }
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity)))
             }
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = settings.alpn;
         config.max_fragment_size = Some(settings.record.clamp(64, MAX_RECORD) + RECORD_OVERHEAD);
-        config.resumption = Resumption::store(Arc::new(Tickets::default()));
+        config.resumption = Resumption::store(Arc::new(Tickets::new(clock)));
         Ok(Self { config: Arc::new(config), verifies: settings.verify })
     }
 
@@ -81,6 +91,9 @@ const MAX_RECORD: usize = 16 * 1024;
 /// What rustls counts on top of it: the record's header.
 const RECORD_OVERHEAD: usize = 5;
 
+/// Longest name of an application protocol (RFC 7301 section 3.1).
+const MAX_PROTOCOL: usize = 255;
+
 /// The certificates of a PEM text, other sections skipped.
 pub(super) fn certificates(pem: &[u8]) -> impl Iterator<Item = Result<CertificateDer<'static>, ()>> + '_ {
     CertificateDer::pem_slice_iter(pem).map(|result| result.map_err(|_| ()))
@@ -95,18 +108,4 @@ fn parse_identity(chain: &[u8], key: &[u8]) -> Result<(Vec<CertificateDer<'stati
     let key = PrivateKeyDer::from_pem_slice(key)
         .map_err(|_| Error::Setup("no key in `key` (PKCS#8, PKCS#1 or SEC1 as PEM, not encrypted)"))?;
     Ok((chain, key))
-}
-
-struct Clock(fn() -> u64);
-
-impl fmt::Debug for Clock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Clock")
-    }
-}
-
-impl TimeProvider for Clock {
-    fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(Duration::from_secs((self.0)())))
-    }
 }

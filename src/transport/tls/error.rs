@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use rustls::{AlertDescription, CertificateError};
+use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 
 /// Why a TLS connection did not come about or ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ static ALERTS: [(u8, &str); 17] = [
     (49, "access_denied"),
     (50, "decode_error"),
     (51, "decrypt_error"),
-    (70, "protocol_version"),
+    (70, "protocol_version: it wants another version of TLS"),
     (71, "insufficient_security"),
     (80, "internal_error"),
     (112, "unrecognized_name"),
@@ -68,7 +68,11 @@ impl From<rustls::Error> for Error {
             E::AlertReceived(alert) => return Error::Alert(alert.into()),
             E::InvalidMessage(_) => "the server does not speak TLS, or sends broken messages",
             E::InappropriateMessage { .. } | E::InappropriateHandshakeMessage { .. } => "message out of place",
-            E::PeerIncompatible(_) => "no version, cipher suite or key exchange in common with the server",
+            E::PeerIncompatible(
+                PeerIncompatible::ServerDoesNotSupportTls12Or13
+                | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+            ) => "no version of TLS in common with the server",
+            E::PeerIncompatible(_) => "no cipher suite or key exchange in common with the server",
             E::PeerMisbehaved(_) => "the server breaks the protocol",
             E::DecryptError => "a record was tampered with or damaged",
             E::PeerSentOversizedRecord => "a record is too large",
@@ -89,10 +93,11 @@ fn certificate_error(error: &CertificateError) -> &'static str {
         E::NotValidYet | E::NotValidYetContext { .. } => "not valid yet",
         E::UnknownIssuer => "unknown issuer (is an intermediate certificate missing, or is it another CA?)",
         E::NotValidForName | E::NotValidForNameContext { .. } => "issued for another host name",
-        E::BadSignature => "its signature is wrong",
+        E::BadSignature => "its signature does not fit its issuer (another key, or RSA below 2048 bits)",
         E::InvalidPurpose | E::InvalidPurposeContext { .. } => "not issued for servers",
         E::UnhandledCriticalExtension => "an unknown critical extension",
         E::BadEncoding => "malformed, or of X.509 version 1",
+        E::ApplicationVerificationFailure => "its issuer had no right to issue it",
         _ => "of a kind that is not supported",
     }
 }

@@ -9,6 +9,7 @@ use rustls::{HandshakeKind, ProtocolVersion};
 
 use super::Layer;
 
+mod clock;
 mod config;
 mod error;
 mod tickets;
@@ -28,6 +29,8 @@ pub struct Tls {
     /// Received, and not a whole record yet.
     input: Vec<u8>,
     open: bool,
+    /// What has ended it: behind that rustls must not be asked again about the same input.
+    end: Option<Error>,
 }
 
 impl Tls {
@@ -41,7 +44,7 @@ impl Tls {
             Err(_) => return Err(Error::Setup("the host is no valid name for a certificate")),
         };
         let connection = UnbufferedClientConnection::new(config.client_config(), name)?;
-        let mut tls = Self { connection, input: Vec::new(), open: false };
+        let mut tls = Self { connection, input: Vec::new(), open: false, end: None };
         tls.process(out, &mut |_| {})?;
         Ok(tls)
     }
@@ -64,7 +67,8 @@ impl Tls {
     fn process(&mut self, out: &mut Vec<u8>, up: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
         let mut done = 0;
         let mut failure = None;
-        loop {
+        // A failure may have left an alert to send.
+        while failure.is_none() || self.connection.wants_write() {
             let UnbufferedStatus { discard, state, .. } = self.connection.process_tls_records(&mut self.input[done..]);
             done += discard;
             match state {
@@ -78,8 +82,6 @@ impl Tls {
                         up(record.payload);
                     }
                 }
-                // The state before this one may have left an alert to send.
-                _ if failure.is_some() => break,
                 Ok(ConnectionState::WriteTraffic(_)) => {
                     self.open = true;
                     break;
@@ -113,9 +115,13 @@ impl Layer for Tls {
     }
 
     fn receive(&mut self, input: &[u8], out: &mut Vec<u8>, up: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        if let Some(end) = self.end {
+            return Err(end);
+        }
         self.reserve(input.len())?;
         self.input.extend_from_slice(input);
         let result = self.process(out, up);
+        self.end = result.err();
         if self.input.is_empty() && self.input.capacity() > INPUT {
             self.input = Vec::new();
         }
@@ -123,6 +129,9 @@ impl Layer for Tls {
     }
 
     fn send(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        if let Some(end) = self.end {
+            return Err(end);
+        }
         loop {
             let UnbufferedStatus { discard, state, .. } = self.connection.process_tls_records(&mut self.input);
             let sent = match state? {
@@ -148,6 +157,9 @@ impl Layer for Tls {
     }
 
     fn close(&mut self, out: &mut Vec<u8>) {
+        if self.end.is_some() {
+            return;
+        }
         // Without memory for it the connection ends all the same.
         if let Ok(ConnectionState::WriteTraffic(mut traffic)) =
             self.connection.process_tls_records(&mut self.input).state

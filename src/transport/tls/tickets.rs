@@ -7,16 +7,43 @@ use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSes
 use rustls::pki_types::ServerName;
 use spin::Mutex;
 
-/// A handle connects to one server only, so the names are not looked at. One ticket is kept, the newest: it holds a copy
-/// of the server's certificates. The lock is never contended, since one task at a time shakes hands for a handle.
-#[derive(Default)]
-pub(super) struct Tickets(Mutex<Memory>);
+use super::clock::Clock;
+
+/// A handle connects to one server only, so the names are not looked at. One session of each version is kept, the newest:
+/// it holds a copy of the server's certificates. Each is used once, for TLS 1.2 too: rustls hands a session that was
+/// resumed back, and one that the server no longer likes must not spoil every connect. The lock is never contended, since
+/// one task at a time shakes hands for a handle.
+pub(super) struct Tickets {
+    clock: Clock,
+    memory: Mutex<Memory>,
+}
 
 #[derive(Default)]
 struct Memory {
     group: Option<NamedGroup>,
     tls12: Option<Tls12ClientSessionValue>,
     tls13: Option<Tls13ClientSessionValue>,
+    /// The clock was not set when the sessions were made.
+    doubtful: bool,
+}
+
+impl Tickets {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, memory: Mutex::default() }
+    }
+
+    fn keep(&self, keep: impl FnOnce(&mut Memory)) {
+        let mut memory = self.memory.lock();
+        memory.doubtful = !self.clock.is_set();
+        keep(&mut memory);
+    }
+
+    /// Takes a session, unless the clock has been set since: the certificate may have expired long ago.
+    fn take<T>(&self, take: impl FnOnce(&mut Memory) -> Option<T>) -> Option<T> {
+        let mut memory = self.memory.lock();
+        let session = take(&mut memory);
+        if memory.doubtful && self.clock.is_set() { None } else { session }
+    }
 }
 
 impl fmt::Debug for Tickets {
@@ -28,30 +55,30 @@ impl fmt::Debug for Tickets {
 
 impl ClientSessionStore for Tickets {
     fn set_kx_hint(&self, _: ServerName<'static>, group: NamedGroup) {
-        self.0.lock().group = Some(group);
+        self.memory.lock().group = Some(group);
     }
 
     fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
-        self.0.lock().group
+        self.memory.lock().group
     }
 
     fn set_tls12_session(&self, _: ServerName<'static>, value: Tls12ClientSessionValue) {
-        self.0.lock().tls12 = Some(value);
+        self.keep(|memory| memory.tls12 = Some(value));
     }
 
     fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        self.0.lock().tls12.clone()
+        self.take(|memory| memory.tls12.take())
     }
 
     fn remove_tls12_session(&self, _: &ServerName<'static>) {
-        self.0.lock().tls12 = None;
+        self.memory.lock().tls12 = None;
     }
 
     fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
-        self.0.lock().tls13 = Some(value);
+        self.keep(|memory| memory.tls13 = Some(value));
     }
 
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        self.0.lock().tls13.take()
+        self.take(|memory| memory.tls13.take())
     }
 }

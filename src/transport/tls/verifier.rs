@@ -12,14 +12,9 @@ use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
+use super::clock::BUILD_TIME;
 use super::config::certificates;
 use super::error::Error;
-
-/// When this library was built, in seconds since 1970: no clock that was set shows less.
-const BUILD_TIME: u64 = match u64::from_str_radix(env!("WM_MQTT_BUILD_TIME"), 10) {
-    Ok(time) => time,
-    Err(_) => panic!("build.rs gives a number"),
-};
 
 /// Whom a handle trusts.
 pub(super) struct Trust {
@@ -35,21 +30,28 @@ impl Trust {
         let (mut anchors, mut fingerprints) = (Vec::new(), Vec::new());
         for certificate in certificates(ca) {
             let Ok(certificate) = certificate else { return Err(Error::Setup("`ca` is not PEM")) };
-            fingerprints.push(fingerprint(&certificate));
             match anchor_from_trusted_cert(&certificate) {
-                Ok(anchor) => anchors.push(anchor.to_owned()),
-                // Whoever it signed is refused for want of an issuer.
-                Err(_) => log::warn!(target: "mqtt", "a certificate in `ca` is of no use: malformed"),
+                Ok(anchor) if is_authority(&certificate) => anchors.push(anchor.to_owned()),
+                // Trusted for itself only.
+                Ok(_) => {}
+                Err(_) => {
+                    // Whoever it signed is refused for want of an issuer.
+                    log::warn!(target: "mqtt", "a certificate in `ca` is of no use: malformed");
+                    continue;
+                }
             }
+            fingerprints.push(fingerprint(&certificate));
         }
-        if anchors.is_empty() {
+        if fingerprints.is_empty() {
             return Err(Error::Setup("no certificate in `ca`"));
         }
+        log::debug!(target: "mqtt", "certificates trusted: {}", fingerprints.len());
         Ok(Self { anchors: anchors.into(), fingerprints })
     }
 
     #[cfg(feature = "webpki-roots")]
     fn built_in() -> Result<Self, Error> {
+        log::debug!(target: "mqtt", "certificates trusted: the public authorities");
         Ok(Self { anchors: webpki_roots::TLS_SERVER_ROOTS.into(), fingerprints: Vec::new() })
     }
 
@@ -61,6 +63,18 @@ impl Trust {
     fn contains(&self, certificate: &CertificateDer<'_>) -> bool {
         self.fingerprints.contains(&fingerprint(certificate))
     }
+}
+
+/// Whether a certificate may be an issuer's: one that says so, or of X.509 version 1, which cannot say it.
+fn is_authority(certificate: &CertificateDer<'_>) -> bool {
+    let Ok(certificate) = EndEntityCert::try_from(certificate) else { return true };
+    // That it is no server's is what webpki says of it first, on a day on which it is valid.
+    let error_on = |time| certificate.verify_for_usage(&[], &[], &[], time, KeyUsage::server_auth(), None, None).err();
+    let error = match error_on(UnixTime::since_unix_epoch(Duration::ZERO)) {
+        Some(webpki::Error::CertNotValidYet { not_before, .. }) => error_on(not_before),
+        error => error,
+    };
+    error == Some(webpki::Error::CaUsedAsEndEntity)
 }
 
 fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; SHA256_OUTPUT_LEN] {
@@ -89,15 +103,15 @@ impl Verifier {
         time: UnixTime,
     ) -> Result<(), webpki::Error> {
         let server = EndEntityCert::try_from(certificate)?;
+        // A certificate that is in `ca` itself needs no issuer, so it is checked as one that has none: webpki looks at its
+        // dates and purpose first. Many brokers sign their certificate themselves, and tools make that one a CA.
+        let pinned = self.trust.contains(certificate);
+        let (anchors, intermediates) =
+            if pinned { (&[][..], &[][..]) } else { (&self.trust.anchors[..], intermediates) };
         let usage = KeyUsage::server_auth();
-        let path =
-            server.verify_for_usage(self.algorithms.all, &self.trust.anchors, intermediates, time, usage, None, None);
-        match path {
+        match server.verify_for_usage(self.algorithms.all, anchors, intermediates, time, usage, None, None) {
             Ok(_) => {}
-            // webpki has checked the dates before it says this. Many brokers sign their certificate themselves, and
-            // tools make that one a CA.
-            Err(webpki::Error::CaUsedAsEndEntity | webpki::Error::UnknownIssuer)
-                if self.trust.contains(certificate) => {}
+            Err(webpki::Error::UnknownIssuer | webpki::Error::CaUsedAsEndEntity) if pinned => {}
             Err(error) => return Err(error),
         }
         server.verify_is_valid_for_subject_name(name)
@@ -187,9 +201,15 @@ fn for_rustls(error: &webpki::Error) -> CertificateError {
         E::CaUsedAsEndEntity => CertificateError::UnknownIssuer,
         E::InvalidSignatureForPublicKey => CertificateError::BadSignature,
         E::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,
+        E::EndEntityUsedAsCa | E::PathLenConstraintViolated | E::NameConstraintViolation => {
+            CertificateError::ApplicationVerificationFailure
+        }
         E::UnsupportedCriticalExtension => CertificateError::UnhandledCriticalExtension,
         E::BadDer | E::BadDerTime | E::TrailingData(_) | E::UnsupportedCertVersion => CertificateError::BadEncoding,
-        _ => CertificateError::ApplicationVerificationFailure,
+        _ => CertificateError::UnsupportedSignatureAlgorithmContext {
+            signature_algorithm_id: Vec::new(),
+            supported_algorithms: Vec::new(),
+        },
     }
 }
 

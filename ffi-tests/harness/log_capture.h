@@ -1,0 +1,12 @@
+/* The library's log as a text that a test can look into. */
+#ifndef LOG_CAPTURE_H
+#define LOG_CAPTURE_H
+
+#include <stdbool.h>
+
+/* From now to the end of the test: every line of every level is kept and none is printed. */
+void log_capture(void);
+bool log_has(const char *text); /* so far */
+void log_clear(void);
+
+#endif
