@@ -107,7 +107,7 @@ VARIANT        ?= plain
 FLAGS_plain    := -O1 -g
 FLAGS_sanitize := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 T              := $(C)/$(VARIANT)
-TESTS          := $(notdir $(basename $(wildcard ffi-tests/tests/*.c ffi-tests/sdk/tests/*.c)))
+TESTS          := $(notdir $(basename $(wildcard ffi-tests/tests/*.c ffi-tests/sdk/tests/*.c ffi-tests/port/*.c)))
 HARNESS_SRC    := $(wildcard ffi-tests/harness/*.c)
 # What a library with FEATURES lacks, some tests want to know.
 ifneq ($(findstring no-default-features,$(FEATURES)),)
@@ -134,6 +134,9 @@ $(T)/%: $(T)/ffi-tests/tests/%.o $(TEST_LIBRARIES)
 	$(LINK_TEST)
 
 $(T)/%: $(T)/ffi-tests/sdk/tests/%.o $(TEST_LIBRARIES)
+	$(LINK_TEST)
+
+$(T)/%: $(T)/ffi-tests/port/%.o $(TEST_LIBRARIES)
 	$(LINK_TEST)
 
 # ---- installation ----

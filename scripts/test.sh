@@ -63,7 +63,7 @@ step "test certificates" ffi-tests/peers/target/debug/certs "$WM_MQTT_CERTS"
 export WM_MQTT_RECONNECTS=1000
 step "C test programs: build" "$MAKE" test-programs WARNINGS="-Wall -Wextra -Werror"
 step "C test programs: build with sanitizers" "$MAKE" test-programs VARIANT=sanitize
-for source in ffi-tests/sdk/tests/*.c ffi-tests/tests/*.c; do
+for source in ffi-tests/sdk/tests/*.c ffi-tests/port/*.c ffi-tests/tests/*.c; do
     test=$(basename "$source" .c)
     step "$test, valgrind" scripts/c-test.sh valgrind "$test"
     step "$test, sanitizers" scripts/c-test.sh sanitize "$test"

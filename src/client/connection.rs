@@ -199,8 +199,8 @@ impl<P: Port> Connection<P> {
         self.link = Some(Link { token, attempt, deadline, stage: Stage::Resolving });
         // What it was made with was checked before anybody could wish for a connection.
         let Ok(broker) = client.config().broker() else { return self.fail(means, Trouble::NotFound) };
-        if let Err(error) = self.security.prepare(client.config(), &broker) {
-            return self.fail(means, Trouble::Layer(error));
+        if let Err(trouble) = self.security.prepare(client.config(), &broker) {
+            return self.fail(means, trouble);
         }
         log::debug!(target: "mqtt", "connecting to {}:{}", broker.host, broker.port);
         if !means.net.resolve(token, broker.host, broker.port) {
@@ -293,17 +293,14 @@ impl<P: Port> Connection<P> {
 
     /// TCP stands: the layers on it begin.
     fn secure(&mut self) -> Result<(), Trouble> {
-        let Some(link) = &mut self.link else { return Ok(()) };
-        let Stage::Opening { socket, .. } = core::mem::replace(&mut link.stage, Stage::Resolving) else {
-            return Ok(());
-        };
         let mut output = Vec::new();
         let broker = self.client.config().broker().map_err(|_| Trouble::NotFound)?;
-        let layers = self.security.begin(&broker, &mut output).map_err(Trouble::Layer);
-        // With the socket in its place whatever comes of the layers, it is closed in order.
-        let (layers, result) = layers.map_or_else(|trouble| (Default::default(), Err(trouble)), |l| (l, Ok(())));
-        link.stage = Stage::Securing(Pipe::new(socket, layers, output));
-        result
+        let layers = self.security.begin(&broker, &mut output)?;
+        let Some(link) = &mut self.link else { return Ok(()) };
+        if let Stage::Opening { socket, .. } = core::mem::replace(&mut link.stage, Stage::Resolving) {
+            link.stage = Stage::Securing(Pipe::new(socket, layers, output));
+        }
+        Ok(())
     }
 
     /// The stream to the server is open: MQTT begins.

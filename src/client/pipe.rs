@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::security::handshake_step;
 use super::trouble::Trouble;
 use crate::port::{Net, NetError, Port, Socket};
 use crate::transport::Layers;
@@ -69,9 +70,11 @@ impl<P: Port> Pipe<P> {
             Err(error) => return Err(Trouble::Broken(error)),
         };
         let before = self.output.len();
-        let result = self.layers.receive(&buffer[..len], &mut self.output, up);
+        let is_handshake = self.layers.is_in_tls_handshake();
+        let mut receive = || self.layers.receive(&buffer[..len], &mut self.output, up);
+        let result = if is_handshake { handshake_step::<P, _>(receive) } else { receive().map_err(Trouble::Layer) };
         self.answers += self.output.len() - before;
-        result.map_err(Trouble::Layer)
+        result
     }
 
     /// Whether [`write`](Self::write) would do anything.

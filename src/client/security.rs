@@ -6,6 +6,7 @@ use core::marker::PhantomData;
 #[cfg(feature = "tls")]
 use super::AuthMode;
 use super::Config;
+use super::trouble::Trouble;
 use crate::port::Port;
 #[cfg(feature = "tls")]
 use crate::transport::tls::{self, Settings, TlsConfig};
@@ -29,7 +30,7 @@ impl<P: Port> Security<P> {
     }
 
     /// The layers that the scheme asks for; what they begin with is appended to `out`.
-    pub(super) fn begin(&self, uri: &Uri<'_>, out: &mut Vec<u8>) -> Result<Layers, LayerError> {
+    pub(super) fn begin(&self, uri: &Uri<'_>, out: &mut Vec<u8>) -> Result<Layers, Trouble> {
         let mut layers = Layers::default();
         if uri.scheme.tls {
             self.begin_tls(&mut layers, uri, out)?;
@@ -42,37 +43,51 @@ impl<P: Port> Security<P> {
 
     /// Parses certificates and key, once for all connections.
     #[cfg(feature = "tls")]
-    pub(super) fn prepare(&mut self, config: &Config, uri: &Uri<'_>) -> Result<(), LayerError> {
+    pub(super) fn prepare(&mut self, config: &Config, uri: &Uri<'_>) -> Result<(), Trouble> {
         if uri.scheme.tls && self.tls.is_none() {
-            self.tls = Some(tls_config::<P>(config)?);
+            self.tls = Some(handshake_step::<P, _>(|| tls_config::<P>(config))?);
         }
         Ok(())
     }
 
     #[cfg(not(feature = "tls"))]
-    pub(super) fn prepare(&mut self, _: &Config, _: &Uri<'_>) -> Result<(), LayerError> {
+    pub(super) fn prepare(&mut self, _: &Config, _: &Uri<'_>) -> Result<(), Trouble> {
         Ok(())
     }
 
     #[cfg(feature = "tls")]
-    fn begin_tls(&self, layers: &mut Layers, uri: &Uri<'_>, out: &mut Vec<u8>) -> Result<(), LayerError> {
-        self.tls.as_ref().map_or(Ok(()), |config| layers.begin_tls(config, uri.host, out))
+    fn begin_tls(&self, layers: &mut Layers, uri: &Uri<'_>, out: &mut Vec<u8>) -> Result<(), Trouble> {
+        let Some(config) = &self.tls else { return Ok(()) };
+        handshake_step::<P, _>(|| layers.begin_tls(config, uri.host, out))
     }
 
     #[cfg(not(feature = "tls"))]
-    fn begin_tls(&self, _: &mut Layers, _: &Uri<'_>, _: &mut Vec<u8>) -> Result<(), LayerError> {
+    fn begin_tls(&self, _: &mut Layers, _: &Uri<'_>, _: &mut Vec<u8>) -> Result<(), Trouble> {
         Ok(())
     }
 
     #[cfg(feature = "websocket")]
-    fn begin_websocket(&self, layers: &mut Layers, uri: &Uri<'_>, out: &mut Vec<u8>) -> Result<(), LayerError> {
-        layers.begin_websocket(uri, P::random, out)
+    fn begin_websocket(&self, layers: &mut Layers, uri: &Uri<'_>, out: &mut Vec<u8>) -> Result<(), Trouble> {
+        layers.begin_websocket(uri, P::random, out).map_err(Trouble::Layer)
     }
 
     #[cfg(not(feature = "websocket"))]
-    fn begin_websocket(&self, _: &mut Layers, _: &Uri<'_>, _: &mut Vec<u8>) -> Result<(), LayerError> {
+    fn begin_websocket(&self, _: &mut Layers, _: &Uri<'_>, _: &mut Vec<u8>) -> Result<(), Trouble> {
         Ok(())
     }
+}
+
+/// A step of TLS's handshake: on a stack that is large enough for it, and not without the heap that rustls will use. It
+/// ends the program where a library for a device should return an error.
+pub(super) fn handshake_step<P: Port, R>(work: impl FnOnce() -> Result<R, LayerError>) -> Result<R, Trouble> {
+    let step = || {
+        let mut heap = Vec::<u8>::new();
+        heap.try_reserve_exact(P::limits().handshake).map_err(|_| Trouble::NoMemory)?;
+        // Otherwise a compiler may find that nobody needs it.
+        drop(core::hint::black_box(heap));
+        work().map_err(Trouble::Layer)
+    };
+    P::on_deep_stack(step).unwrap_or(Err(Trouble::NoMemory))
 }
 
 #[cfg(feature = "tls")]

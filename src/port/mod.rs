@@ -1,8 +1,7 @@
 //! What the core needs from the system under it: locks, signals, tasks, a clock, a network, memory for events.
 //!
-//! A port is a type that implements [`Port`]. There is one for hosts, one for the device (its C half, over lwIP and the
-//! SDK, comes with the SDK component), and a simulated one in the tests. Nothing else in this crate names a socket, a
-//! thread or a lock.
+//! A port is a type that implements [`Port`]. There is one for hosts, one for the device (half of it in C, for the SDK's
+//! compiler), and a simulated one in the tests. Nothing else in this crate names a socket, a thread or a lock.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -51,6 +50,10 @@ pub trait Port: Sized + Send + Sync + 'static {
     /// Starts the MQTT task: calls `task.turn()` until it says that it is done. `None` when there is no memory for it.
     fn spawn<T: Task>(task: T) -> Option<Self::Join>;
 
+    /// Runs `work` with stack enough for the public-key cryptography of a TLS handshake, and waits for it. `None` when
+    /// there is no memory for that stack. The caller must hold no lock.
+    fn on_deep_stack<R, F: FnOnce() -> R>(work: F) -> Option<R>;
+
     /// Which task is running, never 0.
     fn current_task() -> usize;
 
@@ -76,6 +79,9 @@ pub struct Limits {
     pub session: crate::protocol::Limits,
     /// Largest plaintext of a TLS record that is sent.
     pub record: usize,
+    /// Bytes of heap that each step of a TLS handshake must find free, in one block: what rustls allocates, it does not
+    /// ask whether it is there.
+    pub handshake: usize,
     /// Bytes of messages that wait for the event queue, for each handle.
     pub backlog: usize,
     /// Our events that may be in the SDK's queue at a time: half of its entries, since it serves everybody.

@@ -114,6 +114,11 @@ impl Layers {
         self.tls.as_ref().is_none_or(Layer::is_open) && self.websocket.as_ref().is_none_or(Layer::is_open)
     }
 
+    /// Whether what comes next is for the handshake of TLS.
+    pub fn is_in_tls_handshake(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| !tls.is_open())
+    }
+
     /// The TLS layer's version and kind of session, for the log.
     pub fn description(&self) -> Option<(&'static str, &'static str)> {
         #[cfg(feature = "tls")]

@@ -30,6 +30,10 @@ impl Port for Sim {
         Some(SimJoin(world::start(Box::new(task))))
     }
 
+    fn on_deep_stack<R, F: FnOnce() -> R>(work: F) -> Option<R> {
+        Some(work())
+    }
+
     fn current_task() -> usize {
         with(|w| w.running.last().copied().expect("nobody runs"))
     }

@@ -1,11 +1,15 @@
-//! The port to the device: FreeRTOS, lwIP and the SDK. This is its Rust half; the functions of [`shim`] are its C half,
-//! since most of what they wrap is macros and structures of the SDK.
+//! The port to the device: FreeRTOS through freertos-rust, lwIP and the SDK through the functions of [`shim`], which are the
+//! port's C half (`wm_mqtt_port.c`, `wm_mqtt_lwip.c`), since most of what they wrap is macros and structures of the SDK.
 
 use alloc::alloc::{Layout, alloc};
-use core::cell::UnsafeCell;
 use core::ffi::c_void;
-use core::ops::{Deref, DerefMut};
-use core::ptr::NonNull;
+use core::ops::DerefMut;
+use core::ptr::{self, NonNull};
+
+use freertos_rust::{
+    DurationTicks, FreeRtosTaskHandle, freertos_rs_delete_task, freertos_rs_get_current_task, freertos_rs_spawn_task,
+    freertos_rs_suspend_task,
+};
 
 use super::{CBuffer, Join, Limits, Lock, Port, Shared, Signal, Task};
 use crate::protocol;
@@ -17,6 +21,10 @@ mod shim;
 
 pub use net::{LwipNet, LwipSocket, LwipWaker};
 pub use runtime::init_log;
+
+/// What the heap must still have in one block before each step of a TLS handshake, since rustls ends the program when
+/// it has not: the measured peak and a quarter.
+const HANDSHAKE_HEAP: usize = 12 * 1024;
 
 /// The device.
 pub enum FreeRtos {}
@@ -34,21 +42,24 @@ impl Port for FreeRtos {
     }
 
     fn spawn<T: Task>(task: T) -> Option<Detached> {
-        extern "C" fn run<T: Task>(task: *mut c_void) {
+        extern "C" fn run<T: Task>(task: *mut c_void) -> *mut c_void {
             let task = task.cast::<T>();
             // SAFETY: `spawn` has given the task away to this function alone, which gives its memory back.
             unsafe {
                 while (*task).turn() {}
                 task.drop_in_place();
                 alloc::alloc::dealloc(task.cast(), Layout::new::<T>());
+                shim::wm_mqtt_port_net_task_ends();
+                freertos_rs_delete_task(ptr::null());
             }
+            ptr::null_mut()
         }
         // SAFETY: a task is not of size zero, it holds its state.
         let place = NonNull::new(unsafe { alloc(Layout::new::<T>()) })?.cast::<T>();
         // SAFETY: freshly allocated; the new task gets it, or it is given back.
         unsafe {
             place.write(task);
-            if shim::wm_mqtt_port_task_start(run::<T>, place.as_ptr().cast()) {
+            if start(b"mqtt", config().task_stack, run::<T>, place.as_ptr().cast()).is_some() {
                 return Some(Detached);
             }
             place.drop_in_place();
@@ -57,9 +68,19 @@ impl Port for FreeRtos {
         None
     }
 
+    fn on_deep_stack<R, F: FnOnce() -> R>(work: F) -> Option<R> {
+        let done = freertos_rust::Semaphore::new_binary().ok()?;
+        let mut job = Job { work: Some(work), result: None, done };
+        let task = start(b"mqtt tls", config().handshake_stack, Job::<F, R>::run, (&raw mut job).cast())?;
+        while job.done.take(FOREVER).is_err() {}
+        // SAFETY: the task does nothing any more and is deleted once.
+        unsafe { freertos_rs_delete_task(task) };
+        job.result
+    }
+
     fn current_task() -> usize {
         // SAFETY: takes no arguments.
-        unsafe { shim::wm_mqtt_port_task_current() }
+        unsafe { freertos_rs_get_current_task() }.addr()
     }
 
     fn unique_id() -> [u8; 3] {
@@ -80,12 +101,56 @@ impl Port for FreeRtos {
     }
 
     fn limits() -> Limits {
+        let config = config();
         Limits {
-            io_buffer: 1024,
-            record: 1024,
-            session: protocol::Limits { window: 20, outgoing: 2048 },
-            backlog: 16 * 1024,
-            event_share: 16,
+            io_buffer: config.io_buffer,
+            record: config.record,
+            handshake: HANDSHAKE_HEAP,
+            session: protocol::Limits { window: config.window, outgoing: config.outgoing },
+            backlog: config.backlog,
+            event_share: config.event_share,
+        }
+    }
+}
+
+fn config() -> &'static shim::PortConfig {
+    // SAFETY: a constant.
+    unsafe { &shim::wm_mqtt_port_config }
+}
+
+/// Starts a task; its handle, or `None` when there is no memory for it. Not `freertos_rust::Task`: that allocates what
+/// it starts without asking whether there is memory.
+fn start(
+    name: &[u8],
+    words: u16,
+    run: extern "C" fn(*mut c_void) -> *mut c_void,
+    argument: *mut c_void,
+) -> Option<FreeRtosTaskHandle> {
+    let mut handle = ptr::null();
+    let (name, len) = (name.as_ptr(), name.len() as u8);
+    let priority = config().task_priority;
+    // SAFETY: name and handle outlive the call; that the argument outlives the task is its owner's business.
+    let failed = unsafe { freertos_rs_spawn_task(run, argument, name, len, words, priority, &mut handle) };
+    (failed == 0).then_some(handle)
+}
+
+/// Work that another task waits for.
+struct Job<F, R> {
+    work: Option<F>,
+    result: Option<R>,
+    done: freertos_rust::Semaphore,
+}
+
+impl<F: FnOnce() -> R, R> Job<F, R> {
+    extern "C" fn run(job: *mut c_void) -> *mut c_void {
+        // SAFETY: whoever waits lends its job until `done` is given.
+        let job = unsafe { &mut *job.cast::<Self>() };
+        job.result = job.work.take().map(|work| work());
+        job.done.give();
+        // The waiting task deletes this one: the stack of a task that deletes itself is left to the idle task.
+        loop {
+            // SAFETY: NULL is this task.
+            unsafe { freertos_rs_suspend_task(ptr::null()) };
         }
     }
 }
@@ -98,96 +163,52 @@ impl Join for Detached {
 }
 
 /// A FreeRTOS mutex, with priority inheritance, around a value.
-pub struct Mutex<T> {
-    mutex: NonNull<c_void>,
-    value: UnsafeCell<T>,
-}
-
-// SAFETY: the mutex lets one task at a time see the value, so it may be shared if the value may be sent.
-unsafe impl<T: Send> Send for Mutex<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Mutex<T> {}
+pub struct Mutex<T>(freertos_rust::Mutex<T>);
 
 impl<T: Send> Lock<T> for Mutex<T> {
     fn new(value: T) -> Option<Self> {
-        // SAFETY: takes no arguments; NULL is handled.
-        let mutex = NonNull::new(unsafe { shim::wm_mqtt_port_mutex_new() })?;
-        Some(Self { mutex, value: UnsafeCell::new(value) })
+        freertos_rust::Mutex::new(value).ok().map(Self)
     }
 
     fn lock(&self) -> impl DerefMut<Target = T> + '_ {
-        // SAFETY: the mutex lives as long as `self`.
-        unsafe { shim::wm_mqtt_port_mutex_lock(self.mutex.as_ptr()) };
-        MutexGuard(self)
-    }
-}
-
-impl<T> Drop for Mutex<T> {
-    fn drop(&mut self) {
-        // SAFETY: nobody else has it any more.
-        unsafe { shim::wm_mqtt_port_mutex_free(self.mutex.as_ptr()) };
-    }
-}
-
-struct MutexGuard<'a, T>(&'a Mutex<T>);
-
-impl<T> Deref for MutexGuard<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        // SAFETY: the mutex is held.
-        unsafe { &*self.0.value.get() }
-    }
-}
-
-impl<T> DerefMut for MutexGuard<'_, T> {
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: the mutex is held, and by this guard alone.
-        unsafe { &mut *self.0.value.get() }
-    }
-}
-
-impl<T> Drop for MutexGuard<'_, T> {
-    fn drop(&mut self) {
-        // SAFETY: held since the guard was made.
-        unsafe { shim::wm_mqtt_port_mutex_unlock(self.0.mutex.as_ptr()) };
+        loop {
+            if let Ok(guard) = self.0.lock(FOREVER) {
+                return guard;
+            }
+        }
     }
 }
 
 /// A FreeRTOS binary semaphore. Not a task notification: those belong to the application's tasks.
 #[derive(Clone)]
-pub struct Semaphore(Shared<RawSemaphore>);
-
-struct RawSemaphore(NonNull<c_void>);
-
-// SAFETY: FreeRTOS semaphores are made to be used from any task.
-unsafe impl Send for RawSemaphore {}
-// SAFETY: as above.
-unsafe impl Sync for RawSemaphore {}
-
-impl Drop for RawSemaphore {
-    fn drop(&mut self) {
-        // SAFETY: nobody else has it any more.
-        unsafe { shim::wm_mqtt_port_semaphore_free(self.0.as_ptr()) };
-    }
-}
+pub struct Semaphore(Shared<freertos_rust::Semaphore>);
 
 impl Signal for Semaphore {
     fn new() -> Option<Self> {
-        // SAFETY: takes no arguments; NULL is handled.
-        let raw = RawSemaphore(NonNull::new(unsafe { shim::wm_mqtt_port_semaphore_new() })?);
-        Shared::try_new(raw).map(Self)
+        Shared::try_new(freertos_rust::Semaphore::new_binary().ok()?).map(Self)
     }
 
     fn notify(&self) {
-        // SAFETY: the semaphore lives as long as `self`.
-        unsafe { shim::wm_mqtt_port_semaphore_give(self.0.0.as_ptr()) };
+        self.0.give();
     }
 
     fn wait(&self, deadline: Instant) -> bool {
         let timeout = milliseconds(deadline.millis_from(FreeRtos::now()));
-        // SAFETY: the semaphore lives as long as `self`.
-        unsafe { shim::wm_mqtt_port_semaphore_take(self.0.0.as_ptr(), timeout) }
+        // SAFETY: takes a number.
+        let ticks = unsafe { shim::wm_mqtt_port_ticks(timeout) };
+        self.0.take(Ticks(ticks)).is_ok()
+    }
+}
+
+/// A time-out. freertos-rust's own has the length of a tick in whole milliseconds, which not every tick rate has.
+#[derive(Clone, Copy)]
+struct Ticks(u32);
+
+const FOREVER: Ticks = Ticks(u32::MAX);
+
+impl DurationTicks for Ticks {
+    fn to_ticks(&self) -> u32 {
+        self.0
     }
 }
 

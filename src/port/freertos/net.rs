@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 use core::ptr::NonNull;
 
 use super::{FreeRtos, milliseconds, shim};
@@ -113,16 +113,11 @@ impl LwipNet {
         let mut addresses = Vec::new();
         let Some(at) = self.lookups.iter().position(|(token, _)| *token == event.token) else { return addresses };
         let (_, port) = self.lookups.swap_remove(at);
-        let found = &event.addresses[..usize::from(event.count).min(shim::MAX_ADDRESSES)];
-        if addresses.try_reserve_exact(found.len()).is_ok() {
-            addresses.extend(found.iter().map(|address| {
-                let [a, b, c, d, ..] = address.bytes;
-                let ip = match address.is_v6 {
-                    true => IpAddr::V6(Ipv6Addr::from(address.bytes)),
-                    false => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
-                };
-                SocketAddr::new(ip, port)
-            }));
+        if event.found && addresses.try_reserve_exact(1).is_ok() {
+            let shim::PortAddress { bytes, is_v6 } = event.address;
+            let [a, b, c, d, ..] = bytes;
+            let ip = if is_v6 { IpAddr::from(bytes) } else { IpAddr::from([a, b, c, d]) };
+            addresses.push(SocketAddr::new(ip, port));
         }
         addresses
     }

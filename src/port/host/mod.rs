@@ -39,6 +39,11 @@ impl Port for Host {
         thread.map(HostJoin).ok()
     }
 
+    fn on_deep_stack<R, F: FnOnce() -> R>(work: F) -> Option<R> {
+        // A thread has 2 MiB.
+        Some(work())
+    }
+
     fn current_task() -> usize {
         thread_local!(static HERE: Cell<u8> = const { Cell::new(0) });
         HERE.with(|here| core::ptr::from_ref(here).addr())
@@ -65,6 +70,7 @@ impl Port for Host {
         Limits {
             io_buffer: 64 * 1024,
             record: 16 * 1024,
+            handshake: 32 * 1024,
             session: protocol::Limits { window: 20, outgoing: 64 * 1024 },
             backlog: 1024 * 1024,
             event_share: 16,
