@@ -17,13 +17,13 @@ declare -A trace=(
 )
 
 check() { # FEATURE...
-    local features feature library=$out/release/libwm_mqtt_client.a
+    local features feature library=$out/debug/libwm_mqtt_client.a
     features=$(IFS=, && echo "host,$*")
     features=${features%,}
     echo "---- $features ----"
     "$cargo" clippy --locked --all-targets --no-default-features --features "$features" --target-dir $out -- -D warnings
     "$cargo" test --locked --lib --test tls --no-default-features --features "$features" --target-dir $out
-    "$cargo" rustc --locked --release --lib --crate-type staticlib --no-default-features --features "$features" --target-dir $out
+    "$cargo" rustc --locked --lib --crate-type staticlib --no-default-features --features "$features" --target-dir $out
     { nm --no-demangle "$library" 2>/dev/null && grep -aoF 'ISRG Root X1' "$library" || true; } >$out/symbols
     for feature in "${!trace[@]}"; do
         case " $* " in
