@@ -63,16 +63,16 @@ impl<B: Buffer> Backlog<B> {
         self.entries.len() >= MIN_EVENTS * times && self.bytes >= self.limit.saturating_mul(times)
     }
 
-    /// Appends an entry; `false`, and a line in the log, when there is no memory for it.
-    pub(super) fn push(&mut self, event: Option<Notification<B>>, receipt: Option<Receipt>) -> bool {
-        if self.entries.try_reserve(1).is_err() {
-            log::error!(target: "mqtt", "no memory for an event: it is lost");
-            return false;
-        }
+    /// Makes room for one more entry, and behind it one for the end of the connection; whether there was memory for it.
+    pub(super) fn reserve(&mut self) -> bool {
+        self.entries.try_reserve(2).is_ok()
+    }
+
+    /// Appends an entry; room was reserved.
+    pub(super) fn push(&mut self, event: Option<Notification<B>>, receipt: Option<Receipt>) {
         let entry = Entry { event, receipt };
         self.bytes += entry.size();
         self.entries.push_back(entry);
-        true
     }
 
     pub(super) fn pop(&mut self) -> Option<Entry<B>> {
@@ -87,20 +87,27 @@ impl<B: Buffer> Backlog<B> {
         self.entries.push_front(entry);
     }
 
-    /// Gives the memory back that a burst has needed.
+    /// Gives the memory back that a burst has needed, but for the room that is reserved.
     pub(super) fn trim(&mut self) {
         if self.entries.is_empty() && self.entries.capacity() > MIN_EVENTS {
-            self.entries = VecDeque::new();
+            let mut small = Self::new(self.limit);
+            if small.reserve() {
+                *self = small;
+            }
         }
     }
 
     /// Appends the events of a client that is gone, but for its messages: the application would not expect them.
     pub(super) fn inherit(&mut self, mut other: Self) {
-        while let Some(entry) = other.pop() {
-            if entry.receipt.is_none() {
-                self.push(entry.event, None);
-            }
+        other.entries.retain(|entry| entry.receipt.is_none());
+        if self.entries.is_empty() {
+            core::mem::swap(&mut self.entries, &mut other.entries);
+        } else if self.entries.try_reserve(other.entries.len()).is_ok() {
+            self.entries.append(&mut other.entries);
+        } else {
+            log::error!(target: "mqtt", "no memory for the last events of a client: they are lost");
         }
+        self.bytes = self.entries.iter().map(Entry::size).sum();
     }
 }
 

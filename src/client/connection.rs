@@ -433,6 +433,7 @@ impl<P: Port> Connection<P> {
             Phase::Idle | Phase::Connecting => None,
         };
         if let Some(client) = client {
+            // Room for it has been there since CONNACK.
             self.intake.backlog.push(Some(Notification::Disconnected { client }), None);
         }
         state.phase = Phase::Idle;

@@ -42,7 +42,8 @@ impl<P: Port> Intake<P> {
             log::error!(target: "mqtt", "a call in an event callback waits behind too many messages");
             state.calls.fail_blocking(Error::Failure);
         }
-        let full = self.backlog.is_full(state.patience());
+        // What waits must leave before there is memory for more.
+        let full = self.backlog.is_full(state.patience()) || !(self.backlog.reserve() || self.backlog.is_empty());
         state.session.set_reading(now, !full);
         !full && !state.session.is_congested()
     }
@@ -60,6 +61,13 @@ impl<P: Port> Intake<P> {
         let state = &mut *guard;
         // What is left over comes first.
         while self.leftover.is_empty() {
+            // Before anything is taken that could not be told.
+            if !self.backlog.reserve() {
+                if self.backlog.is_empty() {
+                    return Err(Trouble::NoMemory);
+                }
+                break;
+            }
             let event = state.session.handle_input(now, &mut input).map_err(Trouble::Violation)?;
             let Some(event) = event else { break };
             self.handle_event(state, attempt, event)?;
@@ -87,16 +95,9 @@ impl<P: Port> Intake<P> {
             Event::Refused(code) => return Err(Trouble::Refused(code)),
             Event::Message(message) => {
                 let receipt = message.receipt;
-                let event = Notification::Data { client: self.client.token(), message };
-                if !self.backlog.push(Some(event), Some(receipt)) {
-                    state.session.dropped(receipt);
-                }
+                self.backlog.push(Some(Notification::Data { client: self.client.token(), message }), Some(receipt));
             }
-            Event::Skipped(receipt) => {
-                if !self.backlog.push(None, Some(receipt)) {
-                    state.session.dropped(receipt);
-                }
-            }
+            Event::Skipped(receipt) => self.backlog.push(None, Some(receipt)),
             Event::Published(id) => {
                 self.backlog.push(Some(Notification::Published { id }), None);
                 state.has_room = true;

@@ -247,11 +247,6 @@ impl<B: Buffer> Session<B> {
         }
     }
 
-    /// A message could not be kept: it stays unacknowledged, and is new when it comes again.
-    pub fn dropped(&mut self, receipt: Receipt) {
-        self.received.retain(|r| r.id != receipt.id || r.told != receipt.connection || r.accepted);
-    }
-
     /// Takes bytes off `input` until there is an event or no more input.
     pub fn handle_input(&mut self, now: Instant, input: &mut &[u8]) -> Result<Option<Event<B>>, Violation> {
         if !input.is_empty() {

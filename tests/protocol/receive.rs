@@ -253,18 +253,3 @@ fn many_qos_2_messages_at_a_time() {
     let sent = bench.sent();
     assert_eq!(sent, (1..=300).rev().flat_map(|id| [PubRec(id), PubComp(id)]).collect::<Vec<_>>());
 }
-
-#[test]
-fn a_message_that_its_owner_could_not_keep_is_told_again() {
-    for level in 1..3 {
-        let mut bench = Bench::connected();
-        bench.receive(&[message(1, level, b"a")]);
-        let receipt = bench.receipts.remove(0);
-        bench.session.dropped(receipt);
-        assert_eq!(bench.sent(), []);
-        bench.reconnect(&PERSISTENT, true);
-        assert_eq!(bench.receive(&[message_again(1, level, b"a")]).len(), 1);
-        bench.accept();
-        assert_eq!(bench.sent(), [if level == 1 { PubAck(1) } else { PubRec(1) }]);
-    }
-}

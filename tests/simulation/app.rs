@@ -68,7 +68,7 @@ pub(crate) fn hub() -> &'static Hub<Sim> {
     hub
 }
 
-fn text(text: &str) -> Text {
+pub(crate) fn text(text: &str) -> Text {
     Text::copy(text.as_bytes()).expect("memory")
 }
 
@@ -128,10 +128,14 @@ where
 impl Handle {
     /// `wm_mqtt_client_init`.
     pub(crate) fn new(hub: &'static Hub<Sim>, key: usize, config: Config) -> Self {
+        Self::try_new(hub, key, config).expect("memory")
+    }
+
+    pub(crate) fn try_new(hub: &'static Hub<Sim>, key: usize, config: Config) -> Option<Self> {
         let id = String::from_utf8(config.client_id.to_vec()).expect("a client identifier");
-        let client = hub.add(key, config).expect("memory");
+        let client = timed(|| hub.add(key, config)).0?;
         with(|w| w.books.tokens.insert(id.clone(), client.token()));
-        Self { hub, client, key, id }
+        Some(Self { hub, client, key, id })
     }
 
     pub(crate) fn token(&self) -> usize {

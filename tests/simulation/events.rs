@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use wm_mqtt_client::client::{Events, Hub, Notification};
 use wm_mqtt_client::protocol::Buffer;
 
+use crate::memory;
 use crate::port::{Sim, SimBuffer};
 use crate::world::{EVENT_TASK, note, with};
 
@@ -78,9 +79,10 @@ pub(crate) struct SimEvents;
 
 impl Events<Sim> for SimEvents {
     fn listen(&self) -> bool {
+        let out = memory::is_out();
         with(|w| {
             w.unlocked("an event");
-            let room = !w.queue.is_full();
+            let room = !w.queue.is_full() && !out;
             if room {
                 w.activity += 1;
                 w.queue.entries.push_back(Entry::AddCallback);
@@ -99,9 +101,10 @@ impl Events<Sim> for SimEvents {
     }
 
     fn send(&self, event: Notification<SimBuffer>) -> Result<(), Notification<SimBuffer>> {
+        let out = memory::is_out();
         with(|w| {
             w.unlocked("an event");
-            if w.queue.is_full() {
+            if w.queue.is_full() || out {
                 // The first try in a millisecond moves the task's deadline; the others come from asking for that.
                 let first = w.queue.refused_at != w.now;
                 w.queue.refused_at = w.now;
@@ -160,6 +163,7 @@ pub(crate) fn deliver() {
             let delivered = || {
                 with(|w| w.queue.ours -= 1);
                 if let Some(hub) = listeners {
+                    let _library = memory::library();
                     hub.delivered();
                 }
             };

@@ -10,6 +10,7 @@ use crate::app::{Handle, config};
 use crate::broker;
 use crate::directed::*;
 use crate::events::Delivery;
+use crate::memory::{self, Plan};
 use crate::port::SimBuffer;
 use crate::random::all_is_gone;
 use crate::world::{call_later, run, with};
@@ -216,15 +217,13 @@ fn oversized_messages_pass_by() {
 #[test]
 fn no_memory_for_messages() {
     let handle = subscribed();
-    with(|w| {
-        w.faults.no_memory = 300;
-        w.broker.style.forgives_order = true;
-    });
+    with(|w| w.broker.style.forgives_order = true);
+    memory::plan(Plan::Permille(300));
     let serials = send(100, 2, 100);
     run(5_000);
     let some = got(&handle).len();
     assert!(some < 80, "{some}");
-    with(|w| w.faults.no_memory = 0);
+    memory::is_back();
     // Without memory nothing was acknowledged; with the next connection the rest comes.
     while with(|w| w.broker.owes()) {
         assert_eq!(handle.reconnect(), Ok(()));

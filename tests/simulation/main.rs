@@ -6,6 +6,7 @@
 mod app;
 mod broker;
 mod events;
+mod memory;
 mod net;
 mod port;
 mod random;
@@ -19,6 +20,7 @@ mod ending;
 mod event_queue;
 mod idle;
 mod limits;
+mod out_of_memory;
 
 #[path = "../protocol/wire.rs"]
 mod wire;

@@ -6,10 +6,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use wm_mqtt_client::port::{Net, NetError, Readiness, Socket, Token, Waker};
 use wm_mqtt_client::time::Instant;
 
+use crate::memory;
 use crate::world::{World, with, with_if_any};
 
 const RESET: NetError = NetError::Failed(104);
 const REFUSED: NetError = NetError::Failed(111);
+const NO_MEMORY: NetError = NetError::Failed(12);
 
 /// What the world knows of one `Net`.
 #[derive(Debug, Default)]
@@ -241,6 +243,9 @@ impl Net for SimNet {
     type Waker = SimWaker;
 
     fn open() -> Option<Self> {
+        if memory::is_out() {
+            return None;
+        }
         with(|w| {
             w.nets.push(NetState::default());
             Some(Self(w.nets.len() - 1))
@@ -253,6 +258,9 @@ impl Net for SimNet {
 
     fn resolve(&mut self, token: Token, host: &str, port: u16) -> bool {
         let net = self.0;
+        if memory::is_out() {
+            return false;
+        }
         with(|w| {
             w.unlocked("a name lookup");
             w.activity += 1;
@@ -279,6 +287,9 @@ impl Net for SimNet {
     }
 
     fn connect(&mut self, token: Token, address: SocketAddr) -> Result<SimSocket, NetError> {
+        if memory::is_out() {
+            return Err(NO_MEMORY);
+        }
         with(|w| {
             w.unlocked("connecting");
             w.activity += 1;

@@ -8,6 +8,7 @@ use wm_mqtt_client::port::{Join, Limits, Lock, Port, Signal, Task};
 use wm_mqtt_client::protocol::Buffer;
 use wm_mqtt_client::time::Instant;
 
+use crate::memory;
 use crate::net::SimNet;
 use crate::world::{self, MQTT_TASK, with, with_if_any};
 
@@ -27,6 +28,10 @@ impl Port for Sim {
     }
 
     fn spawn<T: Task>(task: T) -> Option<SimJoin> {
+        if memory::is_out() {
+            return None;
+        }
+        let _world = memory::world();
         Some(SimJoin(world::start(Box::new(task))))
     }
 
@@ -61,7 +66,7 @@ pub(crate) struct SimLock<T>(Mutex<T>);
 
 impl<T: Send> Lock<T> for SimLock<T> {
     fn new(value: T) -> Option<Self> {
-        Some(Self(Mutex::new(value)))
+        (!memory::is_out()).then(|| Self(Mutex::new(value)))
     }
 
     fn lock(&self) -> impl DerefMut<Target = T> + '_ {
@@ -124,6 +129,10 @@ impl Drop for SimSignal {
 
 impl Signal for SimSignal {
     fn new() -> Option<Self> {
+        if memory::is_out() {
+            return None;
+        }
+        let _world = memory::world();
         with(|w| w.signals += 1);
         Some(Self(Arc::default()))
     }
@@ -135,6 +144,7 @@ impl Signal for SimSignal {
     }
 
     fn wait(&self, deadline: Instant) -> bool {
+        let _world = memory::world();
         let deadline = deadline.as_millis();
         with(|w| {
             w.unlocked("waiting");
@@ -187,13 +197,15 @@ pub(crate) struct SimBuffer {
 
 impl Buffer for SimBuffer {
     fn allocate(len: usize) -> Option<Self> {
-        let given = with(|w| {
-            let given = w.faults.no_memory == 0 || !w.rng.permille(w.faults.no_memory);
-            w.buffers += usize::from(given);
+        if memory::is_out() {
+            return None;
+        }
+        let _world = memory::world();
+        with(|w| {
+            w.buffers += 1;
             w.buffers_peak = w.buffers_peak.max(w.buffers);
-            given
         });
-        given.then(|| Self { bytes: Vec::with_capacity(len), room: len })
+        Some(Self { bytes: Vec::with_capacity(len), room: len })
     }
 
     fn append(&mut self, bytes: &[u8]) {

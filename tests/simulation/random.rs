@@ -12,6 +12,7 @@ use wm_mqtt_client::protocol;
 use crate::app::{self, Handle, audit, config, enter, new_serial, payload};
 use crate::broker::{self, Style};
 use crate::events::Delivery;
+use crate::memory::{self, Plan};
 use crate::port::Sim;
 use crate::rng::Rng;
 use crate::world::{self, Faults, create, note, run, run_until, start_app, with};
@@ -92,10 +93,11 @@ impl Stage {
         let id = format!("client{key}");
         let clean_session = self.permille(200);
         let keep_alive = pick(&mut self.rng.borrow_mut(), &[3, 10, 60]);
+        let config = Config { clean_session, keep_alive, ..config(&id) };
+        let Some(handle) = Handle::try_new(self.hub, key, config) else { return };
         if !clean_session {
-            self.persistent.borrow_mut().insert(id.clone());
+            self.persistent.borrow_mut().insert(id);
         }
-        let handle = Handle::new(self.hub, key, Config { clean_session, keep_alive, ..config(&id) });
         self.handles.borrow_mut().push(handle);
     }
 
@@ -233,9 +235,6 @@ fn faults(rng: &mut Rng, rough: u64) -> Faults {
         faults.lookup_fails = pick(rng, &[0, 100]);
         faults.lookup = pick(rng, &[0, 100, 20_000]);
     }
-    if rough > 1 {
-        faults.no_memory = pick(rng, &[0, 0, 20]);
-    }
     faults
 }
 
@@ -262,7 +261,8 @@ fn scenario(seed: u64) {
     create(seed, start);
     let rough = rng.between(0, 2);
     let faults = faults(&mut rng, rough);
-    let forgetful = faults.no_memory > 0;
+    let no_memory = if rough > 1 { pick(&mut rng, &[0, 0, 20]) } else { 0 };
+    let forgetful = no_memory > 0;
     let style = style(&mut rng, rough, forgetful);
     let limits = Limits {
         io_buffer: pick(&mut rng, &[50, 600, 2048, 16_384]),
@@ -294,6 +294,7 @@ fn scenario(seed: u64) {
     for _ in 0..clients {
         stage.add();
     }
+    memory::plan(Plan::Permille(no_memory));
     let handler = stage.clone();
     with(|w| w.handler = Some(Rc::new(move |delivery| handler.event(delivery))));
     for _ in 0..clients * 2 {
@@ -322,6 +323,7 @@ fn scenario(seed: u64) {
 /// The world calms down; everything must arrive, and then everything ends.
 fn finish(stage: &Stage, window: usize, forgetful: bool) {
     note(|| "the world calms down".into());
+    memory::is_back();
     with(|w| {
         let (segment, capacity) = (w.faults.segment, w.faults.capacity);
         w.faults = Faults { segment, capacity, ..Faults::NONE };

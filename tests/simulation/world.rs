@@ -13,6 +13,7 @@ use wm_mqtt_client::protocol;
 use crate::app::Books;
 use crate::broker::Broker;
 use crate::events::{Delivery, Queue};
+use crate::memory;
 use crate::net::{Conn, NetState};
 use crate::rng::Rng;
 
@@ -42,8 +43,6 @@ pub(crate) struct Faults {
     pub(crate) preempt: u64,
     /// The event callback takes up to this long for one event.
     pub(crate) slow_callback: u64,
-    /// An allocation for a topic or payload fails.
-    pub(crate) no_memory: u64,
 }
 
 impl Faults {
@@ -59,7 +58,6 @@ impl Faults {
         lookup: 1,
         preempt: 0,
         slow_callback: 0,
-        no_memory: 0,
     };
 }
 
@@ -131,11 +129,13 @@ thread_local! {
 
 /// A glance at the world, too short for anything to happen in it.
 pub(crate) fn with<R>(look: impl FnOnce(&mut World) -> R) -> R {
+    let _world = memory::world();
     WORLD.with(|world| look(world.borrow_mut().as_mut().expect("no world")))
 }
 
 /// As [`with`], for destructors that may run when the world is gone.
 pub(crate) fn with_if_any(look: impl FnOnce(&mut World)) {
+    let _world = memory::world();
     let _ = WORLD.try_with(|world| {
         if let Ok(mut world) = world.try_borrow_mut()
             && let Some(world) = world.as_mut()
@@ -147,6 +147,7 @@ pub(crate) fn with_if_any(look: impl FnOnce(&mut World)) {
 
 /// A new world.
 pub(crate) fn create(seed: u64, start: u64) {
+    memory::is_back();
     let world = World {
         now: start,
         rng: Rng::new(seed),
@@ -281,6 +282,7 @@ impl World {
 
 /// Does one thing. `false`: there is nothing to do up to `until`, and the clock stands there.
 pub(crate) fn step(until: u64) -> bool {
+    let _world = memory::world();
     let job = with(|w| {
         let job = w.next_job(until);
         if job.is_none() && w.now < until {
@@ -324,7 +326,9 @@ fn turn(slot: usize) {
         w.tasks[slot].body.take().expect("a task that does not run")
     });
     let before = with(|w| w.activity);
+    let library = memory::library();
     let more = body.turn();
+    drop(library);
     with(|w| {
         assert_eq!(w.locks_held, 0, "a turn ends with a lock");
         assert_eq!(w.running.pop(), Some(MQTT_TASK));
@@ -403,6 +407,7 @@ fn app_step(n: usize) {
 /// interrupted by who waits for it.
 pub(crate) fn preemption_point() {
     if let Some(hook) = with(|w| w.at_lock.clone()) {
+        let _world = memory::world();
         hook();
     }
     let times = with(|w| {
@@ -438,7 +443,9 @@ pub(crate) fn timed<R>(call: impl FnOnce() -> R) -> (R, u64) {
         w.frames.push(Frame::default());
         w.now
     });
+    let library = memory::library();
     let result = call();
+    drop(library);
     with(|w| {
         let frame = w.frames.pop().expect("a frame");
         (result, (w.now - before).saturating_sub(frame.lag))
