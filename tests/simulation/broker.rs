@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::app::serial;
+use crate::websocket;
 use crate::wire::{self, FromClient, FromServer, Publish};
 use crate::world::{World, with};
 
@@ -50,6 +51,8 @@ impl Style {
 /// A TCP connection, as the broker sees it.
 struct Link {
     client: Option<String>,
+    /// Between the network and MQTT, if the client has begun with HTTP.
+    websocket: Option<websocket::Server>,
     input: Vec<u8>,
     output: Vec<u8>,
     flushing: bool,
@@ -170,6 +173,7 @@ pub(crate) fn accept(id: usize) {
     act(|broker, w| {
         let link = Link {
             client: None,
+            websocket: None,
             input: Vec::new(),
             output: Vec::new(),
             flushing: false,
@@ -335,8 +339,16 @@ impl Broker {
         if !self.style.reads {
             return;
         }
-        let bytes = w.server_read(id);
+        let mut bytes = w.server_read(id);
         let Some(link) = self.links.get_mut(&id) else { return };
+        if link.client.is_none() && bytes.starts_with(b"G") {
+            link.websocket = Some(websocket::Server::default());
+        }
+        if let Some(websocket) = &mut link.websocket {
+            let (carried, answer) = websocket.receive(&bytes);
+            w.server_write(id, &answer);
+            bytes = carried;
+        }
         link.input.extend(bytes);
         loop {
             let Some(link) = self.links.get_mut(&id) else { return };
@@ -617,7 +629,7 @@ impl Broker {
         link.flushing = false;
         let output = std::mem::take(&mut link.output);
         if !output.is_empty() {
-            w.server_write(id, &output);
+            w.server_write(id, &if link.websocket.is_some() { websocket::frames(&output) } else { output });
         }
     }
 }

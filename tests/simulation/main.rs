@@ -11,6 +11,7 @@ mod net;
 mod port;
 mod random;
 mod rng;
+mod websocket;
 mod world;
 
 mod calls;

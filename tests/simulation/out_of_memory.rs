@@ -536,3 +536,56 @@ fn three_clients() {
         },
     );
 }
+
+/// The device's engine; that of Linux cannot fail an allocation.
+#[cfg(all(feature = "websocket", not(feature = "tungstenite")))]
+mod websocket {
+    use super::*;
+
+    fn fresh(stage: &Stage) {
+        stage.add(with_host(config("c1"), "ws://broker:1883")).expect("memory");
+    }
+
+    fn subscribed(stage: &Stage) {
+        fresh(stage);
+        assert_eq!(stage.one().connect(), Ok(()));
+        assert!(stage.one().subscribe("in/#", 2).is_ok());
+        run(100);
+    }
+
+    #[test]
+    fn connect() {
+        sweep(fresh, |stage| stage.one().connect());
+    }
+
+    #[test]
+    fn traffic() {
+        sweep(subscribed, |stage| {
+            send(3, 2, 600);
+            let mut result = Ok(());
+            for qos in 0..3 {
+                for len in [20, 3000] {
+                    result = result.and(stage.one().publish("t", qos, len).1.map(drop));
+                }
+            }
+            run(1_000);
+            result.and(stage.one().unsubscribe("other").map(drop))
+        });
+    }
+
+    #[test]
+    fn reconnect() {
+        sweep(subscribed, |stage| {
+            send(3, 1, 100);
+            stage.one().reconnect()
+        });
+    }
+
+    #[test]
+    fn keep_alive() {
+        sweep(subscribed, |stage| {
+            run(130_000);
+            stage.one().connect()
+        });
+    }
+}

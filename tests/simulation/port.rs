@@ -51,8 +51,9 @@ impl Port for Sim {
         0
     }
 
-    fn random(_: &mut [u8]) -> bool {
-        false
+    fn random(bytes: &mut [u8]) -> bool {
+        with(|w| bytes.fill_with(|| w.rng.next() as u8));
+        true
     }
 
     fn limits() -> Limits {
