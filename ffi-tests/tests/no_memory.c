@@ -1,13 +1,17 @@
-/* init when the n-th allocation of the calling thread fails, for every n.
+/* Calls when the n-th allocation of the calling thread fails, for every n, and messages when it is one of the MQTT task.
+ * That task's own ways through the library are walked by tests/simulation/out_of_memory.rs.
  *
  * The program's own malloc counts and refuses. valgrind replaces it unless it is told otherwise:
  * --soname-synonyms=somalloc=nouserintercepts (the C library's malloc behind it is still checked). */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "auto_broker.h"
 #include "check.h"
 #include "client.h"
 
@@ -15,6 +19,10 @@
 
 static _Thread_local int countdown; /* 0: off; n: the n-th allocation from now fails, and those behind it do not */
 static _Thread_local int counted;
+static _Thread_local int self;
+
+/* The same for the thread of the MQTT task: so many allocations fail after so many that do not. */
+static atomic_int task, task_spared, task_failures;
 
 static void *(*real_malloc)(size_t);
 static void *(*real_calloc)(size_t, size_t);
@@ -50,7 +58,13 @@ static bool ready(void)
 static bool fails(void)
 {
     counted++;
-    if (countdown == 0 || --countdown != 0) return false;
+    if (!self) self = gettid();
+    if (self == task) {
+        if (task_failures == 0 || task_spared-- > 0) return false;
+        task_failures--;
+    } else if (countdown == 0 || --countdown != 0) {
+        return false;
+    }
     errno = ENOMEM;
     return true;
 }
@@ -184,5 +198,120 @@ static void others_live_on(void)
     expect_bytes(conn, "30 [ s't' 'm' ]");
 }
 
-static const test_t tests[] = {TEST(the_wrapper_works), TEST(init), TEST(others_live_on)};
+static int publish_0(handle_t handle)
+{
+    return wm_mqtt_client_publish(handle, "topic", "message", 0, 0, 0);
+}
+
+static int publish_1(handle_t handle)
+{
+    return wm_mqtt_client_publish(handle, "topic", "message", 0, 1, 0);
+}
+
+static int publish_2(handle_t handle)
+{
+    static const char large[2000];
+    return wm_mqtt_client_publish(handle, "topic", large, sizeof large, 2, 0);
+}
+
+static int subscribe(handle_t handle)
+{
+    return wm_mqtt_client_subscribe(handle, "topic", 1);
+}
+
+static int unsubscribe(handle_t handle)
+{
+    return wm_mqtt_client_unsubscribe(handle, "topic");
+}
+
+static const struct {
+    const char *name;
+    int (*run)(handle_t handle);
+    bool connected; /* before it */
+    bool fails;     /* it cannot always do without */
+} calls[] = {
+    {"connect", wm_mqtt_client_connect, false, true},
+    {"publish, QoS 0", publish_0, true, true},
+    {"publish, QoS 1", publish_1, true, true},
+    {"publish, QoS 2, large", publish_2, true, true},
+    {"subscribe", subscribe, true, true},
+    {"unsubscribe", unsubscribe, true, true},
+    {"reconnect", wm_mqtt_client_reconnect, true, true},
+    {"disconnect", wm_mqtt_client_disconnect, true, false},
+    {"deinit", client_deinit, true, false},
+};
+
+static void every_call(void)
+{
+    auto_broker_t *broker = auto_broker_open();
+    /* Keeps the MQTT task: std starts no thread without memory. */
+    REQUIRE_EQ(wm_mqtt_client_connect(client_for(auto_broker_uri(broker), true)), 0);
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+        int n = 0, failed = 0;
+        for (bool reached = true; reached && n < 100;) {
+            config_t config = {.uri = auto_broker_uri(broker), .clean_session = 0};
+            handle_t handle = client_new(&config);
+            if (calls[i].connected) REQUIRE_EQ(wm_mqtt_client_connect(handle), 0);
+            countdown = ++n;
+            int result = calls[i].run(handle);
+            reached = countdown == 0;
+            countdown = 0;
+            check_row("%s, allocation %d", calls[i].name, n);
+            if (result < 0) {
+                CHECK_EQ(result, WM_MQTT_CLIENT_ERROR_FAILURE);
+                CHECK(reached);
+                failed++;
+                /* reconnect may have done its first half */
+                if (calls[i].run == wm_mqtt_client_reconnect) CHECK_EQ(wm_mqtt_client_connect(handle), 0);
+                CHECK(calls[i].run(handle) >= 0);
+            }
+            if (calls[i].run != client_deinit) CHECK_EQ(client_deinit(handle), 0);
+        }
+        CHECK(n < 100);
+        CHECK_EQ(failed > 0, calls[i].fails);
+    }
+}
+
+/* A message whose memory fails is not acknowledged, or its event comes later; either way it is told. */
+static void messages(void)
+{
+    only_over_mqtt("the MQTT task also runs rustls or tungstenite, which need memory");
+    int before[64], count = thread_ids(before, 64), id = 0;
+    broker_t *broker = NULL;
+    conn_t *conn;
+    handle_t handle = connected_client(&broker, &conn, false);
+    task = new_thread(before, count);
+    REQUIRE(task > 0);
+    static const int failures[] = {1, 1000};
+    for (size_t i = 0; i < 2; i++) {
+        int n = 0;
+        for (bool reached = true; reached && n < 100; n++) {
+            check_row("allocation %d and %d behind it", n + 1, failures[i] - 1);
+            task_spared = n;
+            task_failures = failures[i];
+            send_bytes(conn, "32 [ s'topic' %04x 'payload' ]", ++id);
+            packet_t p;
+            bool acknowledged = read_packet(conn, &p, 200);
+            reached = task_failures < failures[i];
+            task_failures = 0;
+            if (!acknowledged && !read_packet(conn, &p, 300)) {
+                conn_close(conn);
+                expect_lost(handle);
+                conn = client_connect(handle, broker, true);
+                send_bytes(conn, "3a [ s'topic' %04x 'payload' ]", id);
+                p = expect_packet(conn, 0x40);
+            }
+            CHECK_EQ(p.first, 0x40);
+            CHECK_EQ(p.id, id);
+            expect_data("topic", "payload", 7, 1);
+            events_reset();
+        }
+        CHECK(n > 3 && n < 100);
+    }
+    task = 0;
+    client_leave(handle, conn);
+}
+
+static const test_t tests[] = {TEST(the_wrapper_works), TEST(init), TEST(others_live_on), LONG_TEST(every_call, 60),
+                               LONG_TEST(messages, 60)};
 TESTS_MAIN(tests)
