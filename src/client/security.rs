@@ -101,13 +101,14 @@ fn tls_config<P: Port>(config: &Config) -> Result<TlsConfig, LayerError> {
     if !verify {
         log::warn!(target: "mqtt", "the server is not verified (auth_mode): whoever is in between can read and change all");
     }
-    let settings = Settings {
-        verify,
-        ca: config.ca.as_deref(),
-        identity,
-        alpn: config.alpn.iter().map(|name| name.to_vec()).collect(),
-        record: P::limits().record,
-        clock: P::unix_time,
-    };
+    let mut alpn = Vec::new();
+    for name in &config.alpn {
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(name.len()).and_then(|()| alpn.try_reserve(1)).map_err(|_| tls::Error::NoMemory)?;
+        copy.extend_from_slice(name);
+        alpn.push(copy);
+    }
+    let settings =
+        Settings { verify, ca: config.ca.as_deref(), identity, alpn, record: P::limits().record, clock: P::unix_time };
     Ok(TlsConfig::new(settings)?)
 }

@@ -1,20 +1,76 @@
-//! What a connection keeps: this test program's allocator counts, for each thread.
+//! What a connection keeps, and what becomes of it when memory is out: this test program's allocator counts, for each
+//! thread, and refuses.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::backtrace::Backtrace;
 use std::cell::Cell;
+use std::io::Write;
+use std::process::Command;
+use std::ptr::null_mut;
+use std::sync::Arc;
 
-use crate::certificates::self_signed;
+use wm_mqtt_client::transport::tls::{Settings, TlsConfig};
+
+use crate::certificates::*;
 use crate::support::*;
 
 struct Counting;
 
 thread_local! {
     static LIVE: Cell<isize> = const { Cell::new(0) };
+    static SPARED: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
-// SAFETY: the system's allocator does it all.
+/// So many allocations of the library's own are spared, the next one fails, those behind it do not.
+fn fail_after(spared: u32) {
+    SPARED.set(Some(spared));
+}
+
+/// Whether there was an end to what [`fail_after`] has spared.
+fn has_failed() -> bool {
+    SPARED.take().is_none()
+}
+
+/// Whether this allocation fails. That of a dependency does not: it would end the process.
+fn fails() -> bool {
+    // Looking allocates.
+    let Some(spared) = SPARED.take() else { return false };
+    let backtrace = Backtrace::force_capture().to_string();
+    let ours = is_ours(&backtrace);
+    if ours && spared == 0 {
+        eprintln!("an allocation fails:\n{backtrace}");
+        return true;
+    }
+    SPARED.set(Some(spared - u32::from(ours)));
+    false
+}
+
+/// Whether the library itself has asked for it, by other means than an `Arc`, which rustls insists on.
+fn is_ours(backtrace: &str) -> bool {
+    for line in backtrace.lines() {
+        let Some((_, name)) = line.split_once(": ") else { continue };
+        let name = name.trim_start_matches(['<', '&']);
+        if name.starts_with("alloc::sync::Arc") {
+            return false;
+        }
+        if !name.starts_with("tls::memory") {
+            let krate = name.split("::").next().unwrap_or_default();
+            match krate {
+                "wm_mqtt_client" => return true,
+                "rustls" | "rustls_pki_types" | "webpki" | "ring" | "tls" => return false,
+                _ => {}
+            }
+        }
+    }
+    false
+}
+
+// SAFETY: the system's allocator does it all, if anything is done.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if fails() {
+            return null_mut();
+        }
         LIVE.set(LIVE.get() + layout.size() as isize);
         // SAFETY: the same contract.
         unsafe { System.alloc(layout) }
@@ -76,5 +132,57 @@ fn connections_leave_nothing_behind() {
         (0..400).for_each(|_| connect());
         let kept = kept(|| (0..20).for_each(|_| connect()));
         assert!(kept.abs() < 2000, "{kept}");
+    }
+}
+
+/// From the configuration to data in both directions and a resumption, in a process of its own: what must not fail ends it.
+#[test]
+fn no_memory_for_what_is_ours() {
+    const CHILD: &str = "TLS_NO_MEMORY";
+    if std::env::var_os(CHILD).is_none() {
+        let test = ["memory::no_memory_for_what_is_ours", "--exact", "--nocapture"];
+        let output = Command::new(std::env::current_exe().unwrap()).args(test).env(CHILD, "1").output().unwrap();
+        assert!(output.status.success(), "{}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let authority = root("authority");
+    let (identity, own) = (issue(&authority, |_| {}), issue(&authority, |_| {}));
+    let (ca, chain, key) = (authority.pem(), own.pem.concat(), own.key.serialize_pem());
+    for version in VERSIONS {
+        let server = server_asking(version, &identity, Arc::new(Curious { mandatory: true }));
+        let walk = || -> Result<(), String> {
+            let settings = Settings {
+                verify: true,
+                ca: Some(ca.as_bytes()),
+                identity: Some((chain.as_bytes(), key.as_bytes())),
+                ..settings()
+            };
+            let config = TlsConfig::new(settings).map_err(|error| error.to_string())?;
+            for resumed in [false, true] {
+                let mut pair = Pair::with_host(&config, HOST, &server)?;
+                pair.run()?;
+                assert_eq!(pair.is_resumed(), resumed);
+                let Client { layers, out, .. } = &mut pair.client;
+                layers.send(&data(40_000), out).map_err(|error| error.to_string())?;
+                pair.server.writer().write_all(&data(40_000)).unwrap();
+                pair.run()?;
+                assert!(pair.received == data(40_000) && pair.client.up == data(40_000));
+                pair.client.layers.close(&mut pair.client.out);
+            }
+            Ok(())
+        };
+        let mut failures = 0;
+        for spared in 0.. {
+            fail_after(spared);
+            let result = walk();
+            if !has_failed() {
+                assert_eq!(result, Ok(()));
+                break;
+            }
+            // What only ends the stream in order may be missing.
+            assert!(result.as_ref().err().is_none_or(|error| error == "out of memory"), "{result:?}");
+            failures += 1;
+        }
+        assert!(failures > 10, "{failures}");
     }
 }

@@ -99,9 +99,18 @@ pub(super) fn certificates(pem: &[u8]) -> impl Iterator<Item = Result<Certificat
     CertificateDer::pem_slice_iter(pem).map(|result| result.map_err(|_| ()))
 }
 
-fn parse_identity(chain: &[u8], key: &[u8]) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
-    let chain: Vec<_> =
-        certificates(chain).collect::<Result<_, _>>().map_err(|()| Error::Setup("`cert` is not PEM"))?;
+/// Appends to a list if there is memory for it.
+pub(super) fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Error> {
+    list.try_reserve(1).map_err(|_| Error::NoMemory)?;
+    list.push(item);
+    Ok(())
+}
+
+fn parse_identity(cert: &[u8], key: &[u8]) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
+    let mut chain = Vec::new();
+    for certificate in certificates(cert) {
+        push(&mut chain, certificate.map_err(|()| Error::Setup("`cert` is not PEM"))?)?;
+    }
     if chain.is_empty() {
         return Err(Error::Setup("no certificate in `cert`"));
     }

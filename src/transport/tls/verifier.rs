@@ -13,7 +13,7 @@ use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
 use super::clock::BUILD_TIME;
-use super::config::certificates;
+use super::config::{certificates, push};
 use super::error::Error;
 
 /// Whom a handle trusts.
@@ -31,7 +31,7 @@ impl Trust {
         for certificate in certificates(ca) {
             let Ok(certificate) = certificate else { return Err(Error::Setup("`ca` is not PEM")) };
             match anchor_from_trusted_cert(&certificate) {
-                Ok(anchor) if is_authority(&certificate) => anchors.push(anchor.to_owned()),
+                Ok(anchor) if is_authority(&certificate) => push(&mut anchors, anchor.to_owned())?,
                 // Trusted for itself only.
                 Ok(_) => {}
                 Err(_) => {
@@ -40,7 +40,7 @@ impl Trust {
                     continue;
                 }
             }
-            fingerprints.push(fingerprint(&certificate));
+            push(&mut fingerprints, fingerprint(&certificate))?;
         }
         if fingerprints.is_empty() {
             return Err(Error::Setup("no certificate in `ca`"));
