@@ -19,6 +19,8 @@ struct Counting;
 thread_local! {
     static LIVE: Cell<isize> = const { Cell::new(0) };
     static SPARED: Cell<Option<u32>> = const { Cell::new(None) };
+    /// What may be live at most.
+    static HEAP: Cell<isize> = const { Cell::new(isize::MAX) };
 }
 
 /// So many allocations of the library's own are spared, the next one fails, those behind it do not.
@@ -68,7 +70,7 @@ fn is_ours(backtrace: &str) -> bool {
 // SAFETY: the system's allocator does it all, if anything is done.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if fails() {
+        if LIVE.get() + layout.size() as isize > HEAP.get() || fails() {
             return null_mut();
         }
         LIVE.set(LIVE.get() + layout.size() as isize);
@@ -91,6 +93,27 @@ fn kept(work: impl FnOnce()) -> isize {
     let before = LIVE.get();
     work();
     LIVE.get() - before
+}
+
+/// Runs `work` on a heap with so many bytes free.
+fn with_heap<R>(free: usize, work: impl FnOnce() -> R) -> R {
+    HEAP.set(LIVE.get() + free as isize);
+    let result = work();
+    HEAP.set(isize::MAX);
+    result
+}
+
+/// Runs this test again in a process of its own, which ends when an allocation fails that must not. Whether this is that
+/// process.
+fn in_own_process(test: &str) -> bool {
+    const CHILD: &str = "TLS_NO_MEMORY";
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    let arguments = [test, "--exact", "--nocapture"];
+    let output = Command::new(std::env::current_exe().unwrap()).args(arguments).env(CHILD, "1").output().unwrap();
+    assert!(output.status.success(), "{}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    false
 }
 
 #[test]
@@ -135,14 +158,10 @@ fn connections_leave_nothing_behind() {
     }
 }
 
-/// From the configuration to data in both directions and a resumption, in a process of its own: what must not fail ends it.
+/// From the configuration to data in both directions and a resumption.
 #[test]
 fn no_memory_for_what_is_ours() {
-    const CHILD: &str = "TLS_NO_MEMORY";
-    if std::env::var_os(CHILD).is_none() {
-        let test = ["memory::no_memory_for_what_is_ours", "--exact", "--nocapture"];
-        let output = Command::new(std::env::current_exe().unwrap()).args(test).env(CHILD, "1").output().unwrap();
-        assert!(output.status.success(), "{}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    if !in_own_process("memory::no_memory_for_what_is_ours") {
         return;
     }
     let authority = root("authority");
@@ -184,5 +203,54 @@ fn no_memory_for_what_is_ours() {
             failures += 1;
         }
         assert!(failures > 10, "{failures}");
+    }
+}
+
+/// Once the handshake is done, rustls allocates for each record without asking. So nothing is handed to it that the heap
+/// has no room for.
+#[test]
+fn a_small_heap_behind_the_handshake() {
+    if !in_own_process("memory::a_small_heap_behind_the_handshake") {
+        return;
+    }
+    let authority = root("authority");
+    let identity = issue(&authority, |_| {}).followed_by(&authority);
+    // What the server says behind the handshake; nothing where the client does. In TLS 1.2 tickets come before its end.
+    type Says = fn(&mut Pair) -> Vec<u8>;
+    let steps: [(&str, Says); 4] = [
+        ("tickets", |pair| pair.answer()),
+        ("a small record", |pair| pair.says(&data(100))),
+        ("a large record", |pair| pair.says(&data(16_384))),
+        ("sending", |_| Vec::new()),
+    ];
+    for version in VERSIONS {
+        let (client, server) = (trusting(&authority.pem()), server(version, &identity));
+        for (what, says) in steps.into_iter().skip(usize::from(name(version) != "TLS 1.3")) {
+            let mut refused = 0;
+            for free in (0..).step_by(200) {
+                let mut pair = Pair::new(&client, &server);
+                while !pair.client.layers.is_open() {
+                    let flight = pair.answer();
+                    pair.client.receive(&flight).unwrap();
+                }
+                if what != "tickets" {
+                    let tickets = pair.answer();
+                    pair.client.receive(&tickets).unwrap();
+                }
+                let (bytes, large) = (says(&mut pair), data(16_384));
+                eprintln!("{what}, {free} bytes free");
+                let Client { layers, out, .. } = &mut pair.client;
+                let result = with_heap(free, || match bytes.is_empty() {
+                    true => large.chunks(1000).try_for_each(|part| layers.send(part, out)),
+                    false => bytes.chunks(1000).try_for_each(|part| layers.receive(part, out, &mut |_| {})),
+                });
+                match result {
+                    Ok(()) => break,
+                    Err(error) => assert_eq!(error.to_string(), "out of memory"),
+                }
+                refused += 1;
+            }
+            assert!(refused > 0, "{what}");
+        }
     }
 }

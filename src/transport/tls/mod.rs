@@ -20,6 +20,8 @@ pub use error::Error;
 
 /// What the input buffer begins with and shrinks back to. Larger records make it grow for as long as they come.
 const INPUT: usize = 2048;
+/// What rustls allocates for a received record beside its contents, a ticket with its secrets at the most.
+const MARGIN: usize = 1024;
 /// Bytes of a record's header.
 const HEADER: usize = 5;
 
@@ -105,6 +107,16 @@ impl Tls {
         let wanted = (self.input.len() + more).max(record).max(INPUT);
         self.input.try_reserve_exact(wanted - self.input.len()).map_err(|_| Error::NoMemory)
     }
+
+    /// Whether there is memory for what has been received: its contents, or a ticket, kept with the server's certificates.
+    /// The handshake is its owner's care.
+    fn check_memory(&self) -> Result<(), Error> {
+        if !self.open {
+            return Ok(());
+        }
+        let chain = self.connection.peer_certificates().unwrap_or_default().iter().map(|c| c.len()).sum::<usize>();
+        find_free(self.input.len() + chain + MARGIN)
+    }
 }
 
 impl Layer for Tls {
@@ -120,7 +132,7 @@ impl Layer for Tls {
         }
         self.reserve(input.len())?;
         self.input.extend_from_slice(input);
-        let result = self.process(out, up);
+        let result = self.check_memory().and_then(|()| self.process(out, up));
         self.end = result.err();
         if self.input.is_empty() && self.input.capacity() > INPUT {
             self.input = Vec::new();
@@ -193,6 +205,15 @@ impl WriteError for EncryptError {
     }
 }
 
+/// rustls allocates without asking whether there is memory. So this asks for as much, in one block, and gives it back.
+fn find_free(len: usize) -> Result<(), Error> {
+    let mut space = Vec::<u8>::new();
+    space.try_reserve_exact(len).map_err(|_| Error::NoMemory)?;
+    // Otherwise a compiler may find that nobody needs it.
+    drop(core::hint::black_box(space));
+    Ok(())
+}
+
 /// Appends to `out` what `write` writes: it says itself how much space it needs.
 fn append<E: WriteError>(out: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize, E>) -> Result<(), Error> {
     let begin = out.len();
@@ -201,6 +222,8 @@ fn append<E: WriteError>(out: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> 
         Err(error) => error.required_size().ok_or(Error::Protocol("this session has sent all that it may"))?,
     };
     out.try_reserve(required).map_err(|_| Error::NoMemory)?;
+    // For its records, one at a time.
+    find_free(required)?;
     out.resize(begin + required, 0);
     let written = write(&mut out[begin..]).unwrap_or(0);
     out.truncate(begin + written);
