@@ -99,15 +99,23 @@ impl<B: Buffer> Backlog<B> {
 
     /// Appends the events of a client that is gone, but for its messages: the application would not expect them.
     pub(super) fn inherit(&mut self, mut other: Self) {
-        other.entries.retain(|entry| entry.receipt.is_none());
-        if self.entries.is_empty() {
-            core::mem::swap(&mut self.entries, &mut other.entries);
-        } else if self.entries.try_reserve(other.entries.len()).is_ok() {
-            self.entries.append(&mut other.entries);
-        } else {
-            log::error!(target: "mqtt", "no memory for the last events of a client: they are lost");
+        for _ in 0..other.entries.len() {
+            match other.pop() {
+                // Its place has just become free.
+                Some(Entry { event, receipt: None }) => other.push(event, None),
+                _ => {}
+            }
         }
-        self.bytes = self.entries.iter().map(Entry::size).sum();
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
+        while let Some(entry) = other.pop() {
+            if !self.reserve() {
+                return log::error!(target: "mqtt", "no memory for the last events of a client: they are lost");
+            }
+            self.push(entry.event, None);
+        }
     }
 }
 
