@@ -100,10 +100,9 @@ impl<B: Buffer> Backlog<B> {
     /// Appends the events of a client that is gone, but for its messages: the application would not expect them.
     pub(super) fn inherit(&mut self, mut other: Self) {
         for _ in 0..other.entries.len() {
-            match other.pop() {
+            if let Some(Entry { event, receipt: None }) = other.pop() {
                 // Its place has just become free.
-                Some(Entry { event, receipt: None }) => other.push(event, None),
-                _ => {}
+                other.push(event, None);
             }
         }
         if self.is_empty() {
