@@ -66,8 +66,13 @@ impl Net for LwipNet {
             return false;
         }
         self.lookups.push((token, port));
+        let (host, len) = (host.as_ptr().cast(), host.len());
         // SAFETY: the host's bytes are only read during the call.
-        unsafe { shim::wm_mqtt_port_net_resolve(self.waker.0.as_ptr(), token, host.as_ptr().cast(), host.len()) }
+        let begun = unsafe { shim::wm_mqtt_port_net_resolve(self.waker.0.as_ptr(), token, host, len) };
+        if !begun {
+            self.lookups.pop();
+        }
+        begun
     }
 
     fn connect(&mut self, token: Token, address: SocketAddr) -> Result<LwipSocket, NetError> {

@@ -350,7 +350,11 @@ void wm_mqtt_port_shutdown(void *handle)
 void wm_mqtt_port_close(void *handle)
 {
     struct socket *socket = handle;
-    /* Also while it connects; nothing more is reported then. */
+#if LWIP_NETCONN_FULLDUPLEX
+    /* After the end of the stream was read netconn_delete takes this for done, and leaves the connection to itself. */
+    if (socket->conn != NULL)
+        netconn_prepare_delete(socket->conn);
+#endif
     netconn_delete(socket->conn);
     taskENTER_CRITICAL();
     struct socket **link = &sockets;
