@@ -35,21 +35,22 @@ set(wm_mqtt_cargo_command
     "CFLAGS_csky_unknown_none_elfabiv2=${wm_mqtt_c_flags}"
     ${WM_MQTT_CARGO} +nightly rustc --locked --release --lib --crate-type staticlib --config targets/csky.toml
     --no-default-features --features ${wm_mqtt_feature_list} --target-dir ${CMAKE_CURRENT_BINARY_DIR}/cargo)
-# Rust's objects carry an attribute section that the linker refuses to mix with gcc's.
-set(wm_mqtt_strip_command ${CMAKE_OBJCOPY} --remove-section .csky.attributes ${wm_mqtt_built} ${wm_mqtt_library})
+set(wm_mqtt_archive_command
+    ${CMAKE_COMMAND} -DBUILT=${wm_mqtt_built} -DLIBRARY=${wm_mqtt_library} -DAR=${CMAKE_AR} -DOBJCOPY=${CMAKE_OBJCOPY}
+    -P ${CMAKE_CURRENT_LIST_DIR}/archive.cmake)
 
 message(STATUS "mqtt: cargo builds the library (${wm_mqtt_feature_list}); the first time takes a minute or two")
 execute_process(COMMAND ${wm_mqtt_cargo_command} WORKING_DIRECTORY ${wm_mqtt_root} RESULT_VARIABLE wm_mqtt_failed)
 if(wm_mqtt_failed)
     message(FATAL_ERROR "mqtt: cargo could not build the library, see above. ${wm_mqtt_hint}")
 endif()
-execute_process(COMMAND ${wm_mqtt_strip_command} RESULT_VARIABLE wm_mqtt_failed)
+execute_process(COMMAND ${wm_mqtt_archive_command} RESULT_VARIABLE wm_mqtt_failed)
 if(wm_mqtt_failed)
-    message(FATAL_ERROR "mqtt: ${CMAKE_OBJCOPY} could not copy ${wm_mqtt_built}")
+    message(FATAL_ERROR "mqtt: the archive could not be made, see above")
 endif()
 add_custom_target(wm_mqtt_rust
                   COMMAND ${wm_mqtt_cargo_command}
-                  COMMAND ${wm_mqtt_strip_command}
+                  COMMAND ${wm_mqtt_archive_command}
                   BYPRODUCTS ${wm_mqtt_library}
                   WORKING_DIRECTORY ${wm_mqtt_root}
                   VERBATIM)
