@@ -1,0 +1,37 @@
+# The SDK component: sources, and the Rust library as an archive that is there when the SDK configures.
+
+set(wm_mqtt_root ${CMAKE_CURRENT_LIST_DIR}/..)
+get_filename_component(wm_mqtt_root ${wm_mqtt_root} ABSOLUTE)
+
+list(APPEND ADD_SRCS "src/port/freertos/wm_mqtt_port.c"
+                     "src/port/freertos/wm_mqtt_lwip.c"
+                     "src/port/freertos/wm_mqtt_xt804.c"
+                     )
+set(wm_mqtt_features freertos)
+set(wm_mqtt_archive tcp)
+foreach(feature "TLS tls" "TLS12 tls12" "WEBSOCKET websocket" "BUILTIN_ROOTS webpki-roots")
+    separate_arguments(feature)
+    list(GET feature 0 option)
+    list(GET feature 1 name)
+    if(CONFIG_MQTT_CLIENT_${option})
+        list(APPEND wm_mqtt_features ${name})
+        set(wm_mqtt_archive full)
+    endif()
+endforeach()
+if(wm_mqtt_archive STREQUAL full)
+    list(APPEND ADD_SRCS "src/ffi/mqtt_client_tls.c")
+endif()
+
+set(wm_mqtt_prebuilt ${wm_mqtt_root}/lib/libwm_mqtt_client_${wm_mqtt_archive}.a)
+if(EXISTS ${wm_mqtt_prebuilt})
+    set(wm_mqtt_library ${wm_mqtt_prebuilt})
+    set(wm_mqtt_shim ${wm_mqtt_root}/lib/freertos-rust)
+else()
+    include(${CMAKE_CURRENT_LIST_DIR}/cargo.cmake)
+endif()
+
+list(APPEND ADD_STATIC_LIB ${wm_mqtt_library})
+# freertos-rust's C half includes the kernel's headers without a folder; nothing else must find them so.
+list(APPEND ADD_SRCS ${wm_mqtt_shim}/shim.c)
+set_source_files_properties(${wm_mqtt_shim}/shim.c PROPERTIES
+                            INCLUDE_DIRECTORIES ${SDK_PATH}/components/freertos/include/freertos)
