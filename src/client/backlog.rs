@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 
+use crate::log;
 use crate::protocol::{Buffer, Message, Receipt};
 
 /// An event for the application (contract section 2).
@@ -66,7 +67,7 @@ impl<B: Buffer> Backlog<B> {
     /// Appends an entry; `false`, and a line in the log, when there is no memory for it.
     pub(super) fn push(&mut self, event: Option<Notification<B>>, receipt: Option<Receipt>) -> bool {
         if self.entries.try_reserve(1).is_err() {
-            log::error!(target: "mqtt", "no memory for an event: it is lost");
+            log::error(&[&"no memory for an event: it is lost"]);
             return false;
         }
         let entry = Entry { event, receipt };

@@ -13,6 +13,7 @@ use super::pipe::{LinkSocket, Pipe};
 use super::security::Security;
 use super::trouble::Trouble;
 use super::{CONNECT_TIMEOUT, Client, Error, LINGER_TIMEOUT};
+use crate::log;
 use crate::port::{Lock, Net, NetError, Port, Readiness, Shared, Socket, Token};
 use crate::protocol::Receipt;
 use crate::time::{Instant, earliest};
@@ -202,7 +203,7 @@ impl<P: Port> Connection<P> {
         if let Err(error) = self.security.prepare(client.config(), &broker) {
             return self.fail(means, Trouble::Layer(error));
         }
-        log::debug!(target: "mqtt", "connecting to {}:{}", broker.host, broker.port);
+        log::debug(&[&"connecting to ", &broker.host, &":", &broker.port]);
         if !means.net.resolve(token, broker.host, broker.port) {
             self.fail(means, Trouble::NoMemory);
         }
@@ -311,7 +312,7 @@ impl<P: Port> Connection<P> {
         let Some(link) = &mut self.link else { return Ok(()) };
         let Stage::Securing(pipe) = core::mem::replace(&mut link.stage, Stage::Resolving) else { return Ok(()) };
         if let Some((version, kind)) = pipe.description() {
-            log::debug!(target: "mqtt", "{version}, {kind}");
+            log::debug(&[&version, &", ", &kind]);
         }
         link.stage = Stage::Up(pipe);
         let client = self.client.clone();
@@ -420,9 +421,9 @@ impl<P: Port> Connection<P> {
             }
             Phase::Connecting => {
                 let (host, port) = client.config().broker().map_or(("", 0), |broker| (broker.host, broker.port));
-                log::error!(target: "mqtt", "connect to {host}:{port} failed: {trouble}");
+                log::error(&[&"connect to ", &host, &":", &port, &" failed: ", &trouble]);
             }
-            Phase::Connected | Phase::Draining(_) => log::warn!(target: "mqtt", "connection lost: {trouble}"),
+            Phase::Connected | Phase::Draining(_) => log::warn(&[&"connection lost: ", &trouble]),
             Phase::Idle => {}
         }
         self.end(&mut state, if let Trouble::Refused(code) = trouble { Error::Refused(code) } else { Error::Failure });

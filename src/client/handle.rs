@@ -4,6 +4,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::calls::{Calls, Kind};
 use super::{ACKNOWLEDGE_TIMEOUT, CONNECT_TIMEOUT, Config, DRAIN_TIMEOUT, Error, Hub, ROOM_TIMEOUT};
+use crate::log;
 use crate::port::{Lock, Net, Port, Shared, Signal, Waker};
 use crate::protocol::topic::{check_filter, check_name};
 use crate::protocol::{PublishError, QoS, Session};
@@ -227,7 +228,7 @@ impl<P: Port> Client<P> {
             Some(outcome) => outcome.map(|()| id),
             None => {
                 state.session.forget(id);
-                log::error!(target: "mqtt", "no answer to request {id} within 10 s");
+                log::error(&[&"no answer to request ", &id, &" within 10 s"]);
                 Err(Error::Failure)
             }
         }
@@ -283,7 +284,7 @@ impl<P: Port> Client<P> {
 
     /// The task has no memory to serve this client: its connect fails, and the next one starts over.
     pub(super) fn give_up(&self) {
-        log::error!(target: "mqtt", "no memory for a connection");
+        log::error(&[&"no memory for a connection"]);
         let mut state = self.state.lock();
         (state.phase, state.waker) = (Phase::Idle, None);
         state.calls.finish(Err(Error::Failure), |kind| kind == Kind::Connect);

@@ -7,6 +7,7 @@ use super::calls::Kind;
 use super::handle::{PATIENCE, Phase, State};
 use super::trouble::Trouble;
 use super::{Client, Error};
+use crate::log;
 use crate::port::{Lock, Port, Shared};
 use crate::protocol::Event;
 use crate::time::Instant;
@@ -39,7 +40,7 @@ impl<P: Port> Intake<P> {
     pub(super) fn may_read(&mut self, now: Instant) -> bool {
         let mut state = self.client.state().lock();
         if state.calls.block_events() && self.backlog.is_full(PATIENCE) {
-            log::error!(target: "mqtt", "a call in an event callback waits behind too many messages");
+            log::error(&[&"a call in an event callback waits behind too many messages"]);
             state.calls.fail_blocking(Error::Failure);
         }
         let full = self.backlog.is_full(state.patience());
@@ -79,7 +80,7 @@ impl<P: Port> Intake<P> {
                     // Nor what stands behind CONNACK.
                     return Err(Trouble::Unwanted);
                 }
-                log::debug!(target: "mqtt", "connected, session present: {session_present}");
+                log::debug(&[&"connected, session present: ", &session_present]);
                 state.phase = Phase::Connected;
                 state.calls.finish(Ok(()), |kind| kind == Kind::Connect);
                 self.backlog.push(Some(Notification::Connected), None);

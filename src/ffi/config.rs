@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::built_in;
 use super::types::*;
 use crate::client::{AuthMode, Config, Text};
+use crate::log;
 use crate::port::{Platform, Port};
 use crate::protocol::topic::is_utf8_string;
 use crate::transport::uri::{self, Uri, UriError};
@@ -33,7 +34,7 @@ impl InitError {
             InitError::BadAuthMode => "auth_mode is not 0 to 3",
             InitError::NoMemory => "out of memory",
         };
-        log::error!(target: "mqtt", "init: {text}");
+        log::error(&[&"init: ", &text]);
     }
 }
 

@@ -10,6 +10,7 @@ use super::outbox::{NoMemory, Outbox};
 use super::packet::{
     Connect, ConnectReturnCode, Filter, MAX_PACKET, Publish, QoS, acknowledgement, first_byte, packet_name,
 };
+use crate::log;
 use crate::time::Instant;
 
 /// Bounds of a session's memory.
@@ -283,19 +284,19 @@ impl<B: Buffer> Session<B> {
             Incoming::Oversized { id, qos, len } => {
                 self.skipped = self.skipped.wrapping_add(1);
                 let count = self.skipped;
-                log::error!(target: "mqtt", "message of {len} bytes skipped ({count} so far): events describe 65535");
+                log::error(&[&"message of ", &len, &" bytes skipped (", &count, &" so far): events describe 65535"]);
                 let receipt = Receipt { id, qos, connection: self.connection };
                 let acknowledges = qos != QoS::AtMostOnce && self.is_new(receipt)?;
                 Ok(acknowledges.then_some(Event::Skipped(receipt)))
             }
             Incoming::NoMemory { id } => {
-                log::error!(target: "mqtt", "no memory for a message, left unacknowledged (id {id})");
+                log::error(&[&"no memory for a message, left unacknowledged (id ", &id, &")"]);
                 Ok(None)
             }
             Incoming::PubAck(id) => self.complete(id, |stage| matches!(stage, Stage::AtLeastOnce(_)), "PUBACK"),
             Incoming::PubRec(id) => {
                 if !self.in_flight.waits(id, |stage| !matches!(stage, Stage::AtLeastOnce(_))) {
-                    log::warn!(target: "mqtt", "PUBREC with unknown id {id}");
+                    log::warn(&[&"PUBREC with unknown id ", &id]);
                     return Ok(None);
                 }
                 self.check_sent(id)?;
@@ -311,7 +312,7 @@ impl<B: Buffer> Session<B> {
                         self.received[at].released = true;
                         return Ok(None);
                     }
-                    None => log::warn!(target: "mqtt", "PUBREL with unknown id {id}"),
+                    None => log::warn(&[&"PUBREL with unknown id ", &id]),
                 }
                 // [MQTT-4.3.3-2]: answered whether known or not
                 self.acknowledge(first_byte::PUBCOMP, id).map(|()| None)
@@ -382,7 +383,7 @@ impl<B: Buffer> Session<B> {
             return Ok(false);
         }
         if self.received.try_reserve(1).is_err() {
-            log::error!(target: "mqtt", "no memory for a message, left unacknowledged (id {id})");
+            log::error(&[&"no memory for a message, left unacknowledged (id ", &id, &")"]);
             return Ok(false);
         }
         self.received.push(Received { id, accepted: false, released: false, told: connection, connection });
@@ -396,7 +397,7 @@ impl<B: Buffer> Session<B> {
         name: &str,
     ) -> Result<Option<Event<B>>, Violation> {
         if !self.in_flight.waits(id, expected) {
-            log::warn!(target: "mqtt", "{name} with unknown id {id}");
+            log::warn(&[&name, &" with unknown id ", &id]);
             return Ok(None);
         }
         self.check_sent(id)?;
@@ -407,7 +408,7 @@ impl<B: Buffer> Session<B> {
     /// Whether somebody waits for the answer to request `id`.
     fn answered(&mut self, id: u16, request: Request) -> bool {
         let Some(at) = self.requests.iter().position(|known| *known == (id, request)) else {
-            log::warn!(target: "mqtt", "answer to an unknown request, id {id}");
+            log::warn(&[&"answer to an unknown request, id ", &id]);
             return false;
         };
         self.requests.swap_remove(at);
@@ -431,7 +432,7 @@ impl<B: Buffer> Session<B> {
     fn trace(&self, direction: &str, first: u8, id: u16, len: usize) {
         if let Some(client) = self.trace {
             let name = packet_name(first);
-            log::debug!(target: "mqtt", "client {client} {direction} {name}, id {id}, {len} bytes");
+            log::debug(&[&"client ", &client, &" ", &direction, &" ", &name, &", id ", &id, &", ", &len, &" bytes"]);
         }
     }
 

@@ -17,6 +17,7 @@ mod shim;
 
 pub use net::{LwipNet, LwipSocket, LwipWaker};
 pub use runtime::init_log;
+pub(crate) use runtime::log;
 
 /// The device.
 pub enum FreeRtos {}
