@@ -1,6 +1,5 @@
 //! Bytes on their way out: small packets coalesce in one queue, large ones stay where they lie.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use zeroize::Zeroize;
@@ -21,7 +20,8 @@ enum Segment {
 }
 
 pub(super) struct Outbox {
-    segments: VecDeque<Segment>,
+    /// In their order. Seldom more than a few, so taking the first away is cheap.
+    segments: Vec<Segment>,
     /// Small packets, of which the first `small_sent` bytes are gone.
     small: Vec<u8>,
     small_sent: usize,
@@ -35,7 +35,7 @@ pub(super) struct NoMemory;
 
 impl Outbox {
     pub(super) const fn new() -> Self {
-        Self { segments: VecDeque::new(), small: Vec::new(), small_sent: 0, queued: 0 }
+        Self { segments: Vec::new(), small: Vec::new(), small_sent: 0, queued: 0 }
     }
 
     pub(super) fn queued(&self) -> usize {
@@ -66,9 +66,9 @@ impl Outbox {
         self.small.try_reserve(len).map_err(|_| NoMemory)?;
         encode(&mut self.small);
         self.queued += len;
-        match self.segments.back_mut() {
+        match self.segments.last_mut() {
             Some(Segment::Small(bytes)) => *bytes += len,
-            _ => self.segments.push_back(Segment::Small(len)),
+            _ => self.segments.push(Segment::Small(len)),
         }
         Ok(())
     }
@@ -86,7 +86,7 @@ impl Outbox {
     pub(super) fn push_owned(&mut self, packet: Vec<u8>) -> Result<(), NoMemory> {
         self.segments.try_reserve(1).map_err(|_| NoMemory)?;
         self.queued += packet.len();
-        self.segments.push_back(Segment::Owned { packet, sent: 0 });
+        self.segments.push(Segment::Owned { packet, sent: 0 });
         Ok(())
     }
 
@@ -101,7 +101,7 @@ impl Outbox {
         }
         self.segments.try_reserve(1).map_err(|_| NoMemory)?;
         self.queued += packet.len();
-        self.segments.push_back(Segment::Stored { id, resend, len: packet.len(), sent: 0 });
+        self.segments.push(Segment::Stored { id, resend, len: packet.len(), sent: 0 });
         Ok(())
     }
 
@@ -113,7 +113,8 @@ impl Outbox {
         match self.segments[at] {
             Segment::Stored { resend: true, sent: 0, len, .. } => {
                 self.queued -= len;
-                self.segments.remove(at).is_some()
+                self.segments.remove(at);
+                true
             }
             _ => false,
         }
@@ -155,7 +156,7 @@ impl Outbox {
     pub(super) fn sent(&mut self, mut count: usize) {
         self.queued -= count;
         while count > 0 {
-            let Some(segment) = self.segments.front_mut() else { return };
+            let Some(segment) = self.segments.first_mut() else { return };
             let (taken, done) = match segment {
                 Segment::Small(len) => {
                     let taken = count.min(*len);
@@ -176,7 +177,7 @@ impl Outbox {
             };
             count -= taken;
             if done {
-                self.segments.pop_front();
+                self.segments.remove(0);
             }
         }
     }
