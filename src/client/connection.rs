@@ -16,7 +16,7 @@ use super::{CONNECT_TIMEOUT, Client, Error, LINGER_TIMEOUT};
 use crate::log;
 use crate::port::{Lock, Net, NetError, Port, Readiness, Shared, Socket, Token};
 use crate::protocol::Receipt;
-use crate::time::{Instant, earliest};
+use crate::time::{Instant, Millis, earliest};
 
 /// A client in the task's care.
 pub(super) struct Connection<P: Port> {
@@ -284,7 +284,9 @@ impl<P: Port> Connection<P> {
         while let Some(address) = rest.next() {
             link.token = means.new_token();
             if let Ok(socket) = means.net.connect(link.token, address) {
-                let share = link.deadline.millis_from(means.now) / (rest.len() as u64 + 1);
+                // In 32 bits, for the flash: it is seconds.
+                let left = link.deadline.millis_from(means.now) as u32;
+                let share = Millis::from(left / (rest.len() as u32 + 1));
                 link.stage = Stage::Opening { socket, rest, give_up: means.now + share };
                 return Ok(());
             }
