@@ -365,7 +365,7 @@ impl<P: Port> Connection<P> {
                 let len = if pipe.may_write() { state.session.transmit(&mut means.buffer) } else { 0 };
                 // Only now, so that who was waiting finds the lock free and all of the room.
                 if len == 0 && core::mem::take(&mut state.has_room) {
-                    state.calls.finish(Ok(()), |kind| kind == Kind::Room);
+                    state.calls.finish(Ok(()), &|kind| kind == Kind::Room);
                 }
                 (len, state.phase == Phase::Connecting)
             };
@@ -443,9 +443,9 @@ impl<P: Port> Connection<P> {
         }
         state.phase = Phase::Idle;
         state.session.closed();
-        state.calls.finish(Ok(()), |kind| kind == Kind::Closed);
-        state.calls.finish(Err(connect_error), |kind| kind == Kind::Connect);
-        state.calls.finish(Err(Error::Disconnected), |kind| kind != Kind::Quiet);
+        state.calls.finish(Ok(()), &|kind| kind == Kind::Closed);
+        state.calls.finish(Err(connect_error), &|kind| kind == Kind::Connect);
+        state.calls.finish(Err(Error::Disconnected), &|kind| kind != Kind::Quiet);
     }
 
     fn drop_link(&mut self, means: &mut Means<P>) {

@@ -147,8 +147,8 @@ impl<P: Port> Client<P> {
         {
             let mut state = self.state.lock();
             state.closed = true;
-            state.calls.finish(Err(Error::Failure), |kind| kind == Kind::Connect);
-            state.calls.finish(Err(Error::Disconnected), |kind| kind != Kind::Closed);
+            state.calls.finish(Err(Error::Failure), &|kind| kind == Kind::Connect);
+            state.calls.finish(Err(Error::Disconnected), &|kind| kind != Kind::Closed);
         }
         self.end_connection(deadline);
         let Some(signal) = P::Signal::new() else { return };
@@ -178,7 +178,7 @@ impl<P: Port> Client<P> {
                 }
                 Phase::Connecting => {
                     state.phase = Phase::Idle;
-                    state.calls.finish(Err(Error::Failure), |kind| kind == Kind::Connect);
+                    state.calls.finish(Err(Error::Failure), &|kind| kind == Kind::Connect);
                     let waker = self.touch(state);
                     drop(guard);
                     return wake(waker);
@@ -186,7 +186,7 @@ impl<P: Port> Client<P> {
                 Phase::Connected => state.phase = Phase::Draining(deadline),
                 Phase::Draining(earlier) => state.phase = Phase::Draining(earlier.min(deadline)),
             }
-            state.calls.finish(Err(Error::Disconnected), |kind| matches!(kind, Kind::Room | Kind::Acknowledgement(_)));
+            state.calls.finish(Err(Error::Disconnected), &|kind| matches!(kind, Kind::Room | Kind::Acknowledgement(_)));
             let signal = signal.filter(|_| state.calls.reserve());
             let ticket = signal.map(|signal| {
                 let ticket = state.calls.add(Kind::Closed, signal.clone(), self.hub.may_block_events());
@@ -287,7 +287,7 @@ impl<P: Port> Client<P> {
         log::error(&[&"no memory for a connection"]);
         let mut state = self.state.lock();
         (state.phase, state.waker) = (Phase::Idle, None);
-        state.calls.finish(Err(Error::Failure), |kind| kind == Kind::Connect);
+        state.calls.finish(Err(Error::Failure), &|kind| kind == Kind::Connect);
     }
 
     /// Notes that something was left for the task; the waker to call without the lock, if it is this caller's turn.

@@ -82,7 +82,7 @@ impl<P: Port> Intake<P> {
                 }
                 log::debug(&[&"connected, session present: ", &session_present]);
                 state.phase = Phase::Connected;
-                state.calls.finish(Ok(()), |kind| kind == Kind::Connect);
+                state.calls.finish(Ok(()), &|kind| kind == Kind::Connect);
                 self.backlog.push(Some(Notification::Connected), None);
             }
             Event::Refused(code) => return Err(Trouble::Refused(code)),
@@ -104,9 +104,9 @@ impl<P: Port> Intake<P> {
             }
             Event::Subscribed { id, granted } => {
                 let outcome = if granted.is_some() { Ok(()) } else { Err(Error::SubscribeRefused) };
-                state.calls.finish(outcome, |kind| kind == Kind::Acknowledgement(id));
+                state.calls.finish(outcome, &|kind| kind == Kind::Acknowledgement(id));
             }
-            Event::Unsubscribed(id) => state.calls.finish(Ok(()), |kind| kind == Kind::Acknowledgement(id)),
+            Event::Unsubscribed(id) => state.calls.finish(Ok(()), &|kind| kind == Kind::Acknowledgement(id)),
         }
         Ok(())
     }

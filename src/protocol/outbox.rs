@@ -55,8 +55,8 @@ impl Outbox {
         }
     }
 
-    /// Queues a packet of `len` bytes that `encode` writes.
-    pub(super) fn push(&mut self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), NoMemory> {
+    /// The queue, for a packet of `len` bytes that the caller must append now.
+    pub(super) fn room(&mut self, len: usize) -> Result<&mut Vec<u8>, NoMemory> {
         self.segments.try_reserve(1).map_err(|_| NoMemory)?;
         // Bytes that are gone leave once they are the larger part, so that moving the rest is cheap.
         if self.small_sent * 2 > self.small.len() {
@@ -64,18 +64,18 @@ impl Outbox {
             self.small_sent = 0;
         }
         self.small.try_reserve(len).map_err(|_| NoMemory)?;
-        encode(&mut self.small);
         self.queued += len;
         match self.segments.last_mut() {
             Some(Segment::Small(bytes)) => *bytes += len,
             _ => self.segments.push(Segment::Small(len)),
         }
-        Ok(())
+        Ok(&mut self.small)
     }
 
     /// Queues a few bytes.
     pub(super) fn push_bytes(&mut self, bytes: &[u8]) -> Result<(), NoMemory> {
-        self.push(bytes.len(), |queue| queue.extend_from_slice(bytes))
+        self.room(bytes.len())?.extend_from_slice(bytes);
+        Ok(())
     }
 
     /// Whether a packet of `len` bytes should be [`push_owned`](Self::push_owned).
@@ -93,11 +93,11 @@ impl Outbox {
     /// Queues a stored message; `resend` sets its DUP flag `[MQTT-3.3.1-1]`.
     pub(super) fn push_stored(&mut self, id: u16, packet: &[u8], resend: bool) -> Result<(), NoMemory> {
         if !Self::is_large(packet.len()) {
-            return self.push(packet.len(), |queue| {
-                let start = queue.len();
-                queue.extend_from_slice(packet);
-                queue[start] = with_dup(packet, resend)[0];
-            });
+            let queue = self.room(packet.len())?;
+            let start = queue.len();
+            queue.extend_from_slice(packet);
+            queue[start] = with_dup(packet, resend)[0];
+            return Ok(());
         }
         self.segments.try_reserve(1).map_err(|_| NoMemory)?;
         self.queued += packet.len();

@@ -109,7 +109,7 @@ impl<B: Buffer> Session<B> {
             self.received = Vec::new();
             self.last_id = 0;
         }
-        self.outbox.push(connect.encoded_len(), |out| connect.encode(out))?;
+        connect.encode(self.outbox.room(connect.encoded_len())?);
         self.trace("->", first_byte::CONNECT, 0, connect.encoded_len());
         self.connection = self.connection.wrapping_add(1);
         self.keep_alive = KeepAlive::start(now, connect.keep_alive);
@@ -178,7 +178,7 @@ impl<B: Buffer> Session<B> {
         }
         let Some(id) = id else {
             if !Outbox::is_large(len) {
-                self.outbox.push(len, |out| publish.encode(out))?;
+                publish.encode(self.outbox.room(len)?);
             } else {
                 self.outbox.push_owned(encode_alone(&publish)?)?;
             }
@@ -206,7 +206,7 @@ impl<B: Buffer> Session<B> {
         }
         let packet = Filter { id: self.unused_id(), filter, qos };
         self.requests.try_reserve(1).map_err(|_| SubscribeError::NoMemory)?;
-        self.outbox.push(packet.encoded_len(), |out| packet.encode(out))?;
+        packet.encode(self.outbox.room(packet.encoded_len())?);
         let (request, first) = match qos {
             Some(_) => (Request::Subscribe, first_byte::SUBSCRIBE),
             None => (Request::Unsubscribe, first_byte::UNSUBSCRIBE),
@@ -390,12 +390,7 @@ impl<B: Buffer> Session<B> {
         Ok(true)
     }
 
-    fn complete(
-        &mut self,
-        id: u16,
-        expected: impl Fn(&Stage) -> bool,
-        name: &str,
-    ) -> Result<Option<Event<B>>, Violation> {
+    fn complete(&mut self, id: u16, expected: fn(&Stage) -> bool, name: &str) -> Result<Option<Event<B>>, Violation> {
         if !self.in_flight.waits(id, expected) {
             log::warn(&[&name, &" with unknown id ", &id]);
             return Ok(None);
