@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
+#[cfg(feature = "tls")]
 use super::AuthMode;
 use super::Config;
 #[cfg(feature = "tls")]
