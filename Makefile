@@ -8,6 +8,7 @@
 #   make install      libraries, headers and pkg-config files under PREFIX (/usr/local), with DESTDIR before it
 #   make header       writes include/wm_mqtt_client.h anew from the Rust source
 #   make csky         compiles and lints the device core for C-SKY (nightly Rust with rust-src)
+#   make size         flash and static RAM of the device library, compared with docs/memory.md; WRITE=1 puts them there
 #   make clean        removes everything that was built
 #   make help         prints this text
 #
@@ -42,7 +43,7 @@ WARNINGS = -Wall -Wextra
 COMPILE  = $(CC) -std=gnu11 $(INCLUDES) $(WARNINGS) $(CFLAGS) -pthread -MMD -MP -c -o $@ $<
 ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 
-.PHONY: all help header peers demo test test-programs csky install clean FORCE
+.PHONY: all help header peers demo test test-programs csky size install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -68,6 +69,9 @@ header:
 
 csky:
 	CARGO='$(CARGO)' scripts/csky.sh
+
+size:
+	CARGO='$(CARGO)' scripts/size.sh
 
 # ---- the stand-in of the SDK ----
 

@@ -26,13 +26,13 @@ set(wm_mqtt_c_flags "-mcpu=ck804ef -mhard-float -Os -ffunction-sections -fdata-s
 if(HIGH_VERSION_GCC)
     string(APPEND wm_mqtt_c_flags " -mistack")
 endif()
-set(wm_mqtt_built ${CMAKE_CURRENT_BINARY_DIR}/cargo/csky-unknown-none-elfabiv2/release/libwm_mqtt_client.a)
+set(wm_mqtt_built ${CMAKE_CURRENT_BINARY_DIR}/cargo/csky-w800-elfabiv2/release/libwm_mqtt_client.a)
 set(wm_mqtt_library ${CMAKE_CURRENT_BINARY_DIR}/libwm_mqtt_client_rust.a)
 string(REPLACE ";" "," wm_mqtt_feature_list "${wm_mqtt_features}")
 set(wm_mqtt_cargo_command
     ${CMAKE_COMMAND} -E env --unset=RUSTFLAGS --unset=CARGO_ENCODED_RUSTFLAGS --unset=CARGO_BUILD_TARGET
-    CC_csky_unknown_none_elfabiv2=${CMAKE_C_COMPILER} AR_csky_unknown_none_elfabiv2=${CMAKE_AR}
-    "CFLAGS_csky_unknown_none_elfabiv2=${wm_mqtt_c_flags}"
+    CC_csky_w800_elfabiv2=${CMAKE_C_COMPILER} AR_csky_w800_elfabiv2=${CMAKE_AR}
+    "CFLAGS_csky_w800_elfabiv2=${wm_mqtt_c_flags}"
     ${WM_MQTT_CARGO} +nightly rustc --locked --release --lib --crate-type staticlib --config targets/csky.toml
     --no-default-features --features ${wm_mqtt_feature_list} --target-dir ${CMAKE_CURRENT_BINARY_DIR}/cargo)
 set(wm_mqtt_archive_command

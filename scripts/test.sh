@@ -90,6 +90,6 @@ else
 fi
 step "installation" scripts/install-test.sh
 step "demo" "$MAKE" demo BROKER=
-step "device core" scripts/csky.sh
+step "device core and its size" scripts/size.sh
 
 echo "$passed passed, 0 failed, $skipped skipped"

@@ -8,6 +8,7 @@ extern crate alloc;
 pub mod client;
 #[cfg(any(feature = "freertos", feature = "host"))]
 pub mod ffi;
+mod log;
 pub mod port;
 pub mod protocol;
 pub mod time;

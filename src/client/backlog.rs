@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 
+use crate::log;
 use crate::protocol::{Buffer, Message, Receipt};
 
 /// An event for the application (contract section 2).
@@ -111,7 +112,7 @@ impl<B: Buffer> Backlog<B> {
         }
         while let Some(entry) = other.pop() {
             if !self.reserve() {
-                return log::error!(target: "mqtt", "no memory for the last events of a client: they are lost");
+                return log::error(&[&"no memory for the last events of a client: they are lost"]);
             }
             self.push(entry.event, None);
         }

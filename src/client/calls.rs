@@ -62,7 +62,7 @@ impl<P: Port> Calls<P> {
         let at = self.entries.iter().position(|call| call.ticket == ticket.0)?;
         let outcome = self.entries.swap_remove(at).outcome;
         if self.is_quiet() {
-            self.finish(Ok(()), |kind| kind == Kind::Quiet);
+            self.finish(Ok(()), &|kind| kind == Kind::Quiet);
         }
         outcome
     }
@@ -73,7 +73,7 @@ impl<P: Port> Calls<P> {
     }
 
     /// Gives `outcome` to the calls of these kinds that have none, and wakes them.
-    pub(super) fn finish(&mut self, outcome: Result<(), Error>, kinds: impl Fn(Kind) -> bool) {
+    pub(super) fn finish(&mut self, outcome: Result<(), Error>, kinds: &dyn Fn(Kind) -> bool) {
         for call in self.entries.iter_mut().filter(|call| call.outcome.is_none() && kinds(call.kind)) {
             call.outcome = Some(outcome);
             call.signal.notify();

@@ -8,6 +8,7 @@ use core::ops::Deref;
 use zeroize::Zeroize;
 
 use super::Error;
+use crate::log;
 use crate::protocol::topic::{MAX_STRING, check_name, is_utf8_string};
 use crate::protocol::{Connect, QoS, Will};
 use crate::transport::uri::{Uri, UriError};
@@ -137,7 +138,7 @@ impl Config {
             password,
         };
         if !connect.is_well_formed() {
-            log::error!(target: "mqtt", "empty client id in a persistent session, or a field over {MAX_STRING} bytes");
+            log::error(&[&"empty client id in a persistent session, or a field over ", &MAX_STRING, &" bytes"]);
             return Err(Error::Failure);
         }
         Ok(connect)
@@ -147,15 +148,15 @@ impl Config {
     pub(super) fn check(&self) -> Result<(), Error> {
         self.connect()?;
         let broker = self.broker().map_err(|error| {
-            log::error!(target: "mqtt", "{error}");
+            log::error(&[&error]);
             Error::Failure
         })?;
         if broker.scheme.tls && !cfg!(feature = "tls") {
-            log::error!(target: "mqtt", "{}:// needs TLS, which this build does not have", broker.scheme.name);
+            log::error(&[&broker.scheme.name, &":// needs TLS, which this build does not have"]);
             return Err(Error::TlsNotSupported);
         }
         if broker.scheme.websocket && !cfg!(feature = "websocket") {
-            log::error!(target: "mqtt", "{}:// needs WebSocket, which this build does not have", broker.scheme.name);
+            log::error(&[&broker.scheme.name, &":// needs WebSocket, which this build does not have"]);
             return Err(Error::Failure);
         }
         Ok(())

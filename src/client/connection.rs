@@ -13,9 +13,10 @@ use super::pipe::{LinkSocket, Pipe};
 use super::security::Security;
 use super::trouble::Trouble;
 use super::{CONNECT_TIMEOUT, Client, Error, LINGER_TIMEOUT};
+use crate::log;
 use crate::port::{Lock, Net, NetError, Port, Readiness, Shared, Socket, Token};
 use crate::protocol::Receipt;
-use crate::time::{Instant, earliest};
+use crate::time::{Instant, Millis, earliest};
 
 /// A client in the task's care.
 pub(super) struct Connection<P: Port> {
@@ -202,7 +203,7 @@ impl<P: Port> Connection<P> {
         if let Err(trouble) = self.security.prepare(client.config(), &broker) {
             return self.fail(means, trouble);
         }
-        log::debug!(target: "mqtt", "connecting to {}:{}", broker.host, broker.port);
+        log::debug(&[&"connecting to ", &broker.host, &":", &broker.port]);
         if !means.net.resolve(token, broker.host, broker.port) {
             self.fail(means, Trouble::NoMemory);
         }
@@ -283,7 +284,9 @@ impl<P: Port> Connection<P> {
         while let Some(address) = rest.next() {
             link.token = means.new_token();
             if let Ok(socket) = means.net.connect(link.token, address) {
-                let share = link.deadline.millis_from(means.now) / (rest.len() as u64 + 1);
+                // In 32 bits, for the flash: it is seconds.
+                let left = link.deadline.millis_from(means.now) as u32;
+                let share = Millis::from(left / (rest.len() as u32 + 1));
                 link.stage = Stage::Opening { socket, rest, give_up: means.now + share };
                 return Ok(());
             }
@@ -308,7 +311,7 @@ impl<P: Port> Connection<P> {
         let Some(link) = &mut self.link else { return Ok(()) };
         let Stage::Securing(pipe) = core::mem::replace(&mut link.stage, Stage::Resolving) else { return Ok(()) };
         if let Some((version, kind)) = pipe.description() {
-            log::debug!(target: "mqtt", "{version}, {kind}");
+            log::debug(&[&version, &", ", &kind]);
         }
         link.stage = Stage::Up(pipe);
         let client = self.client.clone();
@@ -359,7 +362,7 @@ impl<P: Port> Connection<P> {
                 let len = if pipe.may_write() { state.session.transmit(&mut means.buffer) } else { 0 };
                 // Only now, so that who was waiting finds the lock free and all of the room.
                 if len == 0 && core::mem::take(&mut state.has_room) {
-                    state.calls.finish(Ok(()), |kind| kind == Kind::Room);
+                    state.calls.finish(Ok(()), &|kind| kind == Kind::Room);
                 }
                 (len, state.phase == Phase::Connecting)
             };
@@ -417,9 +420,9 @@ impl<P: Port> Connection<P> {
             }
             Phase::Connecting => {
                 let (host, port) = client.config().broker().map_or(("", 0), |broker| (broker.host, broker.port));
-                log::error!(target: "mqtt", "connect to {host}:{port} failed: {trouble}");
+                log::error(&[&"connect to ", &host, &":", &port, &" failed: ", &trouble]);
             }
-            Phase::Connected | Phase::Draining(_) => log::warn!(target: "mqtt", "connection lost: {trouble}"),
+            Phase::Connected | Phase::Draining(_) => log::warn(&[&"connection lost: ", &trouble]),
             Phase::Idle => {}
         }
         self.end(&mut state, if let Trouble::Refused(code) = trouble { Error::Refused(code) } else { Error::Failure });
@@ -438,9 +441,9 @@ impl<P: Port> Connection<P> {
         }
         state.phase = Phase::Idle;
         state.session.closed();
-        state.calls.finish(Ok(()), |kind| kind == Kind::Closed);
-        state.calls.finish(Err(connect_error), |kind| kind == Kind::Connect);
-        state.calls.finish(Err(Error::Disconnected), |kind| kind != Kind::Quiet);
+        state.calls.finish(Ok(()), &|kind| kind == Kind::Closed);
+        state.calls.finish(Err(connect_error), &|kind| kind == Kind::Connect);
+        state.calls.finish(Err(Error::Disconnected), &|kind| kind != Kind::Quiet);
     }
 
     fn drop_link(&mut self, means: &mut Means<P>) {

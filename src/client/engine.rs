@@ -6,6 +6,7 @@ use super::backlog::{Backlog, Entry};
 use super::connection::{Connection, Means};
 use super::hub::NextTry;
 use super::{DRAIN_TIMEOUT, Hub};
+use crate::log;
 use crate::port::{Net, Port, Task};
 use crate::time::{Instant, Millis, earliest};
 
@@ -162,7 +163,7 @@ impl<P: Port> Task for Engine<P> {
         self.bury(now);
         self.dispatch(now);
         if now >= self.orphans_until && !self.orphans.is_empty() {
-            log::error!(target: "mqtt", "the event queue stayed full: last events of a client are lost");
+            log::error(&[&"the event queue stayed full: last events of a client are lost"]);
             self.orphans = Backlog::new(usize::MAX);
         }
         if self.connections.is_empty() {

@@ -4,6 +4,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::calls::{Calls, Kind};
 use super::{ACKNOWLEDGE_TIMEOUT, CONNECT_TIMEOUT, Config, DRAIN_TIMEOUT, Error, Hub, ROOM_TIMEOUT};
+use crate::log;
 use crate::port::{Lock, Net, Port, Shared, Signal, Waker};
 use crate::protocol::topic::{check_filter, check_name};
 use crate::protocol::{PublishError, QoS, Session};
@@ -146,8 +147,8 @@ impl<P: Port> Client<P> {
         {
             let mut state = self.state.lock();
             state.closed = true;
-            state.calls.finish(Err(Error::Failure), |kind| kind == Kind::Connect);
-            state.calls.finish(Err(Error::Disconnected), |kind| kind != Kind::Closed);
+            state.calls.finish(Err(Error::Failure), &|kind| kind == Kind::Connect);
+            state.calls.finish(Err(Error::Disconnected), &|kind| kind != Kind::Closed);
         }
         self.end_connection(deadline);
         let Some(signal) = P::Signal::new() else { return };
@@ -177,7 +178,7 @@ impl<P: Port> Client<P> {
                 }
                 Phase::Connecting => {
                     state.phase = Phase::Idle;
-                    state.calls.finish(Err(Error::Failure), |kind| kind == Kind::Connect);
+                    state.calls.finish(Err(Error::Failure), &|kind| kind == Kind::Connect);
                     let waker = self.touch(state);
                     drop(guard);
                     return wake(waker);
@@ -185,7 +186,7 @@ impl<P: Port> Client<P> {
                 Phase::Connected => state.phase = Phase::Draining(deadline),
                 Phase::Draining(earlier) => state.phase = Phase::Draining(earlier.min(deadline)),
             }
-            state.calls.finish(Err(Error::Disconnected), |kind| matches!(kind, Kind::Room | Kind::Acknowledgement(_)));
+            state.calls.finish(Err(Error::Disconnected), &|kind| matches!(kind, Kind::Room | Kind::Acknowledgement(_)));
             let signal = signal.filter(|_| state.calls.reserve());
             let ticket = signal.map(|signal| {
                 let ticket = state.calls.add(Kind::Closed, signal.clone(), self.hub.may_block_events());
@@ -227,7 +228,7 @@ impl<P: Port> Client<P> {
             Some(outcome) => outcome.map(|()| id),
             None => {
                 state.session.forget(id);
-                log::error!(target: "mqtt", "no answer to request {id} within 10 s");
+                log::error(&[&"no answer to request ", &id, &" within 10 s"]);
                 Err(Error::Failure)
             }
         }
@@ -283,10 +284,10 @@ impl<P: Port> Client<P> {
 
     /// The task has no memory to serve this client: its connect fails, and the next one starts over.
     pub(super) fn give_up(&self) {
-        log::error!(target: "mqtt", "no memory for a connection");
+        log::error(&[&"no memory for a connection"]);
         let mut state = self.state.lock();
         (state.phase, state.waker) = (Phase::Idle, None);
-        state.calls.finish(Err(Error::Failure), |kind| kind == Kind::Connect);
+        state.calls.finish(Err(Error::Failure), &|kind| kind == Kind::Connect);
     }
 
     /// Notes that something was left for the task; the waker to call without the lock, if it is this caller's turn.

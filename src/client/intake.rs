@@ -7,6 +7,7 @@ use super::calls::Kind;
 use super::handle::{PATIENCE, Phase, State};
 use super::trouble::Trouble;
 use super::{Client, Error};
+use crate::log;
 use crate::port::{Lock, Port, Shared};
 use crate::protocol::Event;
 use crate::time::Instant;
@@ -39,7 +40,7 @@ impl<P: Port> Intake<P> {
     pub(super) fn may_read(&mut self, now: Instant) -> bool {
         let mut state = self.client.state().lock();
         if state.calls.block_events() && self.backlog.is_full(PATIENCE) {
-            log::error!(target: "mqtt", "a call in an event callback waits behind too many messages");
+            log::error(&[&"a call in an event callback waits behind too many messages"]);
             state.calls.fail_blocking(Error::Failure);
         }
         // What waits must leave before there is memory for more.
@@ -87,9 +88,9 @@ impl<P: Port> Intake<P> {
                     // Nor what stands behind CONNACK.
                     return Err(Trouble::Unwanted);
                 }
-                log::debug!(target: "mqtt", "connected, session present: {session_present}");
+                log::debug(&[&"connected, session present: ", &session_present]);
                 state.phase = Phase::Connected;
-                state.calls.finish(Ok(()), |kind| kind == Kind::Connect);
+                state.calls.finish(Ok(()), &|kind| kind == Kind::Connect);
                 self.backlog.push(Some(Notification::Connected), None);
             }
             Event::Refused(code) => return Err(Trouble::Refused(code)),
@@ -104,9 +105,9 @@ impl<P: Port> Intake<P> {
             }
             Event::Subscribed { id, granted } => {
                 let outcome = if granted.is_some() { Ok(()) } else { Err(Error::SubscribeRefused) };
-                state.calls.finish(outcome, |kind| kind == Kind::Acknowledgement(id));
+                state.calls.finish(outcome, &|kind| kind == Kind::Acknowledgement(id));
             }
-            Event::Unsubscribed(id) => state.calls.finish(Ok(()), |kind| kind == Kind::Acknowledgement(id)),
+            Event::Unsubscribed(id) => state.calls.finish(Ok(()), &|kind| kind == Kind::Acknowledgement(id)),
         }
         Ok(())
     }

@@ -7,6 +7,8 @@ use core::marker::PhantomData;
 use super::AuthMode;
 use super::Config;
 use super::trouble::Trouble;
+#[cfg(feature = "tls")]
+use crate::log;
 use crate::port::Port;
 #[cfg(feature = "tls")]
 use crate::transport::tls::{self, Settings, TlsConfig};
@@ -99,7 +101,7 @@ fn tls_config<P: Port>(config: &Config) -> Result<TlsConfig, LayerError> {
         _ => return Err(tls::Error::Setup("auth_mode 2 and 3 need `cert` and `key`").into()),
     };
     if !verify {
-        log::warn!(target: "mqtt", "the server is not verified (auth_mode): whoever is in between can read and change all");
+        log::warn(&[&"the server is not verified (auth_mode): whoever is in between can read and change all"]);
     }
     let mut alpn = Vec::new();
     for name in &config.alpn {

@@ -1,7 +1,6 @@
 //! Why a connection or an attempt ended, for the log.
 
-use core::fmt;
-
+use crate::log::Say;
 use crate::port::NetError;
 use crate::protocol::{ConnectReturnCode, Violation};
 use crate::transport::LayerError;
@@ -36,9 +35,9 @@ impl Trouble {
     }
 }
 
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Say for Trouble {
+    fn say(&self, out: &mut dyn FnMut(&str)) {
+        out(match self {
             Trouble::NotFound => "host not found",
             Trouble::Unreachable => "no address of the host accepts connections",
             Trouble::TimedOut => "no CONNACK within 30 s",
@@ -49,14 +48,14 @@ impl fmt::Display for Trouble {
             }
             Trouble::HandshakeTimedOut => "no end of the TLS or WebSocket handshake within 30 s",
             Trouble::Early => "the server speaks before CONNECT",
-            Trouble::Layer(error) => return error.fmt(f),
+            Trouble::Layer(error) => return error.say(out),
             Trouble::NoPingResponse => "no answer to PINGREQ",
             Trouble::NoMemory => "out of memory",
             Trouble::Unwanted => "nobody wants it any more",
-            Trouble::Violation(violation) => return write!(f, "protocol violation: {violation}"),
-            Trouble::Broken(NetError::Failed(error)) => return write!(f, "network error {error}"),
+            Trouble::Violation(violation) => return ("protocol violation: ", *violation).say(out),
+            Trouble::Broken(NetError::Failed(error)) => return ("network error ", *error).say(out),
             Trouble::Broken(NetError::WouldBlock) => "network stalled",
-            Trouble::Refused(code) => return write!(f, "refused by the server, code {}", code.code()),
+            Trouble::Refused(code) => return ("refused by the server, code ", u16::from(code.code())).say(out),
         })
     }
 }

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::built_in;
 use super::types::*;
 use crate::client::{AuthMode, Config, Text};
+use crate::log;
 use crate::port::{Platform, Port};
 use crate::protocol::topic::is_utf8_string;
 use crate::transport::uri::{self, Uri, UriError};
@@ -33,7 +34,7 @@ impl InitError {
             InitError::BadAuthMode => "auth_mode is not 0 to 3",
             InitError::NoMemory => "out of memory",
         };
-        log::error!(target: "mqtt", "init: {text}");
+        log::error(&[&"init: ", &text]);
     }
 }
 
@@ -108,47 +109,53 @@ pub(super) unsafe fn from_c(config: *const wm_mqtt_client_config_t) -> Result<Co
     // SAFETY: the caller vouches for each string; `ca`, `cert` and `key`, which may be blobs without a NUL where they
     // are not used, are read only where they are.
     unsafe {
-        let uri = copy(config.uri)?.ok_or(InitError::NullUri)?;
-        let broker = core::str::from_utf8(&uri).map_err(|_| UriError::BadHost).and_then(Uri::parse);
-        if broker.is_err_and(|error| error == UriError::UnknownScheme) {
-            return Err(InitError::BadProtocol);
-        }
-        let auth_mode = AuthMode::from_number(mode).ok_or(InitError::BadAuthMode)?;
-        let client_id = match copy(config.client_id)? {
-            Some(id) if is_utf8_string(&id) => id,
-            Some(_) => return Err(InitError::BadClientId),
-            None => default_client_id()?,
-        };
-        let tls = broker.is_ok_and(|broker| broker.scheme.tls);
-        let user_info = broker.ok().and_then(|broker| broker.user_info);
-        let (username, password) = match (copy(config.username)?, user_info) {
-            (None, Some(user_info)) => {
-                (Some(decoded(user_info.username)?), user_info.password.map(decoded).transpose()?)
-            }
-            (username, _) => (username, copy(config.password)?),
-        };
-        let copy_if = |used: bool, text| if used { copy(text) } else { Ok(None) };
-        let ca = copy_if(tls && auth_mode.verify, config.ca)?;
-        let presents = tls && auth_mode.present;
-        let identity = (copy_if(presents, config.cert)?, copy_if(presents, config.key)?);
-        let (cert, key) = if presents { built_in::or_identity(identity) } else { identity };
-        Ok(Config {
-            uri,
-            client_id,
-            username,
-            password,
-            auth_mode,
-            ca: if tls && auth_mode.verify { built_in::or_ca(ca) } else { None },
-            cert,
-            key,
-            alpn: copy_list(config.alpn)?,
-            will_topic: copy(config.will_topic)?,
-            will_message: copy(config.will_msg)?,
+        // Filled in place: then there is one thing to free when something fails.
+        let mut ours = Config {
+            uri: copy(config.uri)?.ok_or(InitError::NullUri)?,
+            client_id: Text::built_in(c""),
+            username: None,
+            password: None,
+            auth_mode: AuthMode { verify: false, present: false },
+            ca: None,
+            cert: None,
+            key: None,
+            alpn: Vec::new(),
+            will_topic: None,
+            will_message: None,
             will_qos: config.will_qos,
             will_retain: config.will_retain != 0,
             keep_alive: if config.keep_alive == 0 { DEFAULT_KEEP_ALIVE } else { config.keep_alive },
             clean_session: config.clean_session != 0,
             debug,
-        })
+        };
+        let broker = core::str::from_utf8(&ours.uri).map_err(|_| UriError::BadHost).and_then(Uri::parse);
+        if broker.is_err_and(|error| error == UriError::UnknownScheme) {
+            return Err(InitError::BadProtocol);
+        }
+        ours.auth_mode = AuthMode::from_number(mode).ok_or(InitError::BadAuthMode)?;
+        ours.client_id = match copy(config.client_id)? {
+            Some(id) if is_utf8_string(&id) => id,
+            Some(_) => return Err(InitError::BadClientId),
+            None => default_client_id()?,
+        };
+        ours.username = copy(config.username)?;
+        match broker.ok().and_then(|broker| broker.user_info) {
+            Some(user_info) if ours.username.is_none() => {
+                ours.username = Some(decoded(user_info.username)?);
+                ours.password = user_info.password.map(decoded).transpose()?;
+            }
+            _ => ours.password = copy(config.password)?,
+        }
+        let tls = broker.is_ok_and(|broker| broker.scheme.tls);
+        if tls && ours.auth_mode.verify {
+            ours.ca = built_in::or_ca(copy(config.ca)?);
+        }
+        if tls && ours.auth_mode.present {
+            (ours.cert, ours.key) = built_in::or_identity((copy(config.cert)?, copy(config.key)?));
+        }
+        ours.alpn = copy_list(config.alpn)?;
+        ours.will_topic = copy(config.will_topic)?;
+        ours.will_message = copy(config.will_msg)?;
+        Ok(ours)
     }
 }

@@ -127,28 +127,54 @@ struct Partial<B> {
 }
 
 impl<B> Partial<B> {
+    const fn new(first: u8, left: u32) -> Self {
+        Self { first, left, topic: None, id: 0, payload: None }
+    }
+
+    /// All of it is there.
+    fn finish(&mut self) -> Incoming<B> {
+        let (id, qos) = (self.id, self.qos());
+        match self.topic.take() {
+            Some(topic) => Incoming::Publish(Message {
+                topic,
+                payload: self.payload.take(),
+                qos,
+                dup: self.first & 0x08 != 0,
+                retain: self.first & 0x01 != 0,
+                id,
+                receipt: Receipt { id, qos, connection: 0 },
+            }),
+            None => Incoming::NoMemory { id },
+        }
+    }
+
     fn qos(&self) -> QoS {
         // the header check has refused level 3
         QoS::from_level(self.first >> 1 & 3).unwrap_or(QoS::AtMostOnce)
     }
 }
 
-enum Stage<B> {
+/// What the next bytes are.
+#[derive(Clone, Copy)]
+enum Stage {
     /// First byte and remaining length.
     FixedHeader,
     /// The bytes after the fixed header of anything but PUBLISH.
     Body,
-    TopicLength(Partial<B>),
-    Topic(Partial<B>, u16),
-    PacketId(Partial<B>),
-    Payload(Partial<B>),
-    /// The payload of a PUBLISH that cannot be kept.
-    Skip(Partial<B>, u32),
+    TopicLength,
+    /// So many bytes of a topic name.
+    Topic(u16),
+    PacketId,
+    Payload,
+    /// The payload, of this length, of a PUBLISH that cannot be kept.
+    Skip(u32),
 }
 
 /// The decoder's whole state.
 pub(super) struct Decoder<B> {
-    stage: Stage<B>,
+    stage: Stage,
+    /// The PUBLISH that the stage is about, if it is about one.
+    publish: Partial<B>,
     scratch: [u8; 5],
     filled: usize,
     /// Length of the body that the scratch pad waits for.
@@ -172,85 +198,79 @@ const SHAPES: [Option<(u8, u8)>; 16] = {
 
 impl<B: Buffer> Decoder<B> {
     pub(super) const fn new() -> Self {
-        Self { stage: Stage::FixedHeader, scratch: [0; 5], filled: 0, body: 0 }
+        Self { stage: Stage::FixedHeader, publish: Partial::new(0, 0), scratch: [0; 5], filled: 0, body: 0 }
     }
 
     /// Takes bytes off `input` until a packet is complete or the input is used up.
     pub(super) fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Incoming<B>>, Malformed> {
         loop {
-            match core::mem::replace(&mut self.stage, Stage::FixedHeader) {
+            match self.stage {
                 Stage::FixedHeader => {
                     let Some((first, byte)) = input.split_first() else { return Ok(None) };
                     *input = byte;
-                    if let Some(stage) = self.fixed_header(*first)? {
-                        self.stage = stage;
-                    }
+                    self.fixed_header(*first)?;
                 }
                 Stage::Body => {
                     if !self.collect(self.body, input) {
-                        self.stage = Stage::Body;
                         return Ok(None);
                     }
-                    self.filled = 0;
+                    self.stage = Stage::FixedHeader;
                     return self.control_packet().map(Some);
                 }
-                Stage::TopicLength(partial) => {
+                Stage::TopicLength => {
                     if !self.collect(2, input) {
-                        self.stage = Stage::TopicLength(partial);
                         return Ok(None);
                     }
-                    self.filled = 0;
-                    self.stage = self.topic_length(partial)?;
+                    self.topic_length()?;
                 }
-                Stage::Topic(mut partial, left) => {
+                Stage::Topic(left) => {
                     let part = take(input, left.into());
-                    if let Some(topic) = &mut partial.topic {
+                    if let Some(topic) = &mut self.publish.topic {
                         topic.append(part);
                     }
+                    self.publish.left -= part.len() as u32;
                     let left = left - part.len() as u16;
-                    partial.left -= part.len() as u32;
                     if left > 0 {
-                        self.stage = Stage::Topic(partial, left);
+                        self.stage = Stage::Topic(left);
                         return Ok(None);
                     }
-                    if partial.topic.as_ref().is_some_and(|t| topic::check_name(t.as_slice()).is_err()) {
+                    if self.publish.topic.as_ref().is_some_and(|t| topic::check_name(t.as_slice()).is_err()) {
                         return Err(Malformed::Topic);
                     }
-                    self.stage = match partial.qos() {
-                        QoS::AtMostOnce => begin_payload(partial),
-                        _ => Stage::PacketId(partial),
-                    };
+                    if self.publish.qos() == QoS::AtMostOnce {
+                        self.begin_payload();
+                    } else {
+                        self.stage = Stage::PacketId;
+                    }
                 }
-                Stage::PacketId(mut partial) => {
+                Stage::PacketId => {
                     if !self.collect(2, input) {
-                        self.stage = Stage::PacketId(partial);
                         return Ok(None);
                     }
-                    self.filled = 0;
-                    partial.left -= 2;
-                    partial.id = self.packet_id()?;
-                    self.stage = begin_payload(partial);
+                    self.publish.left -= 2;
+                    self.publish.id = self.packet_id()?;
+                    self.begin_payload();
                 }
-                Stage::Payload(mut partial) => {
-                    let part = take(input, partial.left);
-                    if let Some(payload) = &mut partial.payload {
+                Stage::Payload => {
+                    let part = take(input, self.publish.left);
+                    if let Some(payload) = &mut self.publish.payload {
                         payload.append(part);
                     }
-                    partial.left -= part.len() as u32;
-                    if partial.left > 0 {
-                        self.stage = Stage::Payload(partial);
+                    self.publish.left -= part.len() as u32;
+                    if self.publish.left > 0 {
                         return Ok(None);
                     }
-                    return Ok(Some(finish(partial)));
+                    self.stage = Stage::FixedHeader;
+                    return Ok(Some(self.publish.finish()));
                 }
-                Stage::Skip(mut partial, len) => {
-                    partial.left -= take(input, partial.left).len() as u32;
-                    if partial.left > 0 {
-                        self.stage = Stage::Skip(partial, len);
+                Stage::Skip(len) => {
+                    self.publish.left -= take(input, self.publish.left).len() as u32;
+                    if self.publish.left > 0 {
                         return Ok(None);
                     }
-                    let (id, qos) = (partial.id, partial.qos());
-                    return Ok(Some(if partial.topic.is_some() && len > MAX_PAYLOAD {
+                    self.stage = Stage::FixedHeader;
+                    let (id, qos) = (self.publish.id, self.publish.qos());
+                    return Ok(Some(if self.publish.topic.take().is_some() && len > MAX_PAYLOAD {
                         Incoming::Oversized { id, qos, len }
                     } else {
                         Incoming::NoMemory { id }
@@ -260,59 +280,79 @@ impl<B: Buffer> Decoder<B> {
         }
     }
 
-    /// Fills the scratch pad up to `len` bytes; whether it is full.
+    /// Fills the scratch pad up to `len` bytes; whether it is full, and then the next bytes fill it anew.
     fn collect(&mut self, len: usize, input: &mut &[u8]) -> bool {
         let part = take(input, (len - self.filled) as u32);
         self.scratch[self.filled..self.filled + part.len()].copy_from_slice(part);
         self.filled += part.len();
-        self.filled == len
+        let full = self.filled == len;
+        if full {
+            self.filled = 0;
+        }
+        full
     }
 
-    /// One more byte of the fixed header; the next stage once it is complete.
-    fn fixed_header(&mut self, byte: u8) -> Result<Option<Stage<B>>, Malformed> {
+    /// One more byte of the fixed header.
+    fn fixed_header(&mut self, byte: u8) -> Result<(), Malformed> {
         let at = self.filled;
         self.scratch[at] = byte;
         self.filled += 1;
         if at == 0 {
-            return check_first_byte(byte).map(|()| None);
+            return check_first_byte(byte);
         }
         if byte & 0x80 != 0 {
             // a fifth length byte is malformed (section 2.2.3)
-            return if at == 4 { Err(Malformed::Length) } else { Ok(None) };
+            return if at == 4 { Err(Malformed::Length) } else { Ok(()) };
         }
         let remaining = self.scratch[1..=at].iter().rev().fold(0u32, |sum, b| sum << 7 | u32::from(b & 0x7f));
         let first = self.scratch[0];
         self.filled = 0;
         if first >> 4 == 3 {
-            let partial = Partial { first, left: remaining, topic: None, id: 0, payload: None };
+            self.publish = Partial::new(first, remaining);
+            self.stage = Stage::TopicLength;
             // at least the length of the topic name, one character of it, and the packet identifier
-            let shortest = if partial.qos() == QoS::AtMostOnce { 3 } else { 5 };
-            return if remaining < shortest { Err(Malformed::Length) } else { Ok(Some(Stage::TopicLength(partial))) };
+            let shortest = if self.publish.qos() == QoS::AtMostOnce { 3 } else { 5 };
+            return if remaining < shortest { Err(Malformed::Length) } else { Ok(()) };
         }
         match SHAPES[usize::from(first >> 4)] {
             Some((_, body)) if u32::from(body) == remaining => {
                 self.body = body.into();
                 // The type is needed again when the body is complete; it waits behind it.
                 self.scratch[4] = first;
-                Ok(Some(Stage::Body))
+                self.stage = Stage::Body;
+                Ok(())
             }
             _ => Err(Malformed::Length),
         }
     }
 
-    fn topic_length(&mut self, mut partial: Partial<B>) -> Result<Stage<B>, Malformed> {
+    fn topic_length(&mut self) -> Result<(), Malformed> {
         let len = u16::from_be_bytes([self.scratch[0], self.scratch[1]]);
-        let id = if partial.qos() == QoS::AtMostOnce { 0 } else { 2 };
-        partial.left -= 2;
-        if partial.left < u32::from(len) + id {
+        let publish = &mut self.publish;
+        let id = if publish.qos() == QoS::AtMostOnce { 0 } else { 2 };
+        publish.left -= 2;
+        if publish.left < u32::from(len) + id {
             return Err(Malformed::Length);
         }
         if len == 0 {
             // [MQTT-4.7.3-1]
             return Err(Malformed::Topic);
         }
-        partial.topic = B::allocate(len.into());
-        Ok(Stage::Topic(partial, len))
+        publish.topic = B::allocate(len.into());
+        self.stage = Stage::Topic(len);
+        Ok(())
+    }
+
+    /// Topic and packet identifier are there: where does the payload go?
+    fn begin_payload(&mut self) {
+        let publish = &mut self.publish;
+        let len = publish.left;
+        let mut kept = len <= MAX_PAYLOAD && publish.topic.is_some();
+        if kept && len > 0 {
+            publish.payload = B::allocate(len as usize);
+            kept = publish.payload.is_some();
+        }
+        self.stage = if kept { Stage::Payload } else { Stage::Skip(len) };
     }
 
     fn packet_id(&self) -> Result<u16, Malformed> {
@@ -371,35 +411,4 @@ fn take<'a>(input: &mut &'a [u8], len: u32) -> &'a [u8] {
     let (part, rest) = input.split_at((len as usize).min(input.len()));
     *input = rest;
     part
-}
-
-/// Topic and packet identifier are there: where does the payload go?
-fn begin_payload<B: Buffer>(mut partial: Partial<B>) -> Stage<B> {
-    let len = partial.left;
-    if len > MAX_PAYLOAD || partial.topic.is_none() {
-        return Stage::Skip(partial, len);
-    }
-    if len > 0 {
-        partial.payload = B::allocate(len as usize);
-        if partial.payload.is_none() {
-            return Stage::Skip(partial, len);
-        }
-    }
-    Stage::Payload(partial)
-}
-
-fn finish<B>(partial: Partial<B>) -> Incoming<B> {
-    let (id, qos) = (partial.id, partial.qos());
-    match partial.topic {
-        Some(topic) => Incoming::Publish(Message {
-            topic,
-            payload: partial.payload,
-            qos,
-            dup: partial.first & 0x08 != 0,
-            retain: partial.first & 0x01 != 0,
-            id,
-            receipt: Receipt { id, qos, connection: 0 },
-        }),
-        None => Incoming::NoMemory { id },
-    }
 }

@@ -1,10 +1,9 @@
 //! What a session says: events, and the reasons of its refusals.
 
-use core::fmt;
-
 use super::decode::{Malformed, Message, Receipt};
 use super::outbox::NoMemory;
 use super::packet::{ConnectReturnCode, QoS};
+use crate::log::Say;
 
 /// What the session tells its owner.
 #[derive(Debug)]
@@ -50,9 +49,9 @@ pub enum Violation {
     NoMemory,
 }
 
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Say for Violation {
+    fn say(&self, out: &mut dyn FnMut(&str)) {
+        out(match self {
             Violation::Malformed(Malformed::PacketType) => "packet type that no server sends",
             Violation::Malformed(Malformed::Flags) => "reserved flags",
             Violation::Malformed(Malformed::Length) => "wrong remaining length",

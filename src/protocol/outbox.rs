@@ -1,6 +1,5 @@
 //! Bytes on their way out: small packets coalesce in one queue, large ones stay where they lie.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use zeroize::Zeroize;
@@ -21,7 +20,8 @@ enum Segment {
 }
 
 pub(super) struct Outbox {
-    segments: VecDeque<Segment>,
+    /// In their order. Seldom more than a few, so taking the first away is cheap.
+    segments: Vec<Segment>,
     /// Small packets, of which the first `small_sent` bytes are gone.
     small: Vec<u8>,
     small_sent: usize,
@@ -35,7 +35,7 @@ pub(super) struct NoMemory;
 
 impl Outbox {
     pub(super) const fn new() -> Self {
-        Self { segments: VecDeque::new(), small: Vec::new(), small_sent: 0, queued: 0 }
+        Self { segments: Vec::new(), small: Vec::new(), small_sent: 0, queued: 0 }
     }
 
     pub(super) fn queued(&self) -> usize {
@@ -55,8 +55,8 @@ impl Outbox {
         }
     }
 
-    /// Queues a packet of `len` bytes that `encode` writes.
-    pub(super) fn push(&mut self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), NoMemory> {
+    /// The queue, for a packet of `len` bytes that the caller must append now.
+    pub(super) fn room(&mut self, len: usize) -> Result<&mut Vec<u8>, NoMemory> {
         self.segments.try_reserve(1).map_err(|_| NoMemory)?;
         // Bytes that are gone leave once they are the larger part, so that moving the rest is cheap.
         if self.small_sent * 2 > self.small.len() {
@@ -64,18 +64,18 @@ impl Outbox {
             self.small_sent = 0;
         }
         self.small.try_reserve(len).map_err(|_| NoMemory)?;
-        encode(&mut self.small);
         self.queued += len;
-        match self.segments.back_mut() {
+        match self.segments.last_mut() {
             Some(Segment::Small(bytes)) => *bytes += len,
-            _ => self.segments.push_back(Segment::Small(len)),
+            _ => self.segments.push(Segment::Small(len)),
         }
-        Ok(())
+        Ok(&mut self.small)
     }
 
     /// Queues a few bytes.
     pub(super) fn push_bytes(&mut self, bytes: &[u8]) -> Result<(), NoMemory> {
-        self.push(bytes.len(), |queue| queue.extend_from_slice(bytes))
+        self.room(bytes.len())?.extend_from_slice(bytes);
+        Ok(())
     }
 
     /// Whether a packet of `len` bytes should be [`push_owned`](Self::push_owned).
@@ -86,22 +86,22 @@ impl Outbox {
     pub(super) fn push_owned(&mut self, packet: Vec<u8>) -> Result<(), NoMemory> {
         self.segments.try_reserve(1).map_err(|_| NoMemory)?;
         self.queued += packet.len();
-        self.segments.push_back(Segment::Owned { packet, sent: 0 });
+        self.segments.push(Segment::Owned { packet, sent: 0 });
         Ok(())
     }
 
     /// Queues a stored message; `resend` sets its DUP flag `[MQTT-3.3.1-1]`.
     pub(super) fn push_stored(&mut self, id: u16, packet: &[u8], resend: bool) -> Result<(), NoMemory> {
         if !Self::is_large(packet.len()) {
-            return self.push(packet.len(), |queue| {
-                let start = queue.len();
-                queue.extend_from_slice(packet);
-                queue[start] = with_dup(packet, resend)[0];
-            });
+            let queue = self.room(packet.len())?;
+            let start = queue.len();
+            queue.extend_from_slice(packet);
+            queue[start] = with_dup(packet, resend)[0];
+            return Ok(());
         }
         self.segments.try_reserve(1).map_err(|_| NoMemory)?;
         self.queued += packet.len();
-        self.segments.push_back(Segment::Stored { id, resend, len: packet.len(), sent: 0 });
+        self.segments.push(Segment::Stored { id, resend, len: packet.len(), sent: 0 });
         Ok(())
     }
 
@@ -113,7 +113,8 @@ impl Outbox {
         match self.segments[at] {
             Segment::Stored { resend: true, sent: 0, len, .. } => {
                 self.queued -= len;
-                self.segments.remove(at).is_some()
+                self.segments.remove(at);
+                true
             }
             _ => false,
         }
@@ -155,7 +156,7 @@ impl Outbox {
     pub(super) fn sent(&mut self, mut count: usize) {
         self.queued -= count;
         while count > 0 {
-            let Some(segment) = self.segments.front_mut() else { return };
+            let Some(segment) = self.segments.first_mut() else { return };
             let (taken, done) = match segment {
                 Segment::Small(len) => {
                     let taken = count.min(*len);
@@ -176,7 +177,7 @@ impl Outbox {
             };
             count -= taken;
             if done {
-                self.segments.pop_front();
+                self.segments.remove(0);
             }
         }
     }

@@ -10,6 +10,7 @@ use super::outbox::{NoMemory, Outbox};
 use super::packet::{
     Connect, ConnectReturnCode, Filter, MAX_PACKET, Publish, QoS, acknowledgement, first_byte, packet_name,
 };
+use crate::log;
 use crate::time::Instant;
 
 /// Bounds of a session's memory.
@@ -108,7 +109,7 @@ impl<B: Buffer> Session<B> {
             self.received = Vec::new();
             self.last_id = 0;
         }
-        self.outbox.push(connect.encoded_len(), |out| connect.encode(out))?;
+        connect.encode(self.outbox.room(connect.encoded_len())?);
         self.trace("->", first_byte::CONNECT, 0, connect.encoded_len());
         self.connection = self.connection.wrapping_add(1);
         self.keep_alive = KeepAlive::start(now, connect.keep_alive);
@@ -177,7 +178,7 @@ impl<B: Buffer> Session<B> {
         }
         let Some(id) = id else {
             if !Outbox::is_large(len) {
-                self.outbox.push(len, |out| publish.encode(out))?;
+                publish.encode(self.outbox.room(len)?);
             } else {
                 self.outbox.push_owned(encode_alone(&publish)?)?;
             }
@@ -205,7 +206,7 @@ impl<B: Buffer> Session<B> {
         }
         let packet = Filter { id: self.unused_id(), filter, qos };
         self.requests.try_reserve(1).map_err(|_| SubscribeError::NoMemory)?;
-        self.outbox.push(packet.encoded_len(), |out| packet.encode(out))?;
+        packet.encode(self.outbox.room(packet.encoded_len())?);
         let (request, first) = match qos {
             Some(_) => (Request::Subscribe, first_byte::SUBSCRIBE),
             None => (Request::Unsubscribe, first_byte::UNSUBSCRIBE),
@@ -278,19 +279,19 @@ impl<B: Buffer> Session<B> {
             Incoming::Oversized { id, qos, len } => {
                 self.skipped = self.skipped.wrapping_add(1);
                 let count = self.skipped;
-                log::error!(target: "mqtt", "message of {len} bytes skipped ({count} so far): events describe 65535");
+                log::error(&[&"message of ", &len, &" bytes skipped (", &count, &" so far): events describe 65535"]);
                 let receipt = Receipt { id, qos, connection: self.connection };
                 let acknowledges = qos != QoS::AtMostOnce && self.is_new(receipt)?;
                 Ok(acknowledges.then_some(Event::Skipped(receipt)))
             }
             Incoming::NoMemory { id } => {
-                log::error!(target: "mqtt", "no memory for a message, left unacknowledged (id {id})");
+                log::error(&[&"no memory for a message, left unacknowledged (id ", &id, &")"]);
                 Ok(None)
             }
             Incoming::PubAck(id) => self.complete(id, |stage| matches!(stage, Stage::AtLeastOnce(_)), "PUBACK"),
             Incoming::PubRec(id) => {
                 if !self.in_flight.waits(id, |stage| !matches!(stage, Stage::AtLeastOnce(_))) {
-                    log::warn!(target: "mqtt", "PUBREC with unknown id {id}");
+                    log::warn(&[&"PUBREC with unknown id ", &id]);
                     return Ok(None);
                 }
                 self.check_sent(id)?;
@@ -306,7 +307,7 @@ impl<B: Buffer> Session<B> {
                         self.received[at].released = true;
                         return Ok(None);
                     }
-                    None => log::warn!(target: "mqtt", "PUBREL with unknown id {id}"),
+                    None => log::warn(&[&"PUBREL with unknown id ", &id]),
                 }
                 // [MQTT-4.3.3-2]: answered whether known or not
                 self.acknowledge(first_byte::PUBCOMP, id).map(|()| None)
@@ -377,21 +378,16 @@ impl<B: Buffer> Session<B> {
             return Ok(false);
         }
         if self.received.try_reserve(1).is_err() {
-            log::error!(target: "mqtt", "no memory for a message, left unacknowledged (id {id})");
+            log::error(&[&"no memory for a message, left unacknowledged (id ", &id, &")"]);
             return Ok(false);
         }
         self.received.push(Received { id, accepted: false, released: false, told: connection, connection });
         Ok(true)
     }
 
-    fn complete(
-        &mut self,
-        id: u16,
-        expected: impl Fn(&Stage) -> bool,
-        name: &str,
-    ) -> Result<Option<Event<B>>, Violation> {
+    fn complete(&mut self, id: u16, expected: fn(&Stage) -> bool, name: &str) -> Result<Option<Event<B>>, Violation> {
         if !self.in_flight.waits(id, expected) {
-            log::warn!(target: "mqtt", "{name} with unknown id {id}");
+            log::warn(&[&name, &" with unknown id ", &id]);
             return Ok(None);
         }
         self.check_sent(id)?;
@@ -402,7 +398,7 @@ impl<B: Buffer> Session<B> {
     /// Whether somebody waits for the answer to request `id`.
     fn answered(&mut self, id: u16, request: Request) -> bool {
         let Some(at) = self.requests.iter().position(|known| *known == (id, request)) else {
-            log::warn!(target: "mqtt", "answer to an unknown request, id {id}");
+            log::warn(&[&"answer to an unknown request, id ", &id]);
             return false;
         };
         self.requests.swap_remove(at);
@@ -426,7 +422,7 @@ impl<B: Buffer> Session<B> {
     fn trace(&self, direction: &str, first: u8, id: u16, len: usize) {
         if let Some(client) = self.trace {
             let name = packet_name(first);
-            log::debug!(target: "mqtt", "client {client} {direction} {name}, id {id}, {len} bytes");
+            log::debug(&[&"client ", &client, &" ", &direction, &" ", &name, &", id ", &id, &", ", &len, &" bytes"]);
         }
     }
 

@@ -1,16 +1,16 @@
 //! What stands for a layer whose feature is switched off: nothing, and no code.
 
 use alloc::vec::Vec;
-use core::fmt;
 
 use super::Layer;
+use crate::log::Say;
 
 /// A layer that cannot exist.
 #[derive(Debug)]
 pub(super) enum Absent {}
 
-impl fmt::Display for Absent {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Say for Absent {
+    fn say(&self, _: &mut dyn FnMut(&str)) {
         match *self {}
     }
 }

@@ -13,6 +13,8 @@ pub mod uri;
 #[cfg(feature = "websocket")]
 pub mod websocket;
 
+use crate::log::Say;
+
 #[cfg(not(feature = "tls"))]
 use absent::Absent as Tls;
 #[cfg(not(feature = "websocket"))]
@@ -25,7 +27,7 @@ use websocket::WebSocket;
 /// A layer: what the server sends goes up through it, what we send down.
 trait Layer {
     /// Why it failed, or how it ended. What was appended to `out` before that should still be sent.
-    type Error: fmt::Display;
+    type Error: Say;
 
     /// Whether it is ready to [`send`](Self::send).
     fn is_open(&self) -> bool;
@@ -50,12 +52,18 @@ enum Either<T, W> {
     WebSocket(W),
 }
 
+impl Say for LayerError {
+    fn say(&self, out: &mut dyn FnMut(&str)) {
+        match &self.0 {
+            Either::Tls(error) => error.say(out),
+            Either::WebSocket(error) => error.say(out),
+        }
+    }
+}
+
 impl fmt::Display for LayerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Either::Tls(error) => error.fmt(f),
-            Either::WebSocket(error) => error.fmt(f),
-        }
+        crate::log::fmt(self, f)
     }
 }
 

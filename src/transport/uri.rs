@@ -1,6 +1,6 @@
 //! Broker URIs: `scheme://host:port/path` (contract section 3).
 
-use core::fmt;
+use crate::log::Say;
 
 /// What a scheme stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +42,9 @@ pub enum UriError {
     BadPath,
 }
 
-impl fmt::Display for UriError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Say for UriError {
+    fn say(&self, out: &mut dyn FnMut(&str)) {
+        out(match self {
             UriError::UnknownScheme => "unknown scheme in the URI",
             UriError::BadHost => "no host name or IP address in the URI",
             UriError::BadPort => "bad port number in the URI",
@@ -163,7 +163,7 @@ mod tests {
 
     /// Panics without printing the URI.
     fn parse(text: &str) -> Uri<'_> {
-        Uri::parse(text).unwrap_or_else(|error| panic!("{error}"))
+        Uri::parse(text).unwrap_or_else(|error| panic!("{error:?}"))
     }
 
     #[test]

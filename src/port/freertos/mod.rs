@@ -21,6 +21,7 @@ mod shim;
 
 pub use net::{LwipNet, LwipSocket, LwipWaker};
 pub use runtime::init_log;
+pub(crate) use runtime::log;
 
 /// What the heap must still have in one block before each step of a TLS handshake, since rustls ends the program when
 /// it has not: the measured peak and a quarter.

@@ -2,11 +2,9 @@
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ffi::{c_int, c_void};
-use core::fmt::{self, Write};
-
-use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::{FreeRtos, shim};
+use crate::log::{Level, Say};
 use crate::port::Port;
 
 unsafe extern "C" {
@@ -56,57 +54,20 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 /// Longest line.
 const LINE: usize = 192;
 
-/// A log line on the stack; longer ones are cut.
-struct Line {
-    bytes: [u8; LINE],
-    len: usize,
+/// Hands a line to the SDK's log. It is put together on the stack; longer ones are cut.
+pub(crate) fn log(level: Level, parts: &[&dyn Say]) {
+    let (mut line, mut len) = ([0; LINE], 0);
+    parts.say(&mut |text| {
+        let part = text.len().min(LINE - len);
+        line[len..len + part].copy_from_slice(&text.as_bytes()[..part]);
+        len += part;
+    });
+    // SAFETY: the line is only read during the call. The SDK numbers its levels as the crate `log` does.
+    unsafe { shim::wm_mqtt_port_log(level as c_int, line.as_ptr().cast(), len) };
 }
 
-impl Write for Line {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = &mut self.bytes[self.len..];
-        let len = text.len().min(room.len());
-        room[..len].copy_from_slice(&text.as_bytes()[..len]);
-        self.len += len;
-        Ok(())
-    }
-}
-
-struct SdkLog;
-
-impl Log for SdkLog {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // Not what crates under us log.
-        metadata.target() == "mqtt"
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if !self.enabled(record.metadata()) {
-            return;
-        }
-        let level: c_int = match record.level() {
-            Level::Error => 1,
-            Level::Warn => 2,
-            Level::Info => 3,
-            Level::Debug => 4,
-            Level::Trace => 5,
-        };
-        let mut line = Line { bytes: [0; LINE], len: 0 };
-        // A line that is cut is better than none.
-        let _ = line.write_fmt(*record.args());
-        // SAFETY: the line is only read during the call.
-        unsafe { shim::wm_mqtt_port_log(level, line.bytes.as_ptr().cast(), line.len) };
-    }
-
-    fn flush(&self) {}
-}
-
-/// Sends this library's log records to the SDK's log.
-pub fn init_log() {
-    if log::set_logger(&SdkLog).is_ok() {
-        log::set_max_level(LevelFilter::Debug);
-    }
-}
+/// The SDK's log needs no preparation.
+pub fn init_log() {}
 
 /// Where ring takes its random numbers from on a system that it does not know.
 fn fill_random(bytes: &mut [u8]) -> Result<(), getrandom::Error> {

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::log::Say;
 use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 
 /// Why a TLS connection did not come about or ended.
@@ -42,20 +43,27 @@ static ALERTS: [(u8, &str); 17] = [
     (120, "no_application_protocol"),
 ];
 
+impl Say for Error {
+    fn say(&self, out: &mut dyn FnMut(&str)) {
+        let (before, text) = match self {
+            Error::Setup(text) => ("", *text),
+            Error::Certificate(text) => ("server certificate refused: ", *text),
+            Error::Alert(code) => match ALERTS.iter().find(|(known, _)| known == code) {
+                Some((_, name)) => ("TLS alert by the server: ", *name),
+                None => return ("TLS alert ", (u16::from(*code), " by the server")).say(out),
+            },
+            Error::Protocol(text) => ("TLS: ", *text),
+            Error::Closed => ("", "closed by the server"),
+            Error::NoMemory => ("", "out of memory"),
+        };
+        out(before);
+        out(text);
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match self {
-            Error::Setup(text) => text,
-            Error::Certificate(text) => return write!(f, "server certificate refused: {text}"),
-            Error::Alert(code) => match ALERTS.iter().find(|(known, _)| known == code) {
-                Some((_, name)) => return write!(f, "TLS alert by the server: {name}"),
-                None => return write!(f, "TLS alert {code} by the server"),
-            },
-            Error::Protocol(text) => return write!(f, "TLS: {text}"),
-            Error::Closed => "closed by the server",
-            Error::NoMemory => "out of memory",
-        };
-        f.write_str(text)
+        crate::log::fmt(self, f)
     }
 }
 

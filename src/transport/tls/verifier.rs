@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use crate::log;
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
@@ -36,7 +37,7 @@ impl Trust {
                 Ok(_) => {}
                 Err(_) => {
                     // Whoever it signed is refused for want of an issuer.
-                    log::warn!(target: "mqtt", "a certificate in `ca` is of no use: malformed");
+                    log::warn(&[&"a certificate in `ca` is of no use: malformed"]);
                     continue;
                 }
             }
@@ -45,13 +46,13 @@ impl Trust {
         if fingerprints.is_empty() {
             return Err(Error::Setup("no certificate in `ca`"));
         }
-        log::debug!(target: "mqtt", "certificates trusted: {}", fingerprints.len());
+        log::debug(&[&"certificates trusted: ", &fingerprints.len()]);
         Ok(Self { anchors: anchors.into(), fingerprints })
     }
 
     #[cfg(feature = "webpki-roots")]
     fn built_in() -> Result<Self, Error> {
-        log::debug!(target: "mqtt", "certificates trusted: the public authorities");
+        log::debug(&[&"certificates trusted: the public authorities"]);
         Ok(Self { anchors: webpki_roots::TLS_SERVER_ROOTS.into(), fingerprints: Vec::new() })
     }
 
@@ -129,13 +130,13 @@ impl Verifier {
         if now.as_secs() >= BUILD_TIME {
             return self.check_at(certificate, intermediates, name, now);
         }
-        log::warn!(target: "mqtt", "the clock is not set: certificates are checked at the date of this library's build");
+        log::warn(&[&"the clock is not set: certificates are checked at the date of this library's build"]);
         let mut time = UnixTime::since_unix_epoch(Duration::from_secs(BUILD_TIME));
         // Once for each certificate that may be younger than this library.
         for _ in 0..=intermediates.len() {
             match self.check_at(certificate, intermediates, name, time) {
                 Err(webpki::Error::CertNotValidYet { not_before, .. }) => {
-                    log::warn!(target: "mqtt", "the clock is not set: checking at a certificate's first day");
+                    log::warn(&[&"the clock is not set: checking at a certificate's first day"]);
                     time = not_before;
                 }
                 result => return result,

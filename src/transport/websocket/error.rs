@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::log::Say;
+
 /// Why there is no WebSocket connection, or no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -25,8 +27,8 @@ pub enum Error {
     NoRandom,
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Say for Error {
+    fn say(&self, out: &mut dyn FnMut(&str)) {
         let (text, number, detail) = match *self {
             Error::Status(status @ 300..=399) => (HTTP_STATUS, Some(status), "; redirects are not followed"),
             Error::Status(status) => (HTTP_STATUS, Some(status), ""),
@@ -40,11 +42,18 @@ impl fmt::Display for Error {
             Error::NoMemory => ("no memory", None, ""),
             Error::NoRandom => ("no randomness", None, ""),
         };
-        // Not `write!`, for the flash.
-        f.write_str("WebSocket: ")?;
-        f.write_str(text)?;
-        number.map_or(Ok(()), |number| number.fmt(f))?;
-        f.write_str(detail)
+        out("WebSocket: ");
+        out(text);
+        if let Some(number) = number {
+            number.say(out);
+        }
+        out(detail);
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::log::fmt(self, f)
     }
 }
 

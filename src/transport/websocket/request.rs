@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use base64ct::{Base64, Encoding};
 
 use super::Error;
+use crate::log::Say;
 use crate::transport::uri::Uri;
 
 /// What stands in Sec-WebSocket-Key: 16 bytes in Base64.
@@ -26,12 +27,12 @@ pub(super) fn append(uri: &Uri<'_>, key: &Key, out: &mut Vec<u8>) -> Result<(), 
     out.try_reserve(uri.path.len() + uri.host.len() + MAX_REST).map_err(|_| Error::NoMemory)?;
     let mut append = |text: &[u8]| out.extend_from_slice(text);
     append(b"GET ");
-    if !uri.path.as_bytes().starts_with(b"/") {
+    if uri.path.bytes().next() != Some(b'/') {
         append(b"/");
     }
     append(uri.path.as_bytes());
     append(b" HTTP/1.1\r\nHost: ");
-    let v6 = uri.host.as_bytes().contains(&b':');
+    let v6 = uri.host.bytes().any(|byte| byte == b':');
     if v6 {
         append(b"[");
     }
@@ -41,21 +42,10 @@ pub(super) fn append(uri: &Uri<'_>, key: &Key, out: &mut Vec<u8>) -> Result<(), 
     }
     if uri.port != uri.scheme.default_port {
         append(b":");
-        let digits = decimal(uri.port);
-        append(&digits[digits.iter().position(|digit| *digit != b'0').unwrap_or(0)..]);
+        uri.port.say(&mut |digits| append(digits.as_bytes()));
     }
     append(b"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ");
     append(key);
     append(b"\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n");
     Ok(())
-}
-
-/// Five digits. Not `format!`, for the flash.
-fn decimal(mut number: u16) -> [u8; 5] {
-    let mut digits = [0; 5];
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
-    }
-    digits
 }

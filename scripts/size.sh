@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Prints the flash and the static RAM of the library on the device's C-SKY core, as the table of docs/memory.md, and what
+# is above its target. Fails when the document has another table; WRITE=1 puts this one there. Needs what
+# scripts/csky.sh needs to link.
+#
+# Other compilers make other code. The table names those that made it; with others it is not compared, and that is said.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export PATH="$PATH:/opt/csky/bin"
+document=docs/memory.md images=target/csky-w800-elfabiv2/flash
+scripts/csky.sh >&2
+if ! command -v csky-elfabiv2-gcc >/dev/null; then
+    echo "skip size: no csky-elfabiv2-gcc"
+    exit 0
+fi
+compilers="$(rustc +nightly --version), $(csky-elfabiv2-gcc --version | head -n 1)"
+begin="<!-- make size: $compilers -->" end="<!-- end of make size -->"
+
+# Name, image of scripts/csky.sh, target in KB for what it adds, and for the sum; 0: none.
+table() {
+    local before=0 name image part whole text data bss
+    echo "$begin"
+    echo "| features | adds | target | in all | target | static RAM |"
+    echo "|---|---|---|---|---|---|"
+    while IFS='|' read -r name image part whole; do
+        read -r text data bss _ < <(csky-elfabiv2-size "$images/$image.elf" | tail -n 1)
+        local sum=$((text + data))
+        echo "| $name | $((sum - before)) | $(limit "$part") | $sum | $(limit "$whole") | $((data + bss)) |"
+        before=$sum
+    done <<'ROWS'
+TCP only|tcp|0|32
+`websocket`|websocket|12|0
+`tls` (TLS 1.3)|tls13|0|0
+`tls12`|tls12|0|380
+`webpki-roots`|roots|0|0
+ROWS
+    echo "$end"
+}
+
+limit() { # KB
+    if [ "$1" != 0 ]; then echo $(($1 * 1024)); fi
+}
+
+new=$(table)
+echo "$new"
+echo "$new" | awk -F ' *[|] *' '
+    $4 ~ /^[0-9]+$/ && $3 > $4 { print "above its target:", $2, "adds", $3 - $4, "bytes too many" }
+    $6 ~ /^[0-9]+$/ && $5 > $6 { print "above its target:", $2, "has", $5 - $6, "bytes too many in all" }
+    $7 ~ /^[0-9]+$/ && $7 > 1024 { print "above its target:", $2, "has", $7 - 1024, "bytes of static RAM too many" }'
+
+if [ -n "${WRITE:-}" ]; then
+    NEW=$new perl -0pi -e 's/<!-- make size: .*?<!-- end of make size -->/$ENV{NEW}/s' "$document"
+elif ! grep -qxF "$begin" "$document"; then
+    echo "not compared with $document: $(grep -o 'make size: [^>]* ' "$document") made its figures, not $compilers"
+elif [ "$(sed -n '/^<!-- make size:/,/^<!-- end of make size/p' "$document")" != "$new" ]; then
+    echo "$document has other figures; WRITE=1 make size puts these there"
+    exit 1
+fi
