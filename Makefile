@@ -108,7 +108,7 @@ FLAGS_plain    := -O1 -g
 FLAGS_sanitize := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 T              := $(C)/$(VARIANT)
 TESTS          := $(notdir $(basename $(wildcard ffi-tests/tests/*.c ffi-tests/sdk/tests/*.c)))
-HARNESS_SRC    := $(wildcard ffi-tests/harness/*.c)
+HARNESS_SRC    := $(wildcard ffi-tests/harness/*.c ffi-tests/harness/host/*.c)
 # What a library with FEATURES lacks, some tests want to know.
 ifneq ($(findstring no-default-features,$(FEATURES)),)
 LACKS := $(if $(findstring tls,$(FEATURES)),,-DWM_MQTT_WITHOUT_TLS) \

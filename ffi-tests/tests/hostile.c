@@ -206,7 +206,7 @@ static void garbage(void)
     broker_t *broker = broker_open();
     handle_t handle = client_for(broker_uri(broker), true);
     for (uint32_t seed = 1; seed <= 100; seed++) {
-        check_row("seed %u", seed);
+        check_row("seed %u", (unsigned)seed);
         conn_t *conn = client_connect(handle, broker, false);
         uint32_t x = seed;
         uint8_t bytes[600];
