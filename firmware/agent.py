@@ -10,6 +10,7 @@ do not exist. The exit status is the firmware's.
 """
 
 import ctypes
+import errno
 import fcntl
 import os
 import pwd
@@ -120,10 +121,12 @@ class Agent:
         return new.fileno()
 
     def socket(self, domain, kind, c, data):
+        if domain != socket.AF_INET:  # QEMU's user network does not lead to ::1
+            raise OSError(errno.EAFNOSUPPORT, "only IPv4")
         return self.keep(socket.socket(domain, kind))
 
     def bind(self, fd, domain, port, data):
-        self.sockets[fd].bind(("127.0.0.1" if domain == socket.AF_INET else "::1", port))
+        self.sockets[fd].bind(("127.0.0.1", port))
         return 0
 
     def listen(self, fd, backlog, c, data):

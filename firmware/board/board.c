@@ -133,7 +133,7 @@ static void run(void *unused)
 
 void board_main(void)
 {
-    enum { STACK = 64 * 1024 };
+    enum { STACK = 240 * 1024 };
     static StackType_t stack[STACK / sizeof(StackType_t)];
     static StaticTask_t task;
     enable_interrupts(devices_open());

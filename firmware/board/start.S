@@ -1,5 +1,5 @@
 /* From reset to main: registers, bss, thread-local data of the C library (one copy for all tasks), the trap vector. */
-    .section .text.start, "ax"
+    .section .reset, "ax"
     .global _start
 _start:
     .option push
