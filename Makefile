@@ -8,6 +8,8 @@
 #   make install      libraries, headers and pkg-config files under PREFIX (/usr/local), with DESTDIR before it
 #   make header       writes include/wm_mqtt_client.h anew from the Rust source
 #   make csky         compiles and lints the device core for C-SKY (nightly Rust with rust-src)
+#   make firmware-test  demo and C tests as firmware (FreeRTOS, lwIP, RV32) in QEMU; the first run of `make test` installs
+#                     what it needs
 #   make clean        removes everything that was built
 #   make help         prints this text
 #
@@ -42,7 +44,7 @@ WARNINGS = -Wall -Wextra
 COMPILE  = $(CC) -std=gnu11 $(INCLUDES) $(WARNINGS) $(CFLAGS) -pthread -MMD -MP -c -o $@ $<
 ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 
-.PHONY: all help header peers demo test test-programs csky install clean FORCE
+.PHONY: all help header peers demo test test-programs csky firmware-test install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -68,6 +70,9 @@ header:
 
 csky:
 	CARGO='$(CARGO)' scripts/csky.sh
+
+firmware-test: peers
+	CARGO='$(CARGO)' scripts/firmware.sh
 
 # ---- the stand-in of the SDK ----
 

@@ -91,5 +91,6 @@ fi
 step "installation" scripts/install-test.sh
 step "demo" "$MAKE" demo BROKER=
 step "device core" scripts/csky.sh
+step "firmware in an emulated microcontroller" scripts/firmware.sh
 
 echo "$passed passed, 0 failed, $skipped skipped"

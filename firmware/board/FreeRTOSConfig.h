@@ -62,9 +62,8 @@
 /* heap_device.c says how large. */
 #define configTOTAL_HEAP_SIZE 1
 
-/* What lwIP keeps for each task goes with it. */
-void sys_task_ends(void *task);
-#define portCLEAN_UP_TCB(task) sys_task_ends(task)
+void board_task_ends(void *task);
+#define portCLEAN_UP_TCB(task) board_task_ends(task)
 
 void board_failed(const char *what, const char *where, int line) __attribute__((noreturn));
 #define configASSERT(condition)                                                                                        \

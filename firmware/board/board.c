@@ -7,6 +7,7 @@
 
 #include "freertos/FreeRTOS.h"
 #include "freertos/task.h"
+#include "lwip/sys.h"
 #include "wm_task_config.h"
 
 #define REGISTER(address) (*(volatile uint32_t *)(address))
@@ -115,6 +116,18 @@ void vApplicationStackOverflowHook(TaskHandle_t task, char *name)
     char text[60];
     snprintf(text, sizeof text, "the stack of %s overflows", name);
     board_failed(text, "", 0);
+}
+
+static size_t handshake_left = SIZE_MAX;
+
+size_t board_handshake_left(void) { return handshake_left; }
+
+void board_task_ends(void *task)
+{
+    /* The library runs the steps of a TLS handshake in tasks of their own. */
+    size_t left = uxTaskGetStackHighWaterMark(task) * sizeof(StackType_t);
+    if (strcmp(pcTaskGetName(task), "mqtt tls") == 0 && left < handshake_left) handshake_left = left;
+    sys_task_ends(task);
 }
 
 extern int main(int argc, char **argv);

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* Of the W800's 288 KB, what a larger application leaves to malloc. */
-#define DEVICE_HEAP  (160 * 1024)
+#define DEVICE_HEAP  (200 * 1024)
 #define HARNESS_HEAP (24 * 1024 * 1024)
 
 uint64_t board_now_us(void);
@@ -19,6 +19,9 @@ void board_failed(const char *what, const char *where, int line) __attribute__((
 size_t board_heap_used(void);
 size_t board_heap_peak(void);
 void board_heap_restart_peak(void);
+
+/* Bytes of the stack of a handshake's task that were left when it was fullest so far; SIZE_MAX: there was none. */
+size_t board_handshake_left(void);
 
 void *harness_malloc(size_t size);
 void *harness_calloc(size_t count, size_t size);

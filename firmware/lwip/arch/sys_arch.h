@@ -23,6 +23,7 @@ typedef int sys_prot_t;
 
 /* Each task has a semaphore for its calls of netconn; it is made with the first and goes with the task. */
 sys_sem_t *sys_task_semaphore(void);
+void sys_task_ends(void *task);
 #define LWIP_NETCONN_THREAD_SEM_GET()   sys_task_semaphore()
 #define LWIP_NETCONN_THREAD_SEM_ALLOC() ((void)sys_task_semaphore())
 #define LWIP_NETCONN_THREAD_SEM_FREE()
