@@ -83,6 +83,8 @@ ssize_t recv(int fd, void *to, size_t len, int flags)
 
 ssize_t send(int fd, const void *bytes, size_t len, int flags)
 {
+    enum { MOST = 16384 }; /* of what may be megabytes the host's socket takes only so much at once */
+    if (len > MOST) len = MOST;
     return CALL(AGENT_SEND, .a = fd, .c = flags, .send = bytes, .send_len = len);
 }
 
