@@ -181,7 +181,11 @@ pid_t waitpid(pid_t pid, int *status, int options)
     return CALL(AGENT_WAIT, .a = pid, .b = options, .receive = status ? status : &ignored, .room = sizeof ignored);
 }
 
-int kill(pid_t pid, int signal_number) { return CALL(AGENT_KILL, .a = pid, .b = signal_number); }
+int kill(pid_t pid, int signal_number)
+{
+    enum { LINUX_SIGSTOP = 19 }; /* the one that the C library counts differently */
+    return CALL(AGENT_KILL, .a = pid, .b = signal_number == SIGSTOP ? LINUX_SIGSTOP : signal_number);
+}
 
 /* ---- memory of the harness, formatted ---- */
 
