@@ -73,7 +73,8 @@ runs=("$@")
 if [ "${#runs[@]}" = 0 ]; then
     for test in "${own[@]}" "${tests[@]}"; do runs+=("$test"); done
     # The same over the other schemes: what differs is below MQTT.
-    for scheme in mqtts ws wss; do runs+=("connect:$scheme" "session:$scheme" "receive:$scheme"); done
+    for scheme in mqtts ws wss; do runs+=("device:$scheme" "connect:$scheme" "session:$scheme"); done
+    runs+=(receive:ws)
     run 240 demo python3 firmware/agent.py -- scripts/demo.sh firmware/demo.sh "$peers/demo-broker"
 fi
 for test in "${runs[@]}"; do
