@@ -9,6 +9,8 @@
 #   make header       writes include/wm_mqtt_client.h anew from the Rust source
 #   make csky         compiles and lints the device core for C-SKY (nightly Rust with rust-src)
 #   make size         flash and static RAM of the device library, compared with docs/memory.md; WRITE=1 puts them there
+#   make firmware-test  demo and C tests as firmware (FreeRTOS, lwIP, RV32) in QEMU; the first run of `make test` installs
+#                     what it needs
 #   make clean        removes everything that was built
 #   make help         prints this text
 #
@@ -43,7 +45,7 @@ WARNINGS = -Wall -Wextra
 COMPILE  = $(CC) -std=gnu11 $(INCLUDES) $(WARNINGS) $(CFLAGS) -pthread -MMD -MP -c -o $@ $<
 ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 
-.PHONY: all help header peers demo test test-programs csky size install clean FORCE
+.PHONY: all help header peers demo test test-programs csky size firmware-test install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -72,6 +74,9 @@ csky:
 
 size:
 	CARGO='$(CARGO)' scripts/size.sh
+
+firmware-test: peers
+	CARGO='$(CARGO)' scripts/firmware.sh
 
 # ---- the stand-in of the SDK ----
 
@@ -112,7 +117,7 @@ FLAGS_plain    := -O1 -g
 FLAGS_sanitize := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 T              := $(C)/$(VARIANT)
 TESTS          := $(notdir $(basename $(wildcard ffi-tests/tests/*.c ffi-tests/sdk/tests/*.c ffi-tests/port/*.c)))
-HARNESS_SRC    := $(wildcard ffi-tests/harness/*.c)
+HARNESS_SRC    := $(wildcard ffi-tests/harness/*.c ffi-tests/harness/host/*.c)
 # What a library with FEATURES lacks, some tests want to know.
 ifneq ($(findstring no-default-features,$(FEATURES)),)
 LACKS := $(if $(findstring tls,$(FEATURES)),,-DWM_MQTT_WITHOUT_TLS) \

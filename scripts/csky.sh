@@ -9,10 +9,6 @@ cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
 export PATH="$PATH:/opt/csky/bin"
 target=csky-w800-elfabiv2
-# LLVM's C-SKY back end does not get through compiler_builtins without optimisation.
-export CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_OPT_LEVEL=z
-# For flash: a panic stops at once, without a message, a place or Debug texts.
-export RUSTFLAGS="-Zunstable-options -Cpanic=immediate-abort -Zfmt-debug=none -Zlocation-detail=none"
 # The C half of ring. Upstream gcc has no ck804ef, and its ck803ef uses registers that the SDK's tasks do not save.
 export CC_csky_w800_elfabiv2=csky-elfabiv2-gcc AR_csky_w800_elfabiv2=csky-elfabiv2-ar
 export CFLAGS_csky_w800_elfabiv2="-mcpu=ck803f -mhard-float -Os -ffunction-sections -fdata-sections"
@@ -26,8 +22,7 @@ device() { # CARGO-COMMAND FEATURES ARGUMENT...
     local command=$1 features=$2
     shift 2
     "$cargo" +nightly "$command" --locked --lib --no-default-features --features "freertos$features" \
-        --target "targets/$target.json" -Z json-target-spec -Zbuild-std=core,alloc \
-        -Zbuild-std-features=optimize_for_size "$@"
+        --config targets/csky.toml "$@"
 }
 
 build() { # NAME FEATURES

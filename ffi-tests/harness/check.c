@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "check.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -158,13 +157,12 @@ static const char *base_name(const char *path)
 
 void check_failed(const char *file, int line, bool end_test, const char *format, ...)
 {
-    char text[1500];
+    static char text[1500]; /* the event task's stack has no room for it on the device */
     va_list args;
+    pthread_mutex_lock(&lock);
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-
-    pthread_mutex_lock(&lock);
     if (failures == 0)
         snprintf(first_failure, sizeof first_failure, "%s:%d: %s%s%s%s", base_name(file), line, row[0] ? "[" : "", row,
                  row[0] ? "] " : "", text);
@@ -349,51 +347,4 @@ bool gate_wait(gate_t *gate, long ms)
     bool open = gate->open;
     pthread_mutex_unlock(&gate->mutex);
     return open;
-}
-
-/* ---- threads of this process ---- */
-
-int thread_ids(int *ids, int max)
-{
-    int n = 0;
-    DIR *dir = opendir("/proc/self/task");
-    if (!dir) return -1;
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        if (entry->d_name[0] == '.') continue;
-        if (n < max) ids[n] = atoi(entry->d_name);
-        n++;
-    }
-    closedir(dir);
-    return n;
-}
-
-int thread_count(void)
-{
-    return thread_ids(NULL, 0);
-}
-
-int new_thread(const int *before, int before_count)
-{
-    int ids[256], n = thread_ids(ids, 256), found = -1;
-    for (int i = 0; i < n && i < 256; i++) {
-        bool old = false;
-        for (int k = 0; k < before_count; k++) old = old || before[k] == ids[i];
-        if (old) continue;
-        if (found != -1) return -1;
-        found = ids[i];
-    }
-    return found;
-}
-
-long thread_switches(int id)
-{
-    char path[64], line[128];
-    long value = -1;
-    snprintf(path, sizeof path, "/proc/self/task/%d/status", id);
-    FILE *file = fopen(path, "r");
-    if (!file) return -1;
-    while (fgets(line, sizeof line, file))
-        if (sscanf(line, "voluntary_ctxt_switches: %ld", &value) == 1) break;
-    fclose(file);
-    return value;
 }

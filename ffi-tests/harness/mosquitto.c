@@ -1,13 +1,11 @@
 #define _GNU_SOURCE
 #include "mosquitto.h"
 
-#include <fcntl.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <netinet/in.h>
@@ -15,6 +13,7 @@
 
 #include "check.h"
 #include "fake_broker.h"
+#include "process.h"
 #include "scheme.h"
 
 struct mosquitto {
@@ -76,17 +75,9 @@ void mosquitto_restart(mosquitto_t *broker)
 {
     mosquitto_stop(broker);
     const char *path = program();
-    pid_t parent = getpid(), pid = fork();
-    REQUIRE(pid >= 0);
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent) _exit(1);
-        int log = open(broker->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-        dup2(log, 1);
-        dup2(log, 2);
-        execlp(path, path, "-c", broker->config, (char *)NULL);
-        _exit(127);
-    }
+    char *argv[] = {(char *)path, "-c", broker->config, NULL};
+    pid_t pid = process_start(argv, NULL, NULL, broker->log);
+    REQUIRE(pid > 0);
     broker->pid = pid;
     for (long until = now_ms() + scaled(10000);;) {
         if (accepts(broker->port) && (!broker->second || accepts(broker->second))) return;

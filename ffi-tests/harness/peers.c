@@ -2,8 +2,6 @@
 #include "peers.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -14,75 +12,22 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "process.h"
 
 enum { LIMIT_MS = 10000, MAX_WORDS = 32 };
 
-static char *program(const char *name)
+char *peer_program(const char *name)
 {
     const char *dir = getenv("WM_MQTT_PEERS");
     return test_printf("%s/%s", dir && *dir ? dir : "ffi-tests/peers/target/debug", name);
 }
 
-/* Starts argv[0]; its standard output is *out. *in is its standard input: it ends with the last copy of that, and so
- * with this program, however that ends. */
-static pid_t start(char *const *argv, int *in, int *out)
-{
-    int from[2], to[2];
-    REQUIRE_EQ(pipe2(to, O_CLOEXEC), 0);
-    REQUIRE_EQ(pipe2(from, O_CLOEXEC), 0);
-    pid_t pid = fork();
-    REQUIRE(pid >= 0);
-    if (pid == 0) {
-        dup2(to[0], 0);
-        dup2(from[1], 1);
-        execvp(argv[0], argv);
-        _exit(127);
-    }
-    close(to[0]);
-    close(from[1]);
-    *in = to[1];
-    *out = from[0];
-    return pid;
-}
-
 /* ---- certificates ---- */
-
-static char certs_dir[200];
-
-static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *where)
-{
-    (void)status;
-    (void)type;
-    (void)where;
-    return remove(path);
-}
-
-static void remove_certs(void) { nftw(certs_dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS); }
-
-static void make_certs(void)
-{
-    const char *named = getenv("WM_MQTT_CERTS"), *tmp = getenv("TMPDIR");
-    if (named && *named) {
-        snprintf(certs_dir, sizeof certs_dir, "%s", named);
-        return;
-    }
-    snprintf(certs_dir, sizeof certs_dir, "%s/wm-certs-XXXXXX", tmp && strlen(tmp) < 150 ? tmp : "/tmp");
-    REQUIRE(mkdtemp(certs_dir) != NULL);
-    atexit(remove_certs);
-    char *argv[] = {program("certs"), certs_dir, NULL};
-    int in, out, status;
-    pid_t pid = start(argv, &in, &out);
-    close(in);
-    close(out);
-    REQUIRE_EQ(waitpid(pid, &status, 0), pid);
-    if (status != 0) FAIL("%s fails (status %d): `make peers` builds it", argv[0], status);
-    setenv("WM_MQTT_CERTS", certs_dir, 1); /* for processes that a test starts of its own program */
-}
 
 const char *cert_path(const char *name)
 {
-    if (!certs_dir[0]) make_certs();
-    return test_printf("%s/%s", certs_dir, name);
+    const char *dir = getenv("WM_MQTT_CERTS");
+    return test_printf("%s/%s", dir && *dir ? dir : certs_make(), name);
 }
 
 char *cert_text(const char *name)
@@ -173,16 +118,15 @@ relay_t *relay_start(int port, const char *options, ...)
     va_end(args);
     REQUIRE(length >= 0 && length < (int)sizeof text);
 
-    char *argv[MAX_WORDS + 1] = {program("relay"), "--to", test_printf("127.0.0.1:%d", port)}, *rest;
+    char *argv[MAX_WORDS + 1] = {peer_program("relay"), "--to", test_printf("127.0.0.1:%d", port)}, *rest;
     int n = 3;
     for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
         REQUIRE(n < MAX_WORDS);
         argv[n++] = word[0] == '@' ? (char *)cert_path(word + 1) : word;
     }
     relay_t *relay = check_alloc(sizeof *relay);
-    relay->pid = start(argv, &relay->in, &relay->out);
-    /* Tests that make hundreds of connections need not read about each. */
-    fcntl(relay->out, F_SETPIPE_SZ, 1 << 20);
+    relay->pid = process_start(argv, &relay->in, &relay->out, NULL);
+    REQUIRE(relay->pid > 0);
     at_test_end(END_SERVERS, relay_end, relay);
     const char *line = relay_line(relay, "listening"), *colon = strrchr(line, ':');
     relay->port = colon ? atoi(colon + 1) : 0;

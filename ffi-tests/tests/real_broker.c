@@ -94,7 +94,11 @@ static void retained(void)
 
 static void large_payloads(void)
 {
+#ifdef WM_MQTT_ON_DEVICE
+    enum { LEN = 65535, TOO_LARGE = 70000 }; /* what its memory holds */
+#else
     enum { LEN = 65535, TOO_LARGE = 200000 };
+#endif
     mosquitto_t *broker = mosquitto_start(NULL);
     handle_t handle = connected(broker, "c", true);
     raw_client_t *raw = raw_connect(mosquitto_port(broker), "raw", true);

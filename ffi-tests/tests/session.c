@@ -62,7 +62,11 @@ static void resent(void)
 /* A payload that is a segment of its own in the outgoing queue, and one that was cut by the loss. */
 static void large_ones_resent(void)
 {
+#ifdef WM_MQTT_ON_DEVICE
+    enum { LEN = 3500, N = 20 }; /* what its memory holds */
+#else
     enum { LEN = 65000, N = 20 };
+#endif
     broker_t *broker = broker_open_stalled();
     handle_t handle = client_for(broker_uri(broker), false);
     conn_t *conn = client_connect(handle, broker, false);

@@ -77,7 +77,7 @@ int wm_log_init(void);
 #define wm_log_dump(level, name, width, buf, size) wm_log_hex_dump(level, LOG_TAG, name, width, buf, size)
 /** One line; the other line macros are made of it. */
 #define WM_HOST_LOG_LINE(level, letter, fmt, ...) \
-    wm_log_printf(level, LOG_TAG, LOG_FMT(letter, fmt), WM_GET_MS(), LOG_TAG, ##__VA_ARGS__)
+    wm_log_printf(level, LOG_TAG, LOG_FMT(letter, fmt), (unsigned)WM_GET_MS(), LOG_TAG, ##__VA_ARGS__)
 #else
 #define wm_log_raw(level, fmt, ...)                ((void)0)
 #define wm_log_dump(level, name, width, buf, size) ((void)0)

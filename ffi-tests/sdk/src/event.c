@@ -40,7 +40,11 @@ static unsigned long g_refused;
 
 static struct wm_host_entry *g_current; /* what the task is at */
 
-static _Thread_local bool t_is_event_task;
+/* The thread is made under g_lock, which is the first thing that it takes. */
+static bool on_event_task(void)
+{
+    return g_state != STOPPED && pthread_equal(pthread_self(), g_task);
+}
 
 static struct wm_host_entry *entry_new(enum wm_host_op op, wm_event_group_t group, int event, size_t size)
 {
@@ -78,8 +82,6 @@ static void free_queue(void)
 static void *event_task(void *unused)
 {
     (void)unused;
-    t_is_event_task = true;
-
     pthread_mutex_lock(&g_lock);
     for (;;) {
         while (g_count && !g_discard) {
@@ -206,7 +208,7 @@ int wm_event_init(void)
 int wm_event_deinit(void)
 {
     pthread_mutex_lock(&g_lock);
-    if (g_state != RUNNING || t_is_event_task) {
+    if (g_state != RUNNING || on_event_task()) {
         pthread_mutex_unlock(&g_lock);
         return WM_ERR_FAILED;
     }
@@ -247,12 +249,12 @@ int wm_host_event_queue_free(void)
 
 bool wm_host_in_event_task(void)
 {
-    return t_is_event_task;
+    return on_event_task();
 }
 
 int wm_host_event_idle(int timeout_ms)
 {
-    if (t_is_event_task) {
+    if (on_event_task()) {
         return WM_ERR_NOT_ALLOWED;
     }
     struct timespec deadline = wm_host_deadline(timeout_ms < 0 ? 0 : (uint32_t)timeout_ms);
@@ -292,7 +294,7 @@ __attribute__((destructor(101))) static void stop(void)
     bool join                = false;
 
     pthread_mutex_lock(&g_lock);
-    if (g_state != STOPPED && t_is_event_task) {
+    if (g_state != STOPPED && on_event_task()) {
         /* exit() inside a callback: this thread is the task and will not come back to its loop. */
         g_state = STOPPING;
         free_queue();

@@ -112,7 +112,8 @@ int wm_log_hex_dump(wm_log_level_t level, const char *tag, const char *name, uin
     if ((int)level > atomic_load(&g_level)) {
         return WM_ERR_SUCCESS;
     }
-    wm_log_printf(level, tag, "[%c] (%u) %s: dump [%s]\r\n", letters[level], wm_os_internal_get_time_ms(), tag, name);
+    wm_log_printf(level, tag, "[%c] (%u) %s: dump [%s]\r\n", letters[level], (unsigned)wm_os_internal_get_time_ms(), tag,
+                  name);
     for (size_t at = 0; at < data_len; at += width) {
         size_t n = data_len - at < width ? data_len - at : width;
         dump_line(line, sizeof line, at, bytes + at, n, width);

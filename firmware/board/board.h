@@ -1,0 +1,51 @@
+/* QEMU's `virt` machine and what the firmware makes of it. */
+#ifndef BOARD_H
+#define BOARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Of the W800's 288 KB, what a larger application leaves to malloc. */
+#define DEVICE_HEAP  (200 * 1024)
+#define HARNESS_HEAP (24 * 1024 * 1024)
+
+uint64_t board_now_us(void);
+void board_write(const char *text, size_t len);
+void board_exit(int status) __attribute__((noreturn));
+void board_failed(const char *what, const char *where, int line) __attribute__((noreturn));
+
+/* The device's heap: now, and at most since the peak was restarted, with 8 bytes for each block. */
+size_t board_heap_used(void);
+size_t board_heap_peak(void);
+void board_heap_restart_peak(void);
+
+/* Bytes of the stack of a handshake's task that were left when it was fullest so far; SIZE_MAX: there was none. */
+size_t board_handshake_left(void);
+
+void *harness_malloc(size_t size);
+void *harness_calloc(size_t count, size_t size);
+void *harness_realloc(void *block, size_t size);
+void harness_free(void *block);
+
+/* Devices: src/lib.rs. */
+uint32_t devices_open(void);
+void card_address(uint8_t *to);
+bool card_send(const uint8_t *frame, size_t len);
+size_t card_receive(uint8_t *to, size_t room);
+bool line_send(const uint8_t *bytes, size_t len);
+size_t line_receive(uint8_t *to, size_t len);
+bool random_bytes(uint8_t *to, size_t len);
+
+/* Called in an interrupt of a device: they have something to look for. */
+void network_interrupt(void);
+void agent_interrupt(void);
+
+/* Starts lwIP and waits until it has an address. */
+void network_start(void);
+/* Begins to serve the calls to the host's agent. */
+void agent_start(void);
+/* The program's arguments and environment, from the agent. */
+char **agent_arguments(int *count);
+
+#endif

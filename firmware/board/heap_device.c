@@ -1,0 +1,57 @@
+/* The device's heap, which is malloc() for the library, its application, lwIP and the kernel: FreeRTOS' heap_4, with the
+ * 8-byte alignment of the SDK's. free() takes blocks of the harness's heap too. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "board.h"
+#include "freertos/FreeRTOS.h"
+#include "freertos/task.h"
+
+#undef portBYTE_ALIGNMENT
+#undef portBYTE_ALIGNMENT_MASK
+#define portBYTE_ALIGNMENT      8
+#define portBYTE_ALIGNMENT_MASK 7
+#undef configTOTAL_HEAP_SIZE
+#define configTOTAL_HEAP_SIZE DEVICE_HEAP
+#include "heap_4.c"
+
+static size_t block_size(void *block)
+{
+    const BlockLink_t *link = (const BlockLink_t *)((uint8_t *)block - xHeapStructSize);
+    return (link->xBlockSize & ~heapBLOCK_ALLOCATED_BITMASK) - xHeapStructSize;
+}
+
+size_t board_heap_used(void) { return DEVICE_HEAP - xPortGetFreeHeapSize(); }
+size_t board_heap_peak(void) { return DEVICE_HEAP - xPortGetMinimumEverFreeHeapSize(); }
+void board_heap_restart_peak(void) { xPortResetHeapMinimumEverFreeHeapSize(); }
+
+void *malloc(size_t size) { return pvPortMalloc(size ? size : 1); }
+
+void free(void *block)
+{
+    if (!block) return;
+    if ((uint8_t *)block >= ucHeap && (uint8_t *)block < ucHeap + sizeof ucHeap) vPortFree(block);
+    else harness_free(block);
+}
+
+void *calloc(size_t count, size_t size)
+{
+    size_t all;
+    if (__builtin_mul_overflow(count, size, &all)) return NULL;
+    void *block = malloc(all);
+    if (block) memset(block, 0, all);
+    return block;
+}
+
+void *realloc(void *block, size_t size)
+{
+    if (!block) return malloc(size);
+    size_t old = block_size(block);
+    if (size <= old && size > old / 2) return block;
+    void *other = malloc(size);
+    if (!other) return size <= old ? block : NULL;
+    memcpy(other, block, size < old ? size : old);
+    free(block);
+    return other;
+}

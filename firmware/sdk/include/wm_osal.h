@@ -1,0 +1,1 @@
+/* Stand-in of the SDK's header: nothing of it is used. */

@@ -1,0 +1,169 @@
+/* What only the device can show: calls from tasks with 2 KB of stack, a lookup that gets no answer, the tick's wrap; and what
+ * the client needs, as lines for `make size`:
+ *
+ *     MEASURE rv32 SCHEME NAME BYTES
+ *
+ * Heap is what malloc() gave away, with 8 bytes for each block; lwIP's and the kernel's part of a connection counts too. */
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "auto_broker.h"
+#include "board.h"
+#include "check.h"
+#include "client.h"
+#include "freertos/FreeRTOS.h"
+#include "freertos/task.h"
+#include "wm_task_config.h"
+
+enum { SMALL_STACK = 2048, TASKS = 32 };
+
+static void measured(const char *name, long bytes) { printf("MEASURE rv32 %s %s %ld\n", scheme_name(), name, bytes); }
+
+/* Bytes of the stack of the task of this name that were never used; -1: no such task. */
+static long stack_left(const char *name)
+{
+    TaskStatus_t tasks[TASKS];
+    int n = (int)uxTaskGetSystemState(tasks, TASKS, NULL);
+    for (int i = 0; i < n; i++)
+        if (strcmp(tasks[i].pcTaskName, name) == 0) return (long)tasks[i].usStackHighWaterMark * (long)sizeof(StackType_t);
+    return -1;
+}
+
+/* ---- calls in a task with the smallest stack ---- */
+
+typedef struct {
+    const char *name;
+    int (*run)(handle_t handle);
+    handle_t handle;
+    int result;
+    long left;
+} small_call_t;
+
+static void *run_small(void *arg)
+{
+    small_call_t *call = arg;
+    call->result = call->run(call->handle);
+    call->left = (long)uxTaskGetStackHighWaterMark(NULL) * (long)sizeof(StackType_t);
+    return NULL;
+}
+
+static int nothing(handle_t handle) { return handle == NULL; }
+static int do_connect(handle_t handle) { return wm_mqtt_client_connect(handle); }
+static int do_subscribe(handle_t handle) { return wm_mqtt_client_subscribe(handle, "device/topic", 1) > 0 ? 0 : -1; }
+static int do_publish(handle_t handle) { return wm_mqtt_client_publish(handle, "device/topic", "m", 1, 1, 0) > 0 ? 0 : -1; }
+static int do_unsubscribe(handle_t handle) { return wm_mqtt_client_unsubscribe(handle, "device/topic") > 0 ? 0 : -1; }
+static int do_reconnect(handle_t handle) { return wm_mqtt_client_reconnect(handle); }
+static int do_disconnect(handle_t handle) { return wm_mqtt_client_disconnect(handle); }
+static int do_deinit(handle_t handle) { return client_deinit(handle); }
+
+static long small_call(small_call_t call)
+{
+    pthread_t thread;
+    REQUIRE_EQ(pthread_create_with(&thread, SMALL_STACK, WM_TASK_MAIN_PRIO, run_small, &call), 0);
+    pthread_join(thread, NULL);
+    check_row("%s", call.name);
+    CHECK_EQ(call.result, 0);
+    return SMALL_STACK - call.left;
+}
+
+/* Everything that an application calls, from such a task; and what the MQTT task needed for it. */
+static void measurements(void)
+{
+    static const small_call_t calls[] = {
+        {.name = "connect", .run = do_connect},       {.name = "subscribe", .run = do_subscribe},
+        {.name = "publish", .run = do_publish},       {.name = "unsubscribe", .run = do_unsubscribe},
+        {.name = "reconnect", .run = do_reconnect},   {.name = "disconnect", .run = do_disconnect},
+    };
+    auto_broker_t *broker = auto_broker_open();
+    const char *uri = auto_broker_uri(broker);
+    long task = small_call((small_call_t){.name = "nothing", .run = nothing, .handle = (handle_t)uri});
+    measured("stack_of_an_empty_task", task);
+
+    /* The first handle brings what all share; the second shows what one needs. */
+    handle_t first = client_for(uri, true);
+    CHECK_EQ(wm_mqtt_client_connect(first), 0);
+    long before = (long)board_heap_used();
+    handle_t handle = client_for(uri, true);
+    measured("heap_idle", (long)board_heap_used() - before);
+    board_heap_restart_peak();
+    CHECK_EQ(wm_mqtt_client_connect(handle), 0);
+    long peak = (long)board_heap_peak() - before;
+    sleep_ms(300); /* what the handshake and the network had is given back */
+    measured("heap_connected", (long)board_heap_used() - before);
+    measured("heap_peak_of_connect", peak);
+    CHECK_EQ(wm_mqtt_client_disconnect(handle), 0);
+    sleep_ms(300);
+    measured("heap_idle_after_a_connection", (long)board_heap_used() - before);
+
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+        small_call_t call = calls[i];
+        call.handle = handle;
+        char name[40];
+        snprintf(name, sizeof name, "stack_of_%s", call.name);
+        measured(name, small_call(call) - task);
+    }
+    measured("stack_of_mqtt_task", CONFIG_MQTT_CLIENT_TASK_STACK - stack_left("mqtt"));
+    if (board_handshake_left() != SIZE_MAX)
+        measured("stack_of_handshake", CONFIG_MQTT_CLIENT_HANDSHAKE_STACK - (long)board_handshake_left());
+    measured("stack_of_deinit", small_call((small_call_t){.name = "deinit", .run = do_deinit, .handle = handle}) - task);
+}
+
+/* ---- a lookup that gets no answer ---- */
+
+static void silent_name(void)
+{
+    auto_broker_t *broker = auto_broker_open();
+    handle_t lost = client_for("mqtt://nobody.silent", true), other = client_for(auto_broker_uri(broker), true);
+    call_t *connect = start_connect(lost);
+    CHECK(!call_done(connect, 100));
+    for (int i = 0; i < 5; i++) {
+        CHECK_EQ(call_result_within(start_connect(other), 5000), 0);
+        CHECK(wm_mqtt_client_publish(other, "t", "m", 1, 1, 0) > 0);
+        CHECK_EQ(wm_mqtt_client_disconnect(other), 0);
+    }
+    CHECK(!call_done(connect, 0));
+    /* Its answer may still come: to nobody. */
+    CHECK_EQ(call_result_within(start_deinit(lost), 5000), 0);
+    CHECK_EQ(call_result(connect), WM_MQTT_CLIENT_ERROR_FAILURE);
+}
+
+static void unknown_name(void)
+{
+    handle_t handle = client_for("mqtt://nobody.invalid", true);
+    CHECK_EQ(call_result(start_connect(handle)), WM_MQTT_CLIENT_ERROR_FAILURE);
+}
+
+/* ---- the tick wraps: FreeRTOSConfig.h starts it ten seconds before ---- */
+
+static void tick_wraps(void)
+{
+    broker_t *broker = broker_open();
+    config_t config = {.uri = broker_uri(broker), .client_id = "c", .clean_session = 1, .keep_alive = 1};
+    handle_t handle = client_new(&config);
+    REQUIRE(xTaskGetTickCount() > 0x80000000u); /* this test stands first */
+    conn_t *conn = client_connect(handle, broker, false);
+    int pings = 0;
+    long last = now_ms();
+    while (xTaskGetTickCount() > 0x80000000u || xTaskGetTickCount() < 3000) {
+        expect_bytes(conn, "c0 00");
+        CHECK(now_ms() - last < scaled(2000));
+        last = now_ms();
+        send_bytes(conn, "d0 00");
+        CHECK(wm_mqtt_client_publish(handle, "t", "m", 1, 0, 0) == 0);
+        expect_bytes(conn, "30 [ s't' 'm' ]");
+        pings++;
+    }
+    CHECK(pings >= 3);
+    CHECK(pings <= 20);
+    CHECK(still_serving(conn));
+    client_leave(handle, conn);
+}
+
+static const test_t tests[] = {
+    LONG_TEST(tick_wraps, 60),
+    TEST(measurements),
+    TEST(silent_name),
+    TEST(unknown_name),
+};
+TESTS_MAIN(tests)

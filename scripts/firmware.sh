@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# firmware.sh [PROGRAM[:SCHEME]...]: builds the firmware images and runs them in QEMU: the demo over its four schemes, the
+# tests of firmware/tests and the C tests of ffi-tests/tests that run there. Each one's verdict is the exit status of the
+# firmware, within a time limit. See firmware/README.md.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+out=$PWD/target/firmware
+peers=${WM_MQTT_PEERS:-$PWD/ffi-tests/peers/target/debug}
+export WM_MQTT_PEERS=$peers WM_MQTT_CERTS=${WM_MQTT_CERTS:-$PWD/target/test-certs} TEST_SLOWNESS=${TEST_SLOWNESS:-3}
+target=riscv32imac-unknown-none-elf
+tests=(callbacks config connect flow hostile keepalive publish real_broker receive session subscribe threads)
+own=()
+for source in firmware/tests/*.c; do [ ! -e "$source" ] || own+=("$(basename "$source" .c)"); done
+
+# lwIP's sources from Debian, with package lists of our own: the system's need not have deb-src switched on.
+lwip() {
+    local apt=$out/apt folder
+    [ ! -f "$out/lwip/src/Filelists.mk" ] || return 0
+    rm -rf "$apt" "$out/lwip"
+    mkdir -p "$apt"/{sources,lists/partial,cache/archives/partial}
+    for folder in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
+        [ ! -f "$folder" ] || sed 's/^deb /deb-src /; s/^Types: *deb$/Types: deb-src/' "$folder" >"$apt/sources/$(basename "$folder")"
+    done
+    local options=(-q -o "Dir::Etc::sourcelist=/dev/null" -o "Dir::Etc::sourceparts=$apt/sources" -o "Dir::State::lists=$apt/lists"
+        -o "Dir::Cache=$apt/cache" -o "APT::Sandbox::User=$(id -un)")
+    apt-get "${options[@]}" update
+    (cd "$apt" && apt-get "${options[@]}" source --download-only lwip)
+    mkdir "$out/lwip"
+    tar xf "$apt"/lwip_*.orig.tar.* --strip-components=1 -C "$out/lwip"
+}
+
+# The folder of a package in a graph of cargo's.
+package() { # MANIFEST NAME
+    cargo metadata --locked --format-version 1 --manifest-path "$1" |
+        python3 -c 'import json, os, sys
+print(*(os.path.dirname(p["manifest_path"]) for p in json.load(sys.stdin)["packages"] if p["name"] == sys.argv[1]))' "$2"
+}
+
+build() {
+    lwip
+    local flags="-march=rv32imac -mabi=ilp32 -D__ILP32__=1 --specs=picolibc.specs -Os -ffunction-sections -fdata-sections"
+    env CC_${target//-/_}=riscv64-unknown-elf-gcc AR_${target//-/_}=riscv64-unknown-elf-ar CFLAGS_${target//-/_}="$flags" \
+        RUSTFLAGS="-Zunstable-options -Cpanic=immediate-abort -Zfmt-debug=none -Zlocation-detail=none" \
+        "${CARGO:-cargo}" +nightly build --locked --release --manifest-path firmware/Cargo.toml --target "$target" \
+        -Zbuild-std=core,alloc --target-dir "$out/rust"
+    make --no-print-directory -j2 -f firmware/Makefile OUT=target/firmware/c TESTS="${tests[*]} ${own[*]}" LWIP="$out/lwip" \
+        KERNEL="$(package firmware/kernel/Cargo.toml freertos-next)/FreeRTOS-Kernel" \
+        SHIM="$(package firmware/Cargo.toml freertos-rust)/src/freertos/shim.c" \
+        RUST="$out/rust/$target/release/libfirmware.a"
+}
+
+passed=0 failed=0
+run() { # SECONDS NAME COMMAND...
+    local limit=$1 name=$2 status=0 start=$SECONDS
+    shift 2
+    echo "---- $name ----"
+    timeout --kill-after=5 "$limit" "$@" || status=$?
+    case $status in
+        0) passed=$((passed + 1)) ;;
+        124 | 137) failed=$((failed + 1)) && echo "FAIL $name: still running after $limit s" ;;
+        *) failed=$((failed + 1)) && echo "FAIL $name: status $status" ;;
+    esac
+    echo "     $((SECONDS - start)) s"
+}
+
+mkdir -p "$out"
+build
+[ -x "$peers/relay" ] || make peers
+[ -f "$WM_MQTT_CERTS/ca.pem" ] || "$peers/certs" "$WM_MQTT_CERTS"
+
+runs=("$@")
+if [ "${#runs[@]}" = 0 ]; then
+    for test in "${own[@]}" "${tests[@]}"; do runs+=("$test"); done
+    # The same over the other schemes: what differs is below MQTT.
+    for scheme in mqtts ws wss; do runs+=("device:$scheme" "connect:$scheme" "session:$scheme"); done
+    runs+=(receive:ws)
+    run 240 demo python3 firmware/agent.py -- scripts/demo.sh firmware/demo.sh "$peers/demo-broker"
+fi
+for test in "${runs[@]}"; do
+    scheme=${test#*:}
+    [ "$scheme" != "$test" ] || scheme=mqtt
+    WM_MQTT_SCHEME=$scheme run 400 "${test%:*}, $scheme" python3 firmware/agent.py "target/firmware/c/${test%:*}" -v
+done
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
