@@ -50,18 +50,31 @@ build() {
         RUST="$out/rust/$target/release/libfirmware.a"
 }
 
-passed=0 failed=0
+# One program; its output and how it ended go to a file of its own, and are printed as soon as it has ended.
 run() { # SECONDS NAME COMMAND...
-    local limit=$1 name=$2 status=0 start=$SECONDS
+    local limit=$1 name=$2 status=0 start=$SECONDS verdict=ok
+    local log=$logs/${name//[^a-z_]/-}.log
     shift 2
-    echo "---- $name ----"
-    timeout --kill-after=5 "$limit" "$@" || status=$?
+    timeout --kill-after=5 "$limit" "$@" </dev/null >"$log" 2>&1 || status=$?
     case $status in
-        0) passed=$((passed + 1)) ;;
-        124 | 137) failed=$((failed + 1)) && echo "FAIL $name: still running after $limit s" ;;
-        *) failed=$((failed + 1)) && echo "FAIL $name: status $status" ;;
+        0) ;;
+        124 | 137) verdict="FAIL still running after $limit s" ;;
+        *) verdict="FAIL status $status" ;;
     esac
-    echo "     $((SECONDS - start)) s"
+    {
+        echo "---- $name ----"
+        cat "$log"
+        echo "---- $name: $verdict, $((SECONDS - start)) s"
+    } >"$log.done"
+    cat "$log.done"
+}
+
+# The programs mostly wait: several of them at a time, each in a network of its own.
+jobs=${JOBS:-$((2 * $(nproc)))} started=0
+in_parallel() { # as run
+    if [ "$started" -ge "$jobs" ]; then wait -n; fi
+    started=$((started + 1))
+    run "$@" &
 }
 
 mkdir -p "$out"
@@ -69,18 +82,26 @@ build
 [ -x "$peers/relay" ] || make peers
 [ -f "$WM_MQTT_CERTS/ca.pem" ] || "$peers/certs" "$WM_MQTT_CERTS"
 
+logs=$out/logs
+rm -rf "$logs"
+mkdir "$logs"
 runs=("$@")
 if [ "${#runs[@]}" = 0 ]; then
-    for test in "${own[@]}" "${tests[@]}"; do runs+=("$test"); done
-    # The same over the other schemes: what differs is below MQTT.
+    # Over the other schemes what differs is below MQTT. The longest first.
+    runs=(receive:ws keepalive receive)
+    for test in "${own[@]}"; do runs+=("$test"); done
     for scheme in mqtts ws wss; do runs+=("device:$scheme" "connect:$scheme" "session:$scheme"); done
-    runs+=(receive:ws)
-    run 240 demo python3 firmware/agent.py -- scripts/demo.sh firmware/demo.sh "$peers/demo-broker"
+    for test in "${tests[@]}"; do
+        case $test in keepalive | receive) ;; *) runs+=("$test") ;; esac
+    done
+    in_parallel 240 demo python3 firmware/agent.py -- scripts/demo.sh firmware/demo.sh "$peers/demo-broker"
 fi
 for test in "${runs[@]}"; do
     scheme=${test#*:}
     [ "$scheme" != "$test" ] || scheme=mqtt
-    WM_MQTT_SCHEME=$scheme run 400 "${test%:*}, $scheme" python3 firmware/agent.py "target/firmware/c/${test%:*}" -v
+    WM_MQTT_SCHEME=$scheme in_parallel 400 "${test%:*}, $scheme" python3 firmware/agent.py "target/firmware/c/${test%:*}" -v
 done
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+wait
+failed=$(cat "$logs"/*.done | grep '^---- .*: FAIL ' || true)
+echo "$(ls "$logs"/*.done | wc -l) programs in QEMU, $SECONDS s"
+[ -z "$failed" ] || { echo "$failed" && exit 1; }
