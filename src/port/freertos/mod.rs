@@ -160,7 +160,10 @@ impl<F: FnOnce() -> R, R> Job<F, R> {
 pub struct Detached;
 
 impl Join for Detached {
-    fn join(self) {}
+    /// The idle task frees the stack of a task that has ended. A tick lets it run, before the next MQTT task needs memory.
+    fn join(self) {
+        freertos_rust::CurrentTask::delay(Ticks(2));
+    }
 }
 
 /// A FreeRTOS mutex, with priority inheritance, around a value.
