@@ -247,6 +247,8 @@ mod tests {
             port in "(:[1-9][0-9]{0,3}|:)?",
             path in "(/[a-z0-9/%._~-]{0,9})?(\\?[a-z0-9=&/]{0,5})?(#[a-z?/]{0,3})?",
         ) {
+            // The url crate checks Punycode; here that is the name server's matter.
+            prop_assume!(!host.starts_with("xn--"));
             let user = if user.ends_with('@') { user } else { String::new() };
             let text = std::format!("{scheme}://{user}{host}{port}{path}");
             let (Ok(ours), Ok(theirs)) = (Uri::parse(&text), url::Url::parse(&text)) else {
