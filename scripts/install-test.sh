@@ -34,7 +34,9 @@ flags() { pkg-config --cflags --libs "$@" wm-mqtt-client; }
 
 try documented $(flags --static)
 try shared $(flags)
-ldd shared | grep -q "$prefix/lib/libwm_mqtt_client.so.[0-9]"
+# All of it is read: ldd fails when its reader leaves early.
+libraries=$(ldd shared)
+grep -q "$prefix/lib/libwm_mqtt_client.so.[0-9]" <<<"$libraries"
 try static -static $(flags --static)
 
 ${CC:-cc} "$built_in" $(flags) -o built-in-shared
