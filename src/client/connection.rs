@@ -284,9 +284,7 @@ impl<P: Port> Connection<P> {
         while let Some(address) = rest.next() {
             link.token = means.new_token();
             if let Ok(socket) = means.net.connect(link.token, address) {
-                // In 32 bits, for the flash: it is seconds.
-                let left = link.deadline.millis_from(means.now) as u32;
-                let share = Millis::from(left / (rest.len() as u32 + 1));
+                let share = link.deadline.millis_from(means.now) / (rest.len() as Millis + 1);
                 link.stage = Stage::Opening { socket, rest, give_up: means.now + share };
                 return Ok(());
             }

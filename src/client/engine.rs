@@ -43,17 +43,17 @@ impl<P: Port> Engine<P> {
         let mut buffer = Vec::new();
         buffer.try_reserve_exact(P::limits().io_buffer).ok()?;
         buffer.resize(P::limits().io_buffer, 0);
-        let waker = net.waker();
+        let (waker, now) = (net.waker(), P::now());
         let engine = Self {
             hub,
-            means: Means { net, now: P::now(), last_token: 0, buffer },
+            means: Means { net, now, last_token: 0, buffer },
             connections: Vec::new(),
             orphans: Backlog::new(usize::MAX),
-            orphans_until: P::now(),
+            orphans_until: now,
             listening: false,
             retry: Retry { at: None, pause: RETRY.0 },
             next_speaker: 0,
-            deadline: Some(P::now()),
+            deadline: Some(now),
         };
         Some((engine, waker))
     }

@@ -13,7 +13,7 @@ use freertos_rust::{
 
 use super::{CBuffer, Join, Limits, Lock, Port, Shared, Signal, Task};
 use crate::protocol;
-use crate::time::{Instant, Millis};
+use crate::time::Instant;
 
 mod net;
 mod runtime;
@@ -197,9 +197,8 @@ impl Signal for Semaphore {
     }
 
     fn wait(&self, deadline: Instant) -> bool {
-        let timeout = milliseconds(deadline.millis_from(FreeRtos::now()));
         // SAFETY: takes a number.
-        let ticks = unsafe { shim::wm_mqtt_port_ticks(timeout) };
+        let ticks = unsafe { shim::wm_mqtt_port_ticks(deadline.millis_from(FreeRtos::now())) };
         self.0.take(Ticks(ticks)).is_ok()
     }
 }
@@ -214,9 +213,4 @@ impl DurationTicks for Ticks {
     fn to_ticks(&self) -> u32 {
         self.0
     }
-}
-
-/// A time-out as the C half takes it; waits are shorter than the 49 days that fit.
-fn milliseconds(time: Millis) -> u32 {
-    u32::try_from(time).unwrap_or(u32::MAX)
 }
