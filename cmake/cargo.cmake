@@ -29,14 +29,18 @@ endif()
 set(wm_mqtt_built ${CMAKE_CURRENT_BINARY_DIR}/cargo/csky-w800-elfabiv2/release/libwm_mqtt_client.a)
 set(wm_mqtt_library ${CMAKE_CURRENT_BINARY_DIR}/libwm_mqtt_client_rust.a)
 string(REPLACE ";" "," wm_mqtt_feature_list "${wm_mqtt_features}")
+# Each choice of features has an assembly of its own, or cargo would not write it again when an old choice comes back.
+string(REPLACE ";" "-" wm_mqtt_assembly "${CMAKE_CURRENT_BINARY_DIR}/cargo/${wm_mqtt_features}.s")
 set(wm_mqtt_cargo_command
     ${CMAKE_COMMAND} -E env --unset=RUSTFLAGS --unset=CARGO_ENCODED_RUSTFLAGS --unset=CARGO_BUILD_TARGET
     CC_csky_w800_elfabiv2=${CMAKE_C_COMPILER} AR_csky_w800_elfabiv2=${CMAKE_AR}
     "CFLAGS_csky_w800_elfabiv2=${wm_mqtt_c_flags}"
     ${WM_MQTT_CARGO} +nightly rustc --locked --release --lib --crate-type staticlib --config targets/csky.toml
-    --no-default-features --features ${wm_mqtt_feature_list} --target-dir ${CMAKE_CURRENT_BINARY_DIR}/cargo)
+    --no-default-features --features ${wm_mqtt_feature_list} --target-dir ${CMAKE_CURRENT_BINARY_DIR}/cargo
+    -- --emit asm=${wm_mqtt_assembly})
 set(wm_mqtt_archive_command
-    ${CMAKE_COMMAND} -DBUILT=${wm_mqtt_built} -DLIBRARY=${wm_mqtt_library} -DAR=${CMAKE_AR} -DOBJCOPY=${CMAKE_OBJCOPY}
+    ${CMAKE_COMMAND} -DBUILT=${wm_mqtt_built} -DASSEMBLY=${wm_mqtt_assembly} -DLIBRARY=${wm_mqtt_library}
+    -DCARGO=${WM_MQTT_CARGO} "-DCOMPILER=${CMAKE_C_COMPILER};-mcpu=ck804ef;-mhard-float" -DAR=${CMAKE_AR}
     -P ${CMAKE_CURRENT_LIST_DIR}/archive.cmake)
 
 message(STATUS "mqtt: cargo builds the library (${wm_mqtt_feature_list}); the first time takes a minute or two")

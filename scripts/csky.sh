@@ -15,7 +15,8 @@ export CFLAGS_csky_w800_elfabiv2="-mcpu=ck803f -mhard-float -Os -ffunction-secti
 out=target/$target/flash
 mkdir -p "$out"
 roots=$(sed -n 's/.*\(wm_mqtt_client_[a-z]*\)(.*/-Wl,-u,\1/p' include/wm_mqtt_client.h | sort -u)
-# These come from the SDK's C library; some address near by, for calls that reach no further.
+# What the SDK has is at address 0 here, which a call from low addresses reaches. These come from its C library, where
+# gcc's own code reaches less far.
 libc=$(printf -- '-Wl,--defsym=%s=wm_mqtt_client_init ' memcpy memmove memset memcmp)
 
 device() { # CARGO-COMMAND FEATURES ARGUMENT...
@@ -27,13 +28,14 @@ device() { # CARGO-COMMAND FEATURES ARGUMENT...
 
 build() { # NAME FEATURES
     device clippy "$2" -- -D warnings
-    device rustc "$2" --release --crate-type staticlib
+    device rustc "$2" --release --crate-type staticlib -- --emit asm="$out/$1.s"
     command -v csky-elfabiv2-gcc >/dev/null || return 0
-    # Rust's objects carry an attribute section that the linker refuses to mix with gcc's.
-    csky-elfabiv2-objcopy --remove-section .csky.attributes "target/$target/release/libwm_mqtt_client.a" "$out/$1.a"
+    # As the component does it.
+    cmake -DBUILT="target/$target/release/libwm_mqtt_client.a" -DASSEMBLY="$out/$1.s" -DLIBRARY="$out/$1.a" -DCARGO="$cargo" \
+        -DCOMPILER="csky-elfabiv2-gcc;-mcpu=ck803f;-mhard-float" -DAR=csky-elfabiv2-ar -P cmake/archive.cmake
     # shellcheck disable=SC2086 # lists of options
     csky-elfabiv2-gcc -mcpu=ck803f -mhard-float -nostdlib -nostartfiles -Wl,--gc-sections -Wl,-e,wm_mqtt_client_init \
-        -Wl,--no-warn-execstack $libc -Wl,--unresolved-symbols=ignore-all $roots "$out/$1.a" -lgcc -o "$out/$1.elf"
+        -Wl,--no-warn-execstack -Wl,-Ttext=0x1000 $libc -Wl,--unresolved-symbols=ignore-all $roots "$out/$1.a" -lgcc -o "$out/$1.elf"
 }
 
 # Each with one feature more than the one before.

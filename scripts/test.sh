@@ -53,6 +53,10 @@ step "rustfmt" "$CARGO" fmt --check
 step "clippy" "$CARGO" clippy --locked --all-targets -- -D warnings
 step "Rust tests" "$CARGO" test --locked
 step "builds with fewer features" scripts/features.sh
+for command in "fmt --check" "clippy --locked --all-targets -- -D warnings" "test --locked"; do
+    # shellcheck disable=SC2086 # a list of options
+    CARGO_TARGET_DIR=$PWD/target/peephole step "csky-peephole: ${command%% *}" env -C targets/csky-peephole "$CARGO" $command
+done
 step "header" scripts/check-header.sh
 step "build" "$MAKE" all
 step "peers" "$MAKE" peers
