@@ -10,6 +10,8 @@
 #include "lwip/sys.h"
 #include "wm_task_config.h"
 
+enum { MOST_TASKS = 64 };
+
 #define REGISTER(address) (*(volatile uint32_t *)(address))
 
 enum { UART = 0x10000000, PLIC = 0x0c000000, FINISHER = 0x100000, VIRTIO = 0x10001000, MTIME = 0x0200bff8 };
@@ -118,15 +120,34 @@ void vApplicationStackOverflowHook(TaskHandle_t task, char *name)
     board_failed(text, "", 0);
 }
 
-static size_t handshake_left = SIZE_MAX;
+/* Tasks of the library: one serves all clients, the other is there for a step of a TLS handshake. */
+static struct {
+    const char *name;
+    size_t stack, used;
+} library_tasks[] = {{"mqtt", CONFIG_MQTT_CLIENT_TASK_STACK, 0}, {"mqtt tls", CONFIG_MQTT_CLIENT_HANDSHAKE_STACK, 0}};
 
-size_t board_handshake_left(void) { return handshake_left; }
+static void look_at_stack(TaskHandle_t task)
+{
+    for (size_t i = 0; i < sizeof library_tasks / sizeof library_tasks[0]; i++) {
+        if (strcmp(pcTaskGetName(task), library_tasks[i].name) != 0) continue;
+        size_t used = library_tasks[i].stack - uxTaskGetStackHighWaterMark(task) * sizeof(StackType_t);
+        if (used > library_tasks[i].used) library_tasks[i].used = used;
+    }
+}
+
+size_t board_stack_used(const char *name)
+{
+    TaskStatus_t tasks[MOST_TASKS];
+    int n = (int)uxTaskGetSystemState(tasks, MOST_TASKS, NULL);
+    for (int i = 0; i < n; i++) look_at_stack(tasks[i].xHandle);
+    for (size_t i = 0; i < sizeof library_tasks / sizeof library_tasks[0]; i++)
+        if (strcmp(library_tasks[i].name, name) == 0) return library_tasks[i].used;
+    return 0;
+}
 
 void board_task_ends(void *task)
 {
-    /* The library runs the steps of a TLS handshake in tasks of their own. */
-    size_t left = uxTaskGetStackHighWaterMark(task) * sizeof(StackType_t);
-    if (strcmp(pcTaskGetName(task), "mqtt tls") == 0 && left < handshake_left) handshake_left = left;
+    look_at_stack(task);
     sys_task_ends(task);
 }
 
@@ -141,7 +162,9 @@ static void run(void *unused)
     int count;
     char **arguments = agent_arguments(&count);
     __libc_init_array();
-    exit(main(count, arguments));
+    int status = main(count, arguments);
+    printf("STACK %u %u\n", (unsigned)board_stack_used("mqtt"), (unsigned)board_stack_used("mqtt tls"));
+    exit(status);
 }
 
 void board_main(void)

@@ -20,8 +20,8 @@ size_t board_heap_used(void);
 size_t board_heap_peak(void);
 void board_heap_restart_peak(void);
 
-/* Bytes of the stack of a handshake's task that were left when it was fullest so far; SIZE_MAX: there was none. */
-size_t board_handshake_left(void);
+/* Bytes of its stack that a task of this name ("mqtt", "mqtt tls") has needed at most, so far. */
+size_t board_stack_used(const char *name);
 
 void *harness_malloc(size_t size);
 void *harness_calloc(size_t count, size_t size);

@@ -3,7 +3,8 @@
  *
  *     MEASURE rv32 SCHEME NAME BYTES
  *
- * Heap is what malloc() gave away, with 8 bytes for each block; lwIP's and the kernel's part of a connection counts too. */
+ * Heap is what malloc() gave away, with 8 bytes for each block; lwIP's and the kernel's part of a connection counts too, the
+ * copies of certificates that the application gave do not. */
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,23 +13,14 @@
 #include "board.h"
 #include "check.h"
 #include "client.h"
+#include "scheme.h"
 #include "freertos/FreeRTOS.h"
 #include "freertos/task.h"
 #include "wm_task_config.h"
 
-enum { SMALL_STACK = 2048, TASKS = 32 };
+enum { SMALL_STACK = 2048 };
 
 static void measured(const char *name, long bytes) { printf("MEASURE rv32 %s %s %ld\n", scheme_name(), name, bytes); }
-
-/* Bytes of the stack of the task of this name that were never used; -1: no such task. */
-static long stack_left(const char *name)
-{
-    TaskStatus_t tasks[TASKS];
-    int n = (int)uxTaskGetSystemState(tasks, TASKS, NULL);
-    for (int i = 0; i < n; i++)
-        if (strcmp(tasks[i].pcTaskName, name) == 0) return (long)tasks[i].usStackHighWaterMark * (long)sizeof(StackType_t);
-    return -1;
-}
 
 /* ---- calls in a task with the smallest stack ---- */
 
@@ -48,7 +40,10 @@ static void *run_small(void *arg)
     return NULL;
 }
 
+static handle_t made; /* by do_init() */
+
 static int nothing(handle_t handle) { return handle == NULL; }
+static int do_init(handle_t config) { return (made = wm_mqtt_client_init((config_t *)config)) ? 0 : -1; }
 static int do_connect(handle_t handle) { return wm_mqtt_client_connect(handle); }
 static int do_subscribe(handle_t handle) { return wm_mqtt_client_subscribe(handle, "device/topic", 1) > 0 ? 0 : -1; }
 static int do_publish(handle_t handle) { return wm_mqtt_client_publish(handle, "device/topic", "m", 1, 1, 0) > 0 ? 0 : -1; }
@@ -67,6 +62,17 @@ static long small_call(small_call_t call)
     return SMALL_STACK - call.left;
 }
 
+/* What the device's heap has given for a copy of this text. */
+static long copy_of(const char *text)
+{
+    if (!text) return 0;
+    long before = (long)board_heap_used();
+    void *copy = pvPortMalloc(strlen(text) + 1);
+    long size = (long)board_heap_used() - before;
+    vPortFree(copy);
+    return size;
+}
+
 /* Everything that an application calls, from such a task; and what the MQTT task needed for it. */
 static void measurements(void)
 {
@@ -76,15 +82,17 @@ static void measurements(void)
         {.name = "reconnect", .run = do_reconnect},   {.name = "disconnect", .run = do_disconnect},
     };
     auto_broker_t *broker = auto_broker_open();
-    const char *uri = auto_broker_uri(broker);
-    long task = small_call((small_call_t){.name = "nothing", .run = nothing, .handle = (handle_t)uri});
+    config_t config = {.uri = auto_broker_uri(broker), .client_id = "c", .clean_session = 1};
+    scheme_config(&config);
+    long task = small_call((small_call_t){.name = "nothing", .run = nothing, .handle = (handle_t)&config});
     measured("stack_of_an_empty_task", task);
 
     /* The first handle brings what all share; the second shows what one needs. */
-    handle_t first = client_for(uri, true);
+    handle_t first = client_new(&config);
     CHECK_EQ(wm_mqtt_client_connect(first), 0);
-    long before = (long)board_heap_used();
-    handle_t handle = client_for(uri, true);
+    long before = (long)board_heap_used() + copy_of(config.ca);
+    measured("stack_of_init", small_call((small_call_t){.name = "init", .run = do_init, .handle = (handle_t)&config}) - task);
+    handle_t handle = made;
     measured("heap_idle", (long)board_heap_used() - before);
     board_heap_restart_peak();
     CHECK_EQ(wm_mqtt_client_connect(handle), 0);
@@ -103,9 +111,6 @@ static void measurements(void)
         snprintf(name, sizeof name, "stack_of_%s", call.name);
         measured(name, small_call(call) - task);
     }
-    measured("stack_of_mqtt_task", CONFIG_MQTT_CLIENT_TASK_STACK - stack_left("mqtt"));
-    if (board_handshake_left() != SIZE_MAX)
-        measured("stack_of_handshake", CONFIG_MQTT_CLIENT_HANDSHAKE_STACK - (long)board_handshake_left());
     measured("stack_of_deinit", small_call((small_call_t){.name = "deinit", .run = do_deinit, .handle = handle}) - task);
 }
 

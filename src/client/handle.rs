@@ -52,8 +52,9 @@ pub(super) struct State<P: Port> {
 
 impl<P: Port> Client<P> {
     pub(super) fn new(hub: &'static Hub<P>, token: usize, config: Config) -> Option<Self> {
-        let state = State {
-            session: Session::new(P::limits().session, config.debug.then_some(token)),
+        let debug = config.debug.then_some(token);
+        let state = || State {
+            session: Session::new(P::limits().session, debug),
             phase: Phase::Idle,
             attempt: 0,
             calls: Calls::new(),

@@ -68,7 +68,7 @@ impl<P: Port> Hub<P> {
     /// An empty hub; `None` when there is no memory.
     pub fn new(events: &'static dyn Events<P>) -> Option<Self> {
         Some(Self {
-            state: P::Lock::new(State {
+            state: P::Lock::new(|| State {
                 clients: Vec::new(),
                 arrivals: Vec::new(),
                 last_token: 0,
@@ -86,12 +86,14 @@ impl<P: Port> Hub<P> {
     }
 
     /// Makes a client, known by `key` from now on; its token is never used again. `None` when there is no memory.
+    // Not inlined: a client, before it is on the heap, would lie on the application's stack for all of init.
+    #[inline(never)]
     pub fn add(&'static self, key: usize, config: Config) -> Option<Shared<Client<P>>> {
         let mut state = self.state.lock();
         state.clients.try_reserve(1).ok()?;
         state.release_end_waiters();
         let token = state.last_token + 1;
-        let client = Shared::try_new(Client::new(self, token, config)?)?;
+        let client = Shared::try_new_with(|| Client::new(self, token, config))?;
         state.last_token = token;
         state.clients.push((key, client.clone()));
         Some(client)

@@ -102,8 +102,8 @@ pub trait Join: Send {
 
 /// A lock; never held across I/O, a callback or a [`Signal::wait`].
 pub trait Lock<T>: Send + Sync + Sized {
-    /// Creates it; `None` when the system is out of memory.
-    fn new(value: T) -> Option<Self>;
+    /// Creates it with what `value` returns; `None` when the system is out of memory.
+    fn new(value: impl FnOnce() -> T) -> Option<Self>;
     /// Waits for the lock and holds it until the guard drops.
     fn lock(&self) -> impl DerefMut<Target = T> + '_;
 }

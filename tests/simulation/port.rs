@@ -66,8 +66,8 @@ impl Port for Sim {
 pub(crate) struct SimLock<T>(Mutex<T>);
 
 impl<T: Send> Lock<T> for SimLock<T> {
-    fn new(value: T) -> Option<Self> {
-        (!memory::is_out()).then(|| Self(Mutex::new(value)))
+    fn new(value: impl FnOnce() -> T) -> Option<Self> {
+        (!memory::is_out()).then(|| Self(Mutex::new(value())))
     }
 
     fn lock(&self) -> impl DerefMut<Target = T> + '_ {

@@ -7,8 +7,8 @@ use core::ops::DerefMut;
 use core::ptr::{self, NonNull};
 
 use freertos_rust::{
-    DurationTicks, FreeRtosTaskHandle, freertos_rs_delete_task, freertos_rs_get_current_task, freertos_rs_spawn_task,
-    freertos_rs_suspend_task,
+    DurationTicks, FreeRtosTaskHandle, MutexInnerImpl, MutexNormal, freertos_rs_delete_task,
+    freertos_rs_get_current_task, freertos_rs_spawn_task, freertos_rs_suspend_task,
 };
 
 use super::{CBuffer, Join, Limits, Lock, Port, Shared, Signal, Task};
@@ -170,8 +170,10 @@ impl Join for Detached {
 pub struct Mutex<T>(freertos_rust::Mutex<T>);
 
 impl<T: Send> Lock<T> for Mutex<T> {
-    fn new(value: T) -> Option<Self> {
-        freertos_rust::Mutex::new(value).ok().map(Self)
+    fn new(value: impl FnOnce() -> T) -> Option<Self> {
+        // Not `Mutex::new`, which has the value on the stack, and copies of it, before it has the mutex.
+        let mutex = MutexNormal::create().ok()?;
+        Some(Self(freertos_rust::Mutex::from_parts(mutex, value())))
     }
 
     fn lock(&self) -> impl DerefMut<Target = T> + '_ {

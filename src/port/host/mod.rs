@@ -79,8 +79,8 @@ impl Port for Host {
 }
 
 impl<T: Send> Lock<T> for Mutex<T> {
-    fn new(value: T) -> Option<Self> {
-        Some(Mutex::new(value))
+    fn new(value: impl FnOnce() -> T) -> Option<Self> {
+        Some(Mutex::new(value()))
     }
 
     fn lock(&self) -> impl DerefMut<Target = T> + '_ {
