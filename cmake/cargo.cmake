@@ -40,7 +40,7 @@ set(wm_mqtt_cargo_command
     -- --emit asm=${wm_mqtt_assembly})
 set(wm_mqtt_archive_command
     ${CMAKE_COMMAND} -DBUILT=${wm_mqtt_built} -DASSEMBLY=${wm_mqtt_assembly} -DLIBRARY=${wm_mqtt_library}
-    -DCARGO=${WM_MQTT_CARGO} "-DCOMPILER=${CMAKE_C_COMPILER};-mcpu=ck804ef;-mhard-float" -DAR=${CMAKE_AR}
+    -DCARGO=${WM_MQTT_CARGO} "-DCOMPILER=${CMAKE_C_COMPILER};-mcpu=ck804ef;-mhard-float" -DAR=${CMAKE_AR} -DOBJCOPY=${CMAKE_OBJCOPY}
     -P ${CMAKE_CURRENT_LIST_DIR}/archive.cmake)
 
 message(STATUS "mqtt: cargo builds the library (${wm_mqtt_feature_list}); the first time takes a minute or two")
