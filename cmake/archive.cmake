@@ -31,7 +31,7 @@ if(failed)
     run(${OBJCOPY} --remove-section .csky.attributes ${copy})
 else()
     list(APPEND unwanted ${rust})
-    run(${AR} r ${copy} ${object})
+    run(${AR} rD ${copy} ${object})
 endif()
 run(${AR} d ${copy} ${unwanted})
 # An archive that is the same keeps its date, so that nothing is linked again.
