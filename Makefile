@@ -5,7 +5,7 @@
 #                     BROKER=scheme://host[:port] takes another one, CA=file what has signed its certificate
 #   make test         all tests; installs what they need (as root)
 #   make peers        the broker of the demo, and what the C tests talk to: ffi-tests/peers
-#   make install      libraries, headers and pkg-config files under PREFIX (/usr/local), with DESTDIR before it
+#   make install      libraries, headers, pkg-config files and CMake package under PREFIX (/usr/local), with DESTDIR before it
 #   make header       writes include/wm_mqtt_client.h anew from the Rust source
 #   make csky         compiles and lints the device core for C-SKY (nightly Rust with rust-src)
 #   make size         flash and static RAM of the device library, compared with docs/memory.md; WRITE=1 puts them there
@@ -161,18 +161,20 @@ define install_shared
 	ln -sf $(notdir $(1)).$(MAJOR) $(DEST)/lib/$(notdir $(1))
 endef
 
-install_pc = sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@NATIVE@|$(NATIVE)|' scripts/$(1).pc.in \
-	>$(DEST)/lib/pkgconfig/$(1).pc
+# $(call install_filled,TEMPLATE,FILE)
+install_filled = sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@NATIVE@|$(NATIVE)|' $(1) >$(DEST)/lib/$(2)
 
 install: all
-	install -d $(DEST)/lib/pkgconfig $(DEST)/include
+	install -d $(DEST)/lib/pkgconfig $(DEST)/lib/cmake/wm_mqtt_client $(DEST)/include
 	$(INSTALL) include/wm_mqtt_client.h $(DEST)/include/
 	cd ffi-tests/sdk/include && find . -name '*.h' -exec install -D -m 644 {} $(abspath $(DEST))/include/wm-sdk-host/{} \;
 	$(INSTALL) $(RUST_STATIC) $(SDK_STATIC) $(DEST)/lib/
 	$(call install_shared,$(RUST_SHARED))
 	$(call install_shared,$(SDK_SHARED))
-	$(call install_pc,wm-mqtt-client)
-	$(call install_pc,wm-sdk-host)
+	$(call install_filled,scripts/wm-mqtt-client.pc.in,pkgconfig/wm-mqtt-client.pc)
+	$(call install_filled,scripts/wm-sdk-host.pc.in,pkgconfig/wm-sdk-host.pc)
+	$(call install_filled,cmake/config.cmake.in,cmake/wm_mqtt_client/wm_mqtt_client-config.cmake)
+	$(call install_filled,cmake/config-version.cmake.in,cmake/wm_mqtt_client/wm_mqtt_client-config-version.cmake)
 
 clean:
 	rm -rf target $(PEERS)/target
