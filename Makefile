@@ -11,6 +11,7 @@
 #   make size         flash and static RAM of the device library, compared with docs/memory.md; WRITE=1 puts them there
 #   make firmware-test  demo and C tests as firmware (FreeRTOS, lwIP, RV32) in QEMU; the first run of `make test` installs
 #                     what it needs
+#   make release      packs the device's component with its library prebuilt: target/wm-mqtt-client-VERSION-w800.tar.gz
 #   make clean        removes everything that was built
 #   make help         prints this text
 #
@@ -45,7 +46,7 @@ WARNINGS = -Wall -Wextra
 COMPILE  = $(CC) -std=gnu11 $(INCLUDES) $(WARNINGS) $(CFLAGS) -pthread -MMD -MP -c -o $@ $<
 ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 
-.PHONY: all help header peers demo test test-programs csky size firmware-test install clean FORCE
+.PHONY: all help header peers demo test test-programs csky size release firmware-test install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -74,6 +75,9 @@ csky:
 
 size:
 	CARGO='$(CARGO)' scripts/size.sh
+
+release:
+	scripts/release.sh
 
 firmware-test: peers
 	CARGO='$(CARGO)' scripts/firmware.sh

@@ -3,6 +3,7 @@
 # - compiler_builtins brings weak twins of memcpy, sin, division and much more. The SDK links the whole archive, so they would
 #   take the place of the C library's and libgcc's in all of the firmware. What Rust needs of them, those two and
 #   wm_mqtt_xt804.c have.
+# - ring's C has debug information of which most is the names of folders on the machine that compiled it.
 set(copy ${LIBRARY}.new)
 function(run)
     execute_process(COMMAND ${ARGN} OUTPUT_VARIABLE output RESULT_VARIABLE failed)
@@ -12,7 +13,7 @@ function(run)
     set(output "${output}" PARENT_SCOPE)
 endfunction()
 
-run(${OBJCOPY} --remove-section .csky.attributes ${BUILT} ${copy})
+run(${OBJCOPY} --strip-debug --remove-section .csky.attributes ${BUILT} ${copy})
 run(${AR} t ${copy})
 string(REGEX MATCHALL "compiler_builtins[^\n\r]*" twins "${output}")
 if(twins)
