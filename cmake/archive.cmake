@@ -1,10 +1,12 @@
 # cmake -P: makes the component's archive (LIBRARY) from cargo's (BUILT) and the assembly of its Rust half (ASSEMBLY), with
 # cargo (CARGO) and the toolchain's compiler (COMPILER, a list with its options), AR and OBJCOPY.
 # - The assembly is shortened by targets/csky-peephole and assembled by the toolchain: a fifth less flash. An assembler that
-#   does not take it, if there is one, leaves us LLVM's object, without the attributes that the linker refuses to mix with gcc's.
+#   does not take it, if there is one, leaves us LLVM's object.
+# - LLVM's objects carry an attribute section that the linker refuses to mix with gcc's.
 # - compiler_builtins brings weak twins of memcpy, sin, division and much more. The SDK links the whole archive, so they would
 #   take the place of the C library's and libgcc's in all of the firmware. What Rust needs of them, those two and
 #   wm_mqtt_xt804.c have.
+# - ring's C has debug information of which most is the names of folders on the machine that compiled it.
 cmake_minimum_required(VERSION 3.19)
 set(copy ${LIBRARY}.new)
 set(object ${LIBRARY}.rust.o)
@@ -21,18 +23,17 @@ endfunction()
 run(${CMAKE_COMMAND} -E env --unset=RUSTFLAGS --unset=CARGO_ENCODED_RUSTFLAGS --unset=CARGO_BUILD_TARGET
     ${CARGO} +nightly run --quiet --locked --release --manifest-path ${peephole} --target-dir ${folder}/cargo-host
     -- ${ASSEMBLY} ${object}.s)
-run(${CMAKE_COMMAND} -E copy ${BUILT} ${copy})
+run(${OBJCOPY} --enable-deterministic-archives --strip-debug --remove-section .csky.attributes ${BUILT} ${copy})
 run(${AR} t ${copy})
 string(REGEX MATCHALL "compiler_builtins-[^\n\r]*" unwanted "${output}")
 string(REGEX MATCHALL "wm_mqtt_client-[^\n\r]*" rust "${output}")
 execute_process(COMMAND ${COMPILER} -c ${object}.s -o ${object} RESULT_VARIABLE failed)
 if(failed)
     message(WARNING "mqtt: the assembler does not take the shortened assembly: the library is a fifth larger than it could be")
-    run(${OBJCOPY} --remove-section .csky.attributes ${copy})
 else()
     list(APPEND unwanted ${rust})
     run(${AR} rD ${copy} ${object})
 endif()
-run(${AR} d ${copy} ${unwanted})
+run(${AR} dD ${copy} ${unwanted})
 # An archive that is the same keeps its date, so that nothing is linked again.
 run(${CMAKE_COMMAND} -E copy_if_different ${copy} ${LIBRARY})

@@ -14,7 +14,8 @@ export CC_csky_w800_elfabiv2=csky-elfabiv2-gcc AR_csky_w800_elfabiv2=csky-elfabi
 export CFLAGS_csky_w800_elfabiv2="-mcpu=ck803f -mhard-float -Os -ffunction-sections -fdata-sections"
 out=target/$target/flash
 mkdir -p "$out"
-roots=$(sed -n 's/.*\(wm_mqtt_client_[a-z]*\)(.*/-Wl,-u,\1/p' include/wm_mqtt_client.h | sort -u)
+# What the functions of the header need, and the port's C half when the authorities are wanted.
+roots=$(sed -n 's/.*\(wm_mqtt_client_[a-z]*\)(.*/-Wl,-u,\1/p' include/wm_mqtt_client.h | sort -u; echo -Wl,-u,wm_mqtt_authorities)
 # What the SDK has is at address 0 here, which a call from low addresses reaches. These come from its C library, where
 # gcc's own code reaches less far.
 libc=$(printf -- '-Wl,--defsym=%s=wm_mqtt_client_init ' memcpy memmove memset memcmp)
@@ -32,7 +33,8 @@ build() { # NAME FEATURES
     command -v csky-elfabiv2-gcc >/dev/null || return 0
     # As the component does it.
     cmake -DBUILT="target/$target/release/libwm_mqtt_client.a" -DASSEMBLY="$out/$1.s" -DLIBRARY="$out/$1.a" -DCARGO="$cargo" \
-        -DCOMPILER="csky-elfabiv2-gcc;-mcpu=ck803f;-mhard-float" -DAR=csky-elfabiv2-ar -DOBJCOPY=csky-elfabiv2-objcopy -P cmake/archive.cmake
+        -DCOMPILER="csky-elfabiv2-gcc;-mcpu=ck803f;-mhard-float" -DAR=csky-elfabiv2-ar -DOBJCOPY=csky-elfabiv2-objcopy \
+        -P cmake/archive.cmake
     # shellcheck disable=SC2086 # lists of options
     csky-elfabiv2-gcc -mcpu=ck803f -mhard-float -nostdlib -nostartfiles -Wl,--gc-sections -Wl,-e,wm_mqtt_client_init \
         -Wl,--no-warn-execstack -Wl,-Ttext=0x1000 $libc -Wl,--unresolved-symbols=ignore-all $roots "$out/$1.a" -lgcc -o "$out/$1.elf"

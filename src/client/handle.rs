@@ -87,7 +87,7 @@ impl<P: Port> Client<P> {
     /// Connects, and waits for CONNACK: 30 s at most. While another call connects, waits for that; connected already:
     /// nothing to do.
     pub fn connect(this: &Shared<Self>) -> Result<(), Error> {
-        this.config.check()?;
+        this.config.check(P::parts())?;
         let deadline = P::now() + CONNECT_TIMEOUT + DRAIN_TIMEOUT;
         let signal = P::Signal::new().ok_or(Error::Failure)?;
         if this.state.lock().waker.is_none() {

@@ -15,7 +15,7 @@ use crate::transport::tls::{self, Settings, TlsConfig};
 use crate::transport::uri::Uri;
 use crate::transport::{LayerError, Layers};
 
-/// Lives from a client's first connect to its deinit. What the build has no feature for, [`Config::check`] has refused.
+/// Lives from a client's first connect to its deinit. What is switched off, [`Config::check`] has refused.
 pub(super) struct Security<P: Port> {
     #[cfg(feature = "tls")]
     tls: Option<TlsConfig>,
@@ -110,7 +110,15 @@ fn tls_config<P: Port>(config: &Config) -> Result<TlsConfig, LayerError> {
         copy.extend_from_slice(name);
         alpn.push(copy);
     }
-    let settings =
-        Settings { verify, ca: config.ca.as_deref(), identity, alpn, record: P::limits().record, clock: P::unix_time };
+    let settings = Settings {
+        verify,
+        ca: config.ca.as_deref(),
+        authorities: P::authorities(),
+        identity,
+        alpn,
+        tls12: P::parts().tls12,
+        record: P::limits().record,
+        clock: P::unix_time,
+    };
     Ok(TlsConfig::new(settings)?)
 }

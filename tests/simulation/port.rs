@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
-use wm_mqtt_client::port::{Join, Limits, Lock, Port, Signal, Task};
+use wm_mqtt_client::port::{Join, Limits, Lock, Parts, Port, Signal, Task};
 use wm_mqtt_client::protocol::Buffer;
 use wm_mqtt_client::time::Instant;
 
@@ -58,6 +58,10 @@ impl Port for Sim {
 
     fn limits() -> Limits {
         with(|w| w.limits)
+    }
+
+    fn parts() -> Parts {
+        with(|w| w.parts)
     }
 }
 

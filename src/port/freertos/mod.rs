@@ -10,8 +10,10 @@ use freertos_rust::{
     DurationTicks, FreeRtosTaskHandle, MutexInnerImpl, MutexNormal, freertos_rs_delete_task,
     freertos_rs_get_current_task, freertos_rs_spawn_task, freertos_rs_suspend_task,
 };
+#[cfg(feature = "tls")]
+use rustls::pki_types::TrustAnchor;
 
-use super::{CBuffer, Join, Limits, Lock, Port, Shared, Signal, Task};
+use super::{CBuffer, Join, Limits, Lock, Parts, Port, Shared, Signal, Task};
 use crate::protocol;
 use crate::time::Instant;
 
@@ -112,7 +114,29 @@ impl Port for FreeRtos {
             event_share: config.event_share,
         }
     }
+
+    fn parts() -> Parts {
+        let (built, config) = (Parts::BUILT, config());
+        Parts { tls: built.tls && config.tls, tls12: built.tls12 && config.tls12 }
+    }
+
+    #[cfg(feature = "tls")]
+    fn authorities() -> &'static [TrustAnchor<'static>] {
+        let authorities: *const Authorities = config().authorities.cast();
+        // SAFETY: NULL or `wm_mqtt_authorities`, a constant.
+        unsafe { authorities.as_ref() }.map_or(&[], |authorities| authorities.0)
+    }
 }
+
+/// The public authorities as the C half knows them: by name only.
+#[cfg(feature = "tls")]
+#[repr(transparent)]
+struct Authorities(&'static [TrustAnchor<'static>]);
+
+/// Nothing in Rust refers to it, so it is there only if the C half does.
+#[cfg(feature = "webpki-roots")]
+#[unsafe(export_name = "wm_mqtt_authorities")]
+static AUTHORITIES: Authorities = Authorities(webpki_roots::TLS_SERVER_ROOTS);
 
 fn config() -> &'static shim::PortConfig {
     // SAFETY: a constant.
