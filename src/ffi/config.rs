@@ -159,7 +159,7 @@ pub(super) unsafe fn from_c(config: *const wm_mqtt_client_config_t) -> Result<Co
             }
             _ => copy(config.password, &mut ours.password)?,
         }
-        let tls = broker.is_ok_and(|broker| broker.scheme.tls);
+        let tls = cfg!(feature = "tls") && broker.is_ok_and(|broker| broker.scheme.tls);
         if tls && ours.auth_mode.verify {
             copy(config.ca, &mut ours.ca)?;
             ours.ca = built_in::or_ca(ours.ca);
