@@ -20,6 +20,11 @@
 /* What a close may wait for memory, in milliseconds. lwIP's own limit is 20 s. */
 #define CLOSE_TIMEOUT 250
 
+/* What the receive window has beyond the mailbox for segments. A server that fills the window would overflow that: lwIP drops
+ * what comes behind, and it is back after a time-out only. So this much of the window is never opened again. */
+#define MAILBOX (DEFAULT_TCP_RECVMBOX_SIZE * TCP_MSS)
+#define EXCESS  (TCP_WND > MAILBOX ? TCP_WND - MAILBOX : 0)
+
 struct lookup {
     struct lookup *next;
     struct net *net;
@@ -43,6 +48,7 @@ struct socket {
     struct netconn *conn;
     struct pbuf *rest;   /* received, and not read to its end yet */
     u16_t at;            /* how far it was read */
+    size_t kept;         /* how much of the window's excess is closed */
     unsigned received;   /* how often there was something to receive and nobody has come for it */
     bool ready;          /* something has happened that the task has not been told */
 };
@@ -309,7 +315,7 @@ int wm_mqtt_port_read(void *handle, uint8_t *buffer, size_t len)
         taskEXIT_CRITICAL();
         if (empty)
             return WM_MQTT_PORT_WOULD_BLOCK;
-        err_t err = netconn_recv_tcp_pbuf_flags(socket->conn, &socket->rest, NETCONN_DONTBLOCK);
+        err_t err = netconn_recv_tcp_pbuf_flags(socket->conn, &socket->rest, NETCONN_DONTBLOCK | NETCONN_NOAUTORCVD);
         if (err == ERR_WOULDBLOCK)
             return WM_MQTT_PORT_WOULD_BLOCK;
         if (err != ERR_OK) {
@@ -320,6 +326,12 @@ int wm_mqtt_port_read(void *handle, uint8_t *buffer, size_t len)
         socket->received--;
         taskEXIT_CRITICAL();
         socket->at = 0;
+        size_t opened = socket->rest->tot_len, kept = EXCESS - socket->kept;
+        if (kept > opened)
+            kept = opened;
+        socket->kept += kept;
+        if (opened > kept)
+            netconn_tcp_recvd(socket->conn, opened - kept);
     }
     u16_t wanted = len < UINT16_MAX ? (u16_t)len : UINT16_MAX;
     u16_t copied = pbuf_copy_partial(socket->rest, buffer, wanted, socket->at);
@@ -350,6 +362,9 @@ void wm_mqtt_port_shutdown(void *handle)
 void wm_mqtt_port_close(void *handle)
 {
     struct socket *socket = handle;
+    /* lwIP takes a window that is not all open for data that nobody has read, and closes with a reset. */
+    if (socket->kept != 0)
+        netconn_tcp_recvd(socket->conn, socket->kept);
 #if LWIP_NETCONN_FULLDUPLEX
     /* After the end of the stream was read netconn_delete takes this for done, and leaves the connection to itself. */
     if (socket->conn != NULL)
