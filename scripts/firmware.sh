@@ -9,7 +9,7 @@ out=$PWD/target/firmware
 peers=${WM_MQTT_PEERS:-$PWD/ffi-tests/peers/target/debug}
 export WM_MQTT_PEERS=$peers WM_MQTT_CERTS=${WM_MQTT_CERTS:-$PWD/target/test-certs} TEST_SLOWNESS=${TEST_SLOWNESS:-3}
 target=riscv32imac-unknown-none-elf
-tests=(callbacks config connect flow hostile keepalive publish real_broker receive session subscribe threads)
+tests=(callbacks config connect events flow hostile keepalive publish real_broker receive session subscribe threads)
 own=()
 for source in firmware/tests/*.c; do [ ! -e "$source" ] || own+=("$(basename "$source" .c)"); done
 
