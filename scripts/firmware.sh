@@ -88,9 +88,8 @@ mkdir "$logs"
 runs=("$@")
 if [ "${#runs[@]}" = 0 ]; then
     # Over the other schemes what differs is below MQTT. The longest first.
-    runs=(receive:ws keepalive receive)
-    for test in "${own[@]}"; do runs+=("$test"); done
-    for scheme in mqtts ws wss; do runs+=("device:$scheme" "connect:$scheme" "session:$scheme"); done
+    runs=(keepalive device_tls:mqtts device_tls:wss receive device)
+    for scheme in mqtts ws wss; do runs+=("device:$scheme" "receive:$scheme" "connect:$scheme" "session:$scheme"); done
     for test in "${tests[@]}"; do
         case $test in keepalive | receive) ;; *) runs+=("$test") ;; esac
     done
