@@ -9,7 +9,7 @@ out=$PWD/target/firmware
 peers=${WM_MQTT_PEERS:-$PWD/ffi-tests/peers/target/debug}
 export WM_MQTT_PEERS=$peers WM_MQTT_CERTS=${WM_MQTT_CERTS:-$PWD/target/test-certs} TEST_SLOWNESS=${TEST_SLOWNESS:-3}
 target=riscv32imac-unknown-none-elf
-tests=(callbacks config connect flow hostile keepalive publish real_broker receive session subscribe threads)
+tests=(callbacks config connect events flow hostile keepalive publish real_broker receive session subscribe threads)
 own=()
 for source in firmware/tests/*.c; do [ ! -e "$source" ] || own+=("$(basename "$source" .c)"); done
 
@@ -88,9 +88,8 @@ mkdir "$logs"
 runs=("$@")
 if [ "${#runs[@]}" = 0 ]; then
     # Over the other schemes what differs is below MQTT. The longest first.
-    runs=(receive:ws keepalive receive)
-    for test in "${own[@]}"; do runs+=("$test"); done
-    for scheme in mqtts ws wss; do runs+=("device:$scheme" "connect:$scheme" "session:$scheme"); done
+    runs=(keepalive device_tls:mqtts device_tls:wss receive device)
+    for scheme in mqtts ws wss; do runs+=("device:$scheme" "receive:$scheme" "connect:$scheme" "session:$scheme"); done
     for test in "${tests[@]}"; do
         case $test in keepalive | receive) ;; *) runs+=("$test") ;; esac
     done

@@ -10,8 +10,6 @@
 #include "lwip/sys.h"
 #include "wm_task_config.h"
 
-enum { MOST_TASKS = 64 };
-
 #define REGISTER(address) (*(volatile uint32_t *)(address))
 
 enum { UART = 0x10000000, PLIC = 0x0c000000, FINISHER = 0x100000, VIRTIO = 0x10001000, MTIME = 0x0200bff8 };
@@ -120,34 +118,49 @@ void vApplicationStackOverflowHook(TaskHandle_t task, char *name)
     board_failed(text, "", 0);
 }
 
-/* Tasks of the library: one serves all clients, the other is there for a step of a TLS handshake. */
+/* Tasks of the library: one serves all clients, the other is there for a step of a TLS handshake. Most of their stack, and of
+ * the heap that was allocated while they ran. */
 static struct {
     const char *name;
-    size_t stack, used;
-} library_tasks[] = {{"mqtt", CONFIG_MQTT_CLIENT_TASK_STACK, 0}, {"mqtt tls", CONFIG_MQTT_CLIENT_HANDSHAKE_STACK, 0}};
+    size_t stack, used, heap_before, heap;
+} library_tasks[] = {{"mqtt", CONFIG_MQTT_CLIENT_TASK_STACK, 0, 0, 0}, {"mqtt tls", CONFIG_MQTT_CLIENT_HANDSHAKE_STACK, 0, 0, 0}};
+
+enum { TASK, STEP };
+
+static bool is(TaskHandle_t task, int which) { return strcmp(pcTaskGetName(task), library_tasks[which].name) == 0; }
 
 static void look_at_stack(TaskHandle_t task)
 {
-    for (size_t i = 0; i < sizeof library_tasks / sizeof library_tasks[0]; i++) {
-        if (strcmp(pcTaskGetName(task), library_tasks[i].name) != 0) continue;
+    for (int i = TASK; i <= STEP; i++) {
+        if (!is(task, i)) continue;
         size_t used = library_tasks[i].stack - uxTaskGetStackHighWaterMark(task) * sizeof(StackType_t);
         if (used > library_tasks[i].used) library_tasks[i].used = used;
     }
 }
 
-size_t board_stack_used(const char *name)
+size_t board_task_stack(void)
 {
-    TaskStatus_t tasks[MOST_TASKS];
-    int n = (int)uxTaskGetSystemState(tasks, MOST_TASKS, NULL);
+    static TaskStatus_t tasks[64];
+    int n = (int)uxTaskGetSystemState(tasks, sizeof tasks / sizeof tasks[0], NULL);
     for (int i = 0; i < n; i++) look_at_stack(tasks[i].xHandle);
-    for (size_t i = 0; i < sizeof library_tasks / sizeof library_tasks[0]; i++)
-        if (strcmp(library_tasks[i].name, name) == 0) return library_tasks[i].used;
-    return 0;
+    return library_tasks[TASK].used;
+}
+
+size_t board_handshake_stack(void) { return library_tasks[STEP].used; }
+size_t board_handshake_heap(void) { return library_tasks[STEP].heap; }
+
+void board_task_begins(void *task)
+{
+    if (is(task, STEP)) library_tasks[STEP].heap_before = board_heap_restart_step();
 }
 
 void board_task_ends(void *task)
 {
     look_at_stack(task);
+    if (is(task, STEP)) {
+        size_t heap = board_heap_step() - library_tasks[STEP].heap_before;
+        if (heap > library_tasks[STEP].heap) library_tasks[STEP].heap = heap;
+    }
     sys_task_ends(task);
 }
 
@@ -163,7 +176,7 @@ static void run(void *unused)
     char **arguments = agent_arguments(&count);
     __libc_init_array();
     int status = main(count, arguments);
-    printf("STACK %u %u\n", (unsigned)board_stack_used("mqtt"), (unsigned)board_stack_used("mqtt tls"));
+    printf("STACK %u %u\n", (unsigned)board_task_stack(), (unsigned)board_handshake_stack());
     exit(status);
 }
 

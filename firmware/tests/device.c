@@ -104,6 +104,7 @@ static void measurements(void)
     sleep_ms(300);
     measured("heap_idle_after_a_connection", (long)board_heap_used() - before);
 
+    if (board_handshake_stack() > 0) measured("heap_of_a_step", (long)board_handshake_heap());
     for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
         small_call_t call = calls[i];
         call.handle = handle;
@@ -131,6 +132,34 @@ static void silent_name(void)
     /* Its answer may still come: to nobody. */
     CHECK_EQ(call_result_within(start_deinit(lost), 5000), 0);
     CHECK_EQ(call_result(connect), WM_MQTT_CLIENT_ERROR_FAILURE);
+}
+
+/* lwIP has places for four lookups at a time; here are more, also while some get no answer. */
+static void many_lookups(void)
+{
+    enum { HANDLES = 10, LOST = 3 };
+    auto_broker_t *broker = auto_broker_open();
+    char *uri = test_alloc(60), *after = strstr(auto_broker_uri(broker), "//") + 2;
+    snprintf(uri, 60, "%s://localhost%s", scheme_name(), strchr(after, ':'));
+    handle_t handles[HANDLES], lost[LOST];
+    call_t *connects[HANDLES];
+    for (int i = 0; i < HANDLES; i++) handles[i] = client_for(uri, true);
+    for (int round = 0; round <= LOST; round++) {
+        check_row("%d without an answer", round);
+        for (int i = 0; i < HANDLES; i++) connects[i] = start_connect(handles[i]);
+        for (int i = 0; i < HANDLES; i++) CHECK_EQ(call_result_within(connects[i], 10000), 0);
+        for (int i = 0; i < HANDLES; i++) CHECK_EQ(wm_mqtt_client_disconnect(handles[i]), 0);
+        if (round < LOST) {
+            lost[round] = client_for("mqtt://nobody.silent", true);
+            start_connect(lost[round]);
+        }
+    }
+    /* Five without an answer are one too many: it waits, and is gone with the last of them. */
+    for (int i = 0; i < HANDLES; i++) CHECK_EQ(client_deinit(handles[i]), 0);
+    for (int i = 0; i < LOST; i++) {
+        call_t *late = start_connect(client_for("mqtt://other.silent", true));
+        CHECK(!call_done(late, 20));
+    }
 }
 
 static void unknown_name(void)
@@ -165,10 +194,31 @@ static void tick_wraps(void)
     client_leave(handle, conn);
 }
 
+/* ---- a server that fills the window ---- */
+
+static void bulk(void)
+{
+    enum { N = 8, LEN = 50000 };
+    broker_t *broker = NULL;
+    conn_t *conn;
+    connected_client(&broker, &conn, true);
+    uint8_t *payload = test_alloc(LEN);
+    memset(payload, 'x', LEN);
+    long started = now_ms();
+    for (int i = 0; i < N; i++) {
+        send_publish(conn, 0x30, "t", 0, payload, LEN);
+        CHECK_EQ(expect_event(DATA)->payload_len, LEN);
+    }
+    /* With segments that lwIP drops, and which come again after a time-out, it is some seconds for each. */
+    CHECK(now_ms() - started < scaled(3000));
+}
+
 static const test_t tests[] = {
     LONG_TEST(tick_wraps, 60),
     TEST(measurements),
     TEST(silent_name),
     TEST(unknown_name),
+    LONG_TEST(many_lookups, 60),
+    TEST(bulk),
 };
 TESTS_MAIN(tests)

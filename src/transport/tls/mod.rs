@@ -8,7 +8,7 @@ use rustls::pki_types::{IpAddr, Ipv4Addr, ServerName};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus};
 use rustls::{HandshakeKind, ProtocolVersion};
 
-use super::Layer;
+use super::{Layer, find_free};
 
 mod clock;
 mod config;
@@ -112,13 +112,14 @@ impl Tls {
     }
 
     /// Whether there is memory for what has been received: its contents, or a ticket, kept with the server's certificates.
-    /// The handshake is its owner's care.
+    /// Not in one block: between large messages the heap hardly has one that is longer than a record. The handshake is its
+    /// owner's care.
     fn check_memory(&self) -> Result<(), Error> {
         if !self.open {
             return Ok(());
         }
         let chain = self.connection[0].peer_certificates().unwrap_or_default().iter().map(|c| c.len()).sum::<usize>();
-        find_free(self.input.len() + chain + MARGIN)
+        free([self.input.len(), chain + MARGIN])
     }
 }
 
@@ -208,13 +209,8 @@ impl WriteError for EncryptError {
     }
 }
 
-/// rustls allocates without asking whether there is memory. So this asks for as much, in one block, and gives it back.
-fn find_free(len: usize) -> Result<(), Error> {
-    let mut space = Vec::<u8>::new();
-    space.try_reserve_exact(len).map_err(|_| Error::NoMemory)?;
-    // Otherwise a compiler may find that nobody needs it.
-    drop(core::hint::black_box(space));
-    Ok(())
+fn free<const N: usize>(sizes: [usize; N]) -> Result<(), Error> {
+    if find_free(sizes) { Ok(()) } else { Err(Error::NoMemory) }
 }
 
 /// What `Box::new` does, if there is memory for it.
@@ -234,7 +230,7 @@ fn append<E: WriteError>(out: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> 
     };
     out.try_reserve(required).map_err(|_| Error::NoMemory)?;
     // For its records, one at a time.
-    find_free(required)?;
+    free([required])?;
     out.resize(begin + required, 0);
     let written = write(&mut out[begin..]).unwrap_or(0);
     out.truncate(begin + written);
