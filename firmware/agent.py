@@ -28,6 +28,9 @@ PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 # Far more than the table of calls in posix/agent.c: none waits for another one.
 WORKERS = 80
+# Where C-SKY images find the line to the agent.
+LINE = 3
+EM_CSKY = 252
 PASSED_ON = ("MOSQUITTO", "SLOW", "TEST_SLOWNESS", "TMPDIR", "WM_LOG_LEVEL", "WM_MQTT_")
 
 
@@ -246,6 +249,21 @@ def end_with_us():
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def machine_command(image, line):
+    with open(image, "rb") as file:
+        csky = struct.unpack("<18xH", file.read(20)) == (EM_CSKY,)
+    if csky:
+        return [*os.environ["CSKY_EMULATOR"].split(), image]
+    return (
+        ["qemu-system-riscv32", "-M", "virt", "-cpu", "rv32", "-m", "64M", "-bios", "none", "-nodefaults", "-nographic"]
+        + ["-serial", "stdio", "-monitor", "none", "-kernel", image, "-global", "virtio-mmio.force-legacy=false"]
+        + ["-netdev", "user,id=net", "-chardev", f"socket,id=agent,fd={line}"]
+        # Indirect descriptors would be taken from the firmware's heap.
+        + ["-device", "virtio-net-device,netdev=net,indirect_desc=off", "-device", "virtio-rng-device,indirect_desc=off"]
+        + ["-device", "virtio-serial-device,max_ports=1,indirect_desc=off", "-device", "virtconsole,chardev=agent"]
+    )
+
+
 def main():
     image, *arguments = sys.argv[1:]
     if not os.environ.get("FIRMWARE_NETWORK"):
@@ -255,17 +273,14 @@ def main():
         os.execvp(arguments[0], arguments)
     threading.Thread(target=serve_names, daemon=True).start()
     ours, theirs = socket.socketpair()
-    machine = subprocess.Popen(
-        ["qemu-system-riscv32", "-M", "virt", "-cpu", "rv32", "-m", "64M", "-bios", "none", "-nodefaults", "-nographic"]
-        + ["-serial", "stdio", "-monitor", "none", "-kernel", image, "-global", "virtio-mmio.force-legacy=false"]
-        + ["-netdev", "user,id=net", "-chardev", f"socket,id=agent,fd={theirs.fileno()}"]
-        # Indirect descriptors would be taken from the firmware's heap.
-        + ["-device", "virtio-net-device,netdev=net,indirect_desc=off", "-device", "virtio-rng-device,indirect_desc=off"]
-        + ["-device", "virtio-serial-device,max_ports=1,indirect_desc=off", "-device", "virtconsole,chardev=agent"],
+    line = theirs.fileno()
 
-        stdin=subprocess.DEVNULL,
-        pass_fds=(theirs.fileno(),),
-        preexec_fn=end_with_us,
+    def prepare():
+        end_with_us()
+        os.dup2(line, LINE)
+
+    machine = subprocess.Popen(
+        machine_command(image, line), stdin=subprocess.DEVNULL, pass_fds=(line, LINE), preexec_fn=prepare
     )
     theirs.close()
     agent = Agent(ours, [os.path.basename(image), *arguments])
