@@ -128,7 +128,8 @@ size_t line_receive(uint8_t *to, size_t len)
 
 bool machine_look(int ms)
 {
-    struct pollfd fds[1 + MOST_SOCKETS] = {{.fd = line_wanted ? LINE : -1, .events = POLLIN}};
+    static struct pollfd fds[1 + MOST_SOCKETS]; /* not on the stack of whichever task runs */
+    fds[0] = (struct pollfd){.fd = line_wanted ? LINE : -1, .events = POLLIN};
     size_t count = network_wanted(fds + 1, MOST_SOCKETS);
     struct {
         int32_t seconds, nanoseconds;
