@@ -1,4 +1,4 @@
-/* The machine by way of Linux' system calls: start, console, end, clock, randomness, the line to the agent (file descriptor 3). */
+/* The machine by way of Linux' system calls: start, console, end, clock, randomness, the line to the agent (standard input). */
 #include "machine.h"
 
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include "freertos/FreeRTOS.h"
 #include "freertos/task.h"
 
-enum { LINE = 3, MOST_SOCKETS = 32, NEWLIB_HEAP = 64 * 1024 };
+enum { LINE = 0, MOST_SOCKETS = 32, NEWLIB_HEAP = 64 * 1024 };
 
 /* Number and arguments in r7 and r0 to r5, `trap 0`, the result in r0. */
 __asm__("    .text\n"
