@@ -11,7 +11,7 @@
 #include "freertos/FreeRTOS.h"
 #include "freertos/task.h"
 
-enum { LINE = 0, MOST_SOCKETS = 32, NEWLIB_HEAP = 64 * 1024 };
+enum { LINE = 0, MOST_SOCKETS = 32 };
 
 /* Number and arguments in r7 and r0 to r5, `trap 0`, the result in r0. */
 __asm__("    .text\n"
@@ -61,13 +61,29 @@ void _exit(int status) { board_exit(status); }
 
 /* ---- what newlib asks for ---- */
 
-void *sbrk(ptrdiff_t more)
+/* Its files take their buffers by these names, but setvbuf() by malloc(): one heap for both. */
+void *_malloc_r(struct _reent *unused, size_t size)
 {
-    static uint64_t heap[NEWLIB_HEAP / 8];
-    static size_t used;
-    configASSERT(more >= 0 && used + (size_t)more <= sizeof heap);
-    used += (size_t)more;
-    return (char *)heap + used - more;
+    (void)unused;
+    return harness_malloc(size);
+}
+
+void *_calloc_r(struct _reent *unused, size_t count, size_t size)
+{
+    (void)unused;
+    return harness_calloc(count, size);
+}
+
+void *_realloc_r(struct _reent *unused, void *block, size_t size)
+{
+    (void)unused;
+    return harness_realloc(block, size);
+}
+
+void _free_r(struct _reent *unused, void *block)
+{
+    (void)unused;
+    free(block);
 }
 
 int fstat(int fd, struct stat *status)

@@ -9,13 +9,14 @@
 #include "freertos/FreeRTOS.h"
 
 typedef struct {
-    char *to; /* NULL: the console */
+    char *to; /* NULL: the file */
+    FILE *file;
     size_t room, len;
 } out_t;
 
 static void put(out_t *out, const char *text, size_t len)
 {
-    if (!out->to) board_write(text, len);
+    if (!out->to) fwrite(text, 1, len, out->file);
     for (size_t i = 0; out->to && i < len && out->len + i + 1 < out->room; i++) out->to[out->len + i] = text[i];
     out->len += len;
 }
@@ -114,10 +115,9 @@ int vsnprintf(char *restrict to, size_t room, const char *restrict format, va_li
 
 int vfprintf(FILE *restrict file, const char *restrict format, va_list args)
 {
-    out_t out = {.to = NULL};
+    out_t out = {.file = file};
     va_list copy;
     va_copy(copy, args);
-    fflush(file);
     format_to(&out, format, &copy);
     va_end(copy);
     return (int)out.len;

@@ -31,7 +31,7 @@ impl Cpu {
         let (code_base, code) = memory.code();
         let ops = vec![Op::UNREAD; code.len() / 2];
         let mut r = [0; 32];
-        r[SP] = memory.stack;
+        r[SP] = memory.stack_top;
         let (pc, linux) = (memory.entry, Linux::new());
         Self { r, f: [0; 32], carry: false, psr: PSR, pc, memory, linux, code_base, ops, executed: 0 }
     }
@@ -43,24 +43,25 @@ impl Cpu {
             match self.step() {
                 Ok(None) => self.executed += 1,
                 Ok(Some(status)) => return Ok(status),
-                Err(Fault(why)) => {
-                    return Err(Fault(format!("{why}\n  at {here:#010x}, called from {:#010x}, sp {:#010x}", self.r[LINK], self.r[SP])));
+                Err(why) => {
+                    return Err(Fault::new(format!("{why}\n  at {here:#010x}, called from {:#010x}, sp {:#010x}", self.r[LINK], self.r[SP])));
                 }
             }
         }
     }
 
+    #[inline(always)]
     fn fetch(&mut self) -> Result<Op, Fault> {
         let at = self.pc.wrapping_sub(self.code_base) as usize / 2;
         match self.ops.get(at) {
-            None => Err(Fault("no code there".into())),
+            None => Err(Fault::new("no code there")),
             Some(op) if op.kind != Kind::Unread => Ok(*op),
             Some(_) => {
                 let first = self.memory.load16(self.pc)?;
                 let second = self.memory.load16(self.pc.wrapping_add(2)).unwrap_or(0);
                 let op = decode(first as u16, second as u16);
                 if op.kind == Kind::Unknown {
-                    return Err(Fault(format!("unknown instruction {first:04x} {second:04x}")));
+                    return Err(Fault::new(format!("unknown instruction {first:04x} {second:04x}")));
                 }
                 self.ops[at] = op;
                 Ok(op)
@@ -69,15 +70,17 @@ impl Cpu {
     }
 
     /// One instruction; the exit status when it has ended the program.
+    #[inline(always)]
     fn step(&mut self) -> Result<Option<u8>, Fault> {
         let Op { kind, z, x, y, imm, len } = self.fetch()?;
-        let (z, a, b) = (usize::from(z), self.r[usize::from(x)], self.r[usize::from(y)]);
+        let (z, x, y) = (usize::from(z & 31), usize::from(x & 31), usize::from(y & 31));
+        let (a, b) = (self.r[x], self.r[y]);
         let next = self.pc.wrapping_add(u32::from(len));
         let target = self.pc.wrapping_add(imm);
         let literal = target & !3;
         let mut to = next;
         match kind {
-            Kind::Unread | Kind::Unknown => return Err(Fault("no instruction".into())),
+            Kind::Unread | Kind::Unknown => return Err(Fault::new("no instruction")),
 
             Kind::Addu => self.r[z] = a.wrapping_add(b),
             Kind::Addc => self.add_with_carry(z, a, b),
@@ -109,8 +112,8 @@ impl Cpu {
             Kind::Ixw => self.r[z] = a.wrapping_add(b << 2),
             Kind::Ixd => self.r[z] = a.wrapping_add(b << 3),
             Kind::Mult => self.r[z] = a.wrapping_mul(b),
-            Kind::Divu => self.r[z] = a.checked_div(b).ok_or_else(|| Fault("division by 0".into()))?,
-            Kind::Divs if b == 0 => return Err(Fault("division by 0".into())),
+            Kind::Divu => self.r[z] = a.checked_div(b).ok_or_else(|| Fault::new("division by 0"))?,
+            Kind::Divs if b == 0 => return Err(Fault::new("division by 0")),
             Kind::Divs => self.r[z] = (a as i32).wrapping_div(b as i32) as u32,
             Kind::Zext => self.r[z] = (a << (31 - (imm >> 5))) >> (31 - (imm >> 5) + (imm & 31)),
             Kind::Sext => self.r[z] = ((a << (31 - (imm >> 5))) as i32 >> (31 - (imm >> 5) + (imm & 31))) as u32,
@@ -201,7 +204,7 @@ impl Cpu {
                 to = self.r[LINK];
             }
 
-            Kind::Trap if self.psr & PSR_IE == 0 => return Err(Fault("a call of the system with interrupts masked".into())),
+            Kind::Trap if self.psr & PSR_IE == 0 => return Err(Fault::new("a call of the system with interrupts masked")),
             Kind::Trap if imm == 0 => {
                 let [a, b, c, d, e, f, _, call] = std::array::from_fn(|n| self.r[n]);
                 match self.linux.call(&mut self.memory, call, [a, b, c, d, e, f])? {
@@ -209,18 +212,18 @@ impl Cpu {
                     Outcome::Exit(status) => return Ok(Some(status)),
                 }
             }
-            Kind::Trap => return Err(Fault(format!("trap {imm}"))),
+            Kind::Trap => return Err(Fault::new(format!("trap {imm}"))),
             Kind::Mfcr if imm == 0 => self.r[z] = self.psr,
             Kind::Mtcr if imm == 0 => self.psr = a,
-            Kind::Mfcr | Kind::Mtcr => return Err(Fault(format!("control register {imm}"))),
+            Kind::Mfcr | Kind::Mtcr => return Err(Fault::new(format!("control register {imm}"))),
             Kind::Psrclr => self.psr &= !psr_bits(imm)?,
             Kind::Psrset => self.psr |= psr_bits(imm)?,
 
-            Kind::Fabss => self.f[z] = self.f[usize::from(x)] & !(1 << 31),
-            Kind::Fnegs => self.f[z] = self.f[usize::from(x)] ^ 1 << 31,
+            Kind::Fabss => self.f[z] = self.f[x] & !(1 << 31),
+            Kind::Fnegs => self.f[z] = self.f[x] ^ 1 << 31,
             Kind::Fcmphss => self.carry = self.float(x) >= self.float(y),
             Kind::Fcmpuos => self.carry = self.float(x).is_nan() || self.float(y).is_nan(),
-            Kind::Fmfvrl => self.r[z] = self.f[usize::from(x)],
+            Kind::Fmfvrl => self.r[z] = self.f[x],
             Kind::Fmtvrl => self.f[z] = a,
             Kind::Fsts => self.memory.store32(a.wrapping_add(imm), self.f[z])?,
             Kind::Fldms => {
@@ -244,8 +247,8 @@ impl Cpu {
         self.carry = sum >> 32 != 0;
     }
 
-    fn float(&self, register: u8) -> f32 {
-        f32::from_bits(self.f[usize::from(register)])
+    fn float(&self, register: usize) -> f32 {
+        f32::from_bits(self.f[register])
     }
 }
 
@@ -259,6 +262,6 @@ fn psr_bits(flags: u32) -> Result<u32, Fault> {
         4 => Ok(PSR_IE),
         8 => Ok(PSR_EE),
         12 => Ok(PSR_IE | PSR_EE),
-        _ => Err(Fault(format!("bits {flags:#x} of the status register"))),
+        _ => Err(Fault::new(format!("bits {flags:#x} of the status register"))),
     }
 }

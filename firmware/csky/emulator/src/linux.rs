@@ -84,7 +84,7 @@ impl Linux {
             }
             210 => self.fd(fd).and_then(|fd| net::shutdown(fd, Shutdown::Write)).map(|()| 0),
             278 => getrandom(memory.bytes_mut(fd, at)?, GetRandomFlags::empty()).map(|count| count as u32),
-            _ => return Err(Fault(format!("call {call} of Linux"))),
+            _ => return Err(Fault::new(format!("call {call} of Linux"))),
         };
         Ok(Outcome::Result(result.unwrap_or_else(|error: Errno| (-error.raw_os_error()) as u32)))
     }

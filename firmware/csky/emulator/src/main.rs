@@ -23,7 +23,7 @@ fn list(memory: &Memory) {
 
 fn run(arguments: &[String]) -> Result<u8, Fault> {
     let load = |path: &String| {
-        let file = std::fs::read(path).map_err(|error| Fault(format!("{path}: {error}")))?;
+        let file = std::fs::read(path).map_err(|error| Fault::new(format!("{path}: {error}")))?;
         Memory::load(&file)
     };
     match arguments {
@@ -39,7 +39,7 @@ fn run(arguments: &[String]) -> Result<u8, Fault> {
             }
             status
         }
-        _ => Err(Fault("csky-emulator [--list] IMAGE".into())),
+        _ => Err(Fault::new("csky-emulator [--list] IMAGE")),
     }
 }
 

@@ -4,7 +4,14 @@ use std::fmt;
 
 /// Why a program cannot go on.
 #[derive(Debug)]
-pub struct Fault(pub String);
+pub struct Fault(Box<str>);
+
+impl Fault {
+    #[cold]
+    pub fn new(why: impl Into<Box<str>>) -> Self {
+        Self(why.into())
+    }
+}
 
 impl fmt::Display for Fault {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -12,16 +19,30 @@ impl fmt::Display for Fault {
     }
 }
 
+#[derive(Default)]
 struct Region {
     base: u32,
     bytes: Vec<u8>,
-    writable: bool,
+}
+
+impl Region {
+    fn get(&self, address: u32, len: u32) -> Option<&[u8]> {
+        let at = address.wrapping_sub(self.base) as usize;
+        self.bytes.get(at..at + len as usize)
+    }
+
+    fn get_mut(&mut self, address: u32, len: u32) -> Option<&mut [u8]> {
+        let at = address.wrapping_sub(self.base) as usize;
+        self.bytes.get_mut(at..at + len as usize)
+    }
 }
 
 pub struct Memory {
-    regions: Vec<Region>,
+    data: Region,
+    code: Region,
+    stack: Region,
     pub entry: u32,
-    pub stack: u32,
+    pub stack_top: u32,
 }
 
 const STACK: u32 = 64 * 1024;
@@ -36,15 +57,16 @@ fn word(file: &[u8], at: usize, len: usize) -> Option<u32> {
 impl Memory {
     /// Loads an image: a linked ELF file for C-SKY.
     pub fn load(file: &[u8]) -> Result<Self, Fault> {
-        Self::segments(file).ok_or_else(|| Fault("not a program for C-SKY".into()))
+        Self::segments(file).ok_or_else(|| Fault::new("not a program for C-SKY"))
     }
 
     fn segments(file: &[u8]) -> Option<Self> {
         if file.get(..6)? != b"\x7fELF\x01\x01" || word(file, 18, 2)? != MACHINE_CSKY {
             return None;
         }
-        let stack = Region { base: STACK_TOP - STACK, bytes: vec![0; STACK as usize], writable: true };
-        let mut memory = Self { regions: vec![stack], entry: word(file, 24, 4)?, stack: STACK_TOP - 64 };
+        let stack = Region { base: STACK_TOP - STACK, bytes: vec![0; STACK as usize] };
+        let (entry, stack_top) = (word(file, 24, 4)?, STACK_TOP - 64);
+        let mut memory = Self { data: Region::default(), code: Region::default(), stack, entry, stack_top };
         let (table, size, count) = (word(file, 28, 4)?, word(file, 42, 2)?, word(file, 44, 2)?);
         for at in (0..count).map(|n| (table + n * size) as usize) {
             if word(file, at, 4)? != 1 {
@@ -55,44 +77,46 @@ impl Memory {
             let offset = offset as usize;
             let mut bytes = file.get(offset..offset.checked_add(from_file as usize)?)?.to_vec();
             bytes.resize(in_memory as usize, 0);
-            memory.regions.push(Region { base, bytes, writable: flags & 2 != 0 });
+            let place = if flags & 2 != 0 { &mut memory.data } else { &mut memory.code };
+            if !place.bytes.is_empty() {
+                return None;
+            }
+            *place = Region { base, bytes };
         }
-        // What is written is looked at first.
-        memory.regions.sort_by_key(|region| (!region.writable, region.base == STACK_TOP - STACK));
         Some(memory)
     }
 
     /// The code: where it begins, and its bytes.
     pub fn code(&self) -> (u32, &[u8]) {
-        self.regions.iter().find(|region| !region.writable).map_or((0, &[]), |region| (region.base, &region.bytes))
+        (self.code.base, &self.code.bytes)
     }
 
     /// The bytes at an address.
+    #[inline(always)]
     pub fn bytes(&self, address: u32, len: u32) -> Result<&[u8], Fault> {
-        for region in &self.regions {
-            let at = address.wrapping_sub(region.base) as usize;
-            if let Some(bytes) = at.checked_add(len as usize).and_then(|end| region.bytes.get(at..end)) {
-                return Ok(bytes);
-            }
+        let Self { data, code, stack, .. } = self;
+        match data.get(address, len).or_else(|| code.get(address, len)).or_else(|| stack.get(address, len)) {
+            Some(bytes) => Ok(bytes),
+            None => Err(Fault::new(format!("nothing to read at {address:#010x}"))),
         }
-        Err(Fault(format!("nothing to read at {address:#010x}")))
     }
 
-    /// The same, to be written.
+    /// The same, to be written: not the code.
+    #[inline(always)]
     pub fn bytes_mut(&mut self, address: u32, len: u32) -> Result<&mut [u8], Fault> {
-        for region in self.regions.iter_mut().filter(|region| region.writable) {
-            let at = address.wrapping_sub(region.base) as usize;
-            if let Some(bytes) = at.checked_add(len as usize).and_then(|end| region.bytes.get_mut(at..end)) {
-                return Ok(bytes);
-            }
+        match self.data.get_mut(address, len) {
+            Some(bytes) => Ok(bytes),
+            None => match self.stack.get_mut(address, len) {
+                Some(bytes) => Ok(bytes),
+                None => Err(Fault::new(format!("nothing to write at {address:#010x}"))),
+            },
         }
-        Err(Fault(format!("nothing to write at {address:#010x}")))
     }
 
     fn aligned(address: u32, len: u32) -> Result<(), Fault> {
         match address % len {
             0 => Ok(()),
-            _ => Err(Fault(format!("{len} bytes at {address:#010x}, which is not aligned"))),
+            _ => Err(Fault::new(format!("{len} bytes at {address:#010x}, which is not aligned"))),
         }
     }
 
