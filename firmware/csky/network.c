@@ -1,5 +1,6 @@
 /* The device port's network on sockets of the host, in place of wm_mqtt_lwip.c, which needs a network card: it runs in the RV32
- * images. Names: `localhost`, addresses; those under `.silent` get no answer. */
+ * images. Names: `localhost` and those under
+ * `.test` are the host, those under `.silent` get no answer; and addresses. */
 #include "wm_mqtt_port.h"
 
 #include <netinet/in.h>
@@ -96,21 +97,26 @@ bool wm_mqtt_port_net_wait(void *handle, uint32_t timeout, struct wm_mqtt_port_e
     return take_event(net, event);
 }
 
+static bool ends_with(const char *name, const char *end)
+{
+    size_t len = strlen(name), end_len = strlen(end);
+    return len >= end_len && strcmp(name + len - end_len, end) == 0;
+}
+
 bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, size_t len)
 {
-    static const char silent[] = ".silent";
     struct net *net = handle;
     struct lookup *lookup = calloc(1, sizeof *lookup);
     char name[64];
     unsigned parts[4];
     if (lookup == NULL) return false;
     snprintf(name, sizeof name, "%.*s", (int)len, host);
-    if (strcmp(name, "localhost") == 0) strcpy(name, "127.0.0.1");
+    if (strcmp(name, "localhost") == 0 || ends_with(name, ".test")) strcpy(name, "127.0.0.1");
     struct wm_mqtt_port_event *event = &lookup->event;
     *event = (struct wm_mqtt_port_event){.token = token, .resolved = true};
     event->found = sscanf(name, "%u.%u.%u.%u", &parts[0], &parts[1], &parts[2], &parts[3]) == 4;
     for (int i = 0; event->found && i < 4; i++) event->address.bytes[i] = (uint8_t)parts[i];
-    if (len >= strlen(silent) && memcmp(host + len - strlen(silent), silent, strlen(silent)) == 0) {
+    if (ends_with(name, ".silent")) {
         free(lookup);
         return true;
     }
