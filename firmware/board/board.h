@@ -8,7 +8,7 @@
 
 /* Of the W800's 288 KB, what a larger application leaves to malloc. */
 #define DEVICE_HEAP  (200 * 1024)
-#define HARNESS_HEAP (24 * 1024 * 1024)
+#define HARNESS_HEAP (40 * 1024 * 1024)
 
 uint64_t board_now_us(void);
 void board_write(const char *text, size_t len);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include "board.h"
@@ -100,7 +101,7 @@ bool wm_mqtt_port_net_wait(void *handle, uint32_t timeout, struct wm_mqtt_port_e
 static bool ends_with(const char *name, const char *end)
 {
     size_t len = strlen(name), end_len = strlen(end);
-    return len >= end_len && strcmp(name + len - end_len, end) == 0;
+    return len >= end_len && strcasecmp(name + len - end_len, end) == 0;
 }
 
 bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, size_t len)
@@ -111,7 +112,7 @@ bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, s
     unsigned parts[4];
     if (lookup == NULL) return false;
     snprintf(name, sizeof name, "%.*s", (int)len, host);
-    if (strcmp(name, "localhost") == 0 || ends_with(name, ".test")) strcpy(name, "127.0.0.1");
+    if (strcasecmp(name, "localhost") == 0 || ends_with(name, ".test")) strcpy(name, "127.0.0.1");
     struct wm_mqtt_port_event *event = &lookup->event;
     *event = (struct wm_mqtt_port_event){.token = token, .resolved = true};
     event->found = sscanf(name, "%u.%u.%u.%u", &parts[0], &parts[1], &parts[2], &parts[3]) == 4;
