@@ -1,11 +1,11 @@
-"""Runs a firmware image in QEMU and carries out the calls of its test harness: files, sockets and processes of this host.
+"""Runs a firmware image and carries out the calls of its test harness: files, sockets and processes of this host.
 
     agent.py IMAGE [ARGUMENT...]
     agent.py -- COMMAND [ARGUMENT...]       runs a command, which may call agent.py again, in the network of the firmware
 
 The firmware runs in a network namespace of its own that has nothing but the loopback interface, so nothing that the
 firmware sends can leave the machine. QEMU's user network makes 127.0.0.1 of this namespace reachable for the firmware under
-that very address. A name server answers there: `localhost` is 127.0.0.1, names under `.silent` get no answer, others
+that very address. C-SKY images run in what CSKY_EMULATOR names, which makes the connections for them. A name server answers there: `localhost` is 127.0.0.1, names under `.silent` get no answer, others
 do not exist. The exit status is the firmware's.
 """
 
@@ -28,6 +28,7 @@ PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 # Far more than the table of calls in posix/agent.c: none waits for another one.
 WORKERS = 80
+EM_CSKY = 252
 PASSED_ON = ("MOSQUITTO", "SLOW", "TEST_SLOWNESS", "TMPDIR", "WM_LOG_LEVEL", "WM_MQTT_")
 
 
@@ -246,6 +247,26 @@ def end_with_us():
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def start_machine(image, line):
+    with open(image, "rb") as file:
+        csky = struct.unpack("<18xH", file.read(20)) == (EM_CSKY,)
+    if csky:
+        command = [*os.environ["CSKY_EMULATOR"].split(), image]
+    else:
+        command = (
+            ["qemu-system-riscv32", "-M", "virt", "-cpu", "rv32", "-m", "64M", "-bios", "none", "-nodefaults"]
+            + ["-nographic", "-serial", "stdio", "-monitor", "none", "-kernel", image]
+            + ["-global", "virtio-mmio.force-legacy=false"]
+            + ["-netdev", "user,id=net", "-chardev", f"socket,id=agent,fd={line.fileno()}"]
+            # Indirect descriptors would be taken from the firmware's heap.
+            + ["-device", "virtio-net-device,netdev=net,indirect_desc=off", "-device", "virtio-rng-device,indirect_desc=off"]
+            + ["-device", "virtio-serial-device,max_ports=1,indirect_desc=off", "-device", "virtconsole,chardev=agent"]
+        )
+    # The line of C-SKY images is their standard input.
+    stdin = line if csky else subprocess.DEVNULL
+    return subprocess.Popen(command, stdin=stdin, pass_fds=(line.fileno(),), preexec_fn=end_with_us)
+
+
 def main():
     image, *arguments = sys.argv[1:]
     if not os.environ.get("FIRMWARE_NETWORK"):
@@ -255,18 +276,7 @@ def main():
         os.execvp(arguments[0], arguments)
     threading.Thread(target=serve_names, daemon=True).start()
     ours, theirs = socket.socketpair()
-    machine = subprocess.Popen(
-        ["qemu-system-riscv32", "-M", "virt", "-cpu", "rv32", "-m", "64M", "-bios", "none", "-nodefaults", "-nographic"]
-        + ["-serial", "stdio", "-monitor", "none", "-kernel", image, "-global", "virtio-mmio.force-legacy=false"]
-        + ["-netdev", "user,id=net", "-chardev", f"socket,id=agent,fd={theirs.fileno()}"]
-        # Indirect descriptors would be taken from the firmware's heap.
-        + ["-device", "virtio-net-device,netdev=net,indirect_desc=off", "-device", "virtio-rng-device,indirect_desc=off"]
-        + ["-device", "virtio-serial-device,max_ports=1,indirect_desc=off", "-device", "virtconsole,chardev=agent"],
-
-        stdin=subprocess.DEVNULL,
-        pass_fds=(theirs.fileno(),),
-        preexec_fn=end_with_us,
-    )
+    machine = start_machine(image, theirs)
     theirs.close()
     agent = Agent(ours, [os.path.basename(image), *arguments])
     threading.Thread(target=agent.serve, daemon=True).start()

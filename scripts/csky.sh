@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds and lints the library for the device's C-SKY core: no std, the device port's Rust half. Needs nightly Rust with
-# rust-src. With the device's C toolchain (csky-elfabiv2-gcc, on PATH or in /opt/csky/bin) TLS is built too, whose
+# csky.sh [NAME]: builds and lints the library for the device's C-SKY core, with each set of features below or with the one of
+# that name: no std, the device port's Rust half. Needs nightly Rust with rust-src. With the device's C toolchain (csky-elfabiv2-gcc, on PATH or in /opt/csky/bin) TLS is built too, whose
 # cryptography is partly C, and everything that the public functions need is linked, into target/csky-w800-elfabiv2/flash,
 # where scripts/size.sh measures it. Without it only what is Rust alone is built.
 set -euo pipefail
@@ -27,7 +27,9 @@ device() { # CARGO-COMMAND FEATURES ARGUMENT...
         --config targets/csky.toml "$@"
 }
 
+only=${1:-}
 build() { # NAME FEATURES
+    [ -z "$only" ] || [ "$only" = "$1" ] || return 0
     device clippy "$2" -- -D warnings
     device rustc "$2" --release --crate-type staticlib -- --emit asm="$out/$1.s"
     command -v csky-elfabiv2-gcc >/dev/null || return 0

@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
-# firmware.sh [PROGRAM[:SCHEME]...]: builds the firmware images and runs them in QEMU: the demo over its four schemes, the
-# tests of firmware/tests and the C tests of ffi-tests/tests that run there. Each one's verdict is the exit status of the
-# firmware, within a time limit. See firmware/README.md.
+# firmware.sh [PROGRAM[:SCHEME]...]: builds the firmware images and runs them: the demo over its four schemes, the tests of
+# firmware/tests and the C tests of ffi-tests/tests that run there. Each one's verdict is the exit status of the firmware,
+# within a time limit. MACHINE=virt (the default) is QEMU's, MACHINE=csky the device's core in an emulator: CSKY_EMULATOR, or the
+# one in firmware/csky/emulator. See firmware/README.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+machine=${MACHINE:-virt}
 out=$PWD/target/firmware
+[ "$machine" = virt ] || out=$out-$machine
 peers=${WM_MQTT_PEERS:-$PWD/ffi-tests/peers/target/debug}
+export FIRMWARE_IMAGES=$out/c
 export WM_MQTT_PEERS=$peers WM_MQTT_CERTS=${WM_MQTT_CERTS:-$PWD/target/test-certs} TEST_SLOWNESS=${TEST_SLOWNESS:-3}
 target=riscv32imac-unknown-none-elf
 tests=(callbacks config connect events flow hostile keepalive publish real_broker receive session subscribe threads)
@@ -37,17 +41,32 @@ package() { # MANIFEST NAME
 print(*(os.path.dirname(p["manifest_path"]) for p in json.load(sys.stdin)["packages"] if p["name"] == sys.argv[1]))' "$2"
 }
 
-build() {
+# The library, and what else is special about a machine, for the images' Makefile.
+build_virt() {
     lwip
     local flags="-march=rv32imac -mabi=ilp32 -D__ILP32__=1 --specs=picolibc.specs -Os -ffunction-sections -fdata-sections"
     env CC_${target//-/_}=riscv64-unknown-elf-gcc AR_${target//-/_}=riscv64-unknown-elf-ar CFLAGS_${target//-/_}="$flags" \
         RUSTFLAGS="-Zunstable-options -Cpanic=immediate-abort -Zfmt-debug=none -Zlocation-detail=none" \
         "${CARGO:-cargo}" +nightly build --locked --release --manifest-path firmware/Cargo.toml --target "$target" \
         -Zbuild-std=core,alloc --target-dir "$out/rust"
-    make --no-print-directory -j2 -f firmware/Makefile OUT=target/firmware/c TESTS="${tests[*]} ${own[*]}" LWIP="$out/lwip" \
+    library=$out/rust/$target/release/libfirmware.a
+}
+
+# The library as the component has it.
+build_csky() {
+    export PATH="$PATH:/opt/csky/bin"
+    scripts/csky.sh roots
+    library=$PWD/target/csky-w800-elfabiv2/flash/roots.a
+    [ -z "${CSKY_EMULATOR:-}" ] || return 0
+    "${CARGO:-cargo}" build --locked --release --manifest-path firmware/csky/emulator/Cargo.toml --target-dir "$out/rust"
+    export CSKY_EMULATOR=$out/rust/release/csky-emulator
+}
+
+build() {
+    "build_$machine"
+    make --no-print-directory -j2 -f firmware/Makefile OUT="${out#"$PWD/"}/c" TESTS="${tests[*]} ${own[*]}" LWIP="$out/lwip" \
         KERNEL="$(package firmware/kernel/Cargo.toml freertos-next)/FreeRTOS-Kernel" \
-        SHIM="$(package firmware/Cargo.toml freertos-rust)/src/freertos/shim.c" \
-        RUST="$out/rust/$target/release/libfirmware.a"
+        SHIM="$(package firmware/Cargo.toml freertos-rust)/src/freertos/shim.c" RUST="$library" MACHINE="$machine"
 }
 
 # One program; its output and how it ended go to a file of its own, and are printed as soon as it has ended.
@@ -78,6 +97,10 @@ in_parallel() { # as run
 }
 
 mkdir -p "$out"
+if [ "$machine" = csky ] && ! PATH="$PATH:/opt/csky/bin" command -v csky-elfabiv2-gcc >/dev/null; then
+    echo "skip firmware on C-SKY: no csky-elfabiv2-gcc"
+    exit 0
+fi
 build
 [ -x "$peers/relay" ] || make peers
 [ -f "$WM_MQTT_CERTS/ca.pem" ] || "$peers/certs" "$WM_MQTT_CERTS"
@@ -98,10 +121,10 @@ fi
 for test in "${runs[@]}"; do
     scheme=${test#*:}
     [ "$scheme" != "$test" ] || scheme=mqtt
-    WM_MQTT_SCHEME=$scheme in_parallel 400 "${test%:*}, $scheme" python3 firmware/agent.py "target/firmware/c/${test%:*}" -v
+    WM_MQTT_SCHEME=$scheme in_parallel 400 "${test%:*}, $scheme" python3 firmware/agent.py "$out/c/${test%:*}" -v
 done
 wait
 grep -h '^---- .*: FAIL ' "$logs"/*.done || true
 passed=$(cat "$logs"/*.done | grep -c '^---- .*: ok, ' || true)
-echo "$passed of $started programs in QEMU, $SECONDS s"
+echo "$passed of $started programs on the machine $machine, $SECONDS s"
 [ "$passed" = "$started" ]

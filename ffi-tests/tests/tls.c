@@ -1,7 +1,5 @@
 /* TLS: who is trusted, and as whom the client appears. What goes over it afterwards is in tls_traffic.c. */
 #define _GNU_SOURCE
-#include <dlfcn.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +21,9 @@
 enum { MODES = MUTUAL + 1 };
 
 /* Names under .test are this machine: certificates for more than "localhost" can be tried. */
+#ifndef WM_MQTT_ON_DEVICE /* whose names come from the test anyway */
+#include <dlfcn.h>
+#include <netdb.h>
 int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **result)
 {
     static int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
@@ -30,6 +31,7 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
     size_t len = name ? strlen(name) : 0;
     return real(len > 5 && strcmp(name + len - 5, ".test") == 0 ? "127.0.0.1" : name, service, hints, result);
 }
+#endif
 
 /* What users may define in place of the library's empty ones. */
 char mqtt_client_tls_ca[16384], mqtt_client_tls_cert[16384], mqtt_client_tls_key[16384];
@@ -87,7 +89,11 @@ static void servers(void)
         {"server-rsa4096", "ca", "localhost", NULL},
 
         {"expired", "ca", "localhost", "expired"},
+#ifdef WM_MQTT_ON_DEVICE /* whose clock nobody has set */
+        {"not-yet-valid", "ca", "localhost", NULL},
+#else
         {"not-yet-valid", "ca", "localhost", "not valid yet"},
+#endif
 
         {"wrong-host", "ca", "localhost", "another host name"},
         {"wrong-host", "ca", "127.0.0.1", "another host name"},

@@ -8,7 +8,7 @@
 
 /* Of the W800's 288 KB, what a larger application leaves to malloc. */
 #define DEVICE_HEAP  (200 * 1024)
-#define HARNESS_HEAP (24 * 1024 * 1024)
+#define HARNESS_HEAP (40 * 1024 * 1024)
 
 uint64_t board_now_us(void);
 void board_write(const char *text, size_t len);
@@ -34,7 +34,10 @@ void *harness_calloc(size_t count, size_t size);
 void *harness_realloc(void *block, size_t size);
 void harness_free(void *block);
 
-/* Devices: src/lib.rs. */
+/* Before the first task runs: looks for the devices, and lets them interrupt. */
+void machine_start(void);
+
+/* Devices: src/lib.rs, and of the C-SKY machine csky/machine.c. */
 uint32_t devices_open(void);
 void card_address(uint8_t *to);
 bool card_send(const uint8_t *frame, size_t len);
@@ -49,6 +52,8 @@ void agent_interrupt(void);
 
 /* Starts lwIP and waits until it has an address. */
 void network_start(void);
+/* Before a task is deleted: gives back what the network keeps for it. */
+void network_task_ends(void *task);
 /* Begins to serve the calls to the host's agent. */
 void agent_start(void);
 /* The program's arguments and environment, from the agent. */

@@ -1,7 +1,7 @@
 /* What only the device can show: calls from tasks with 2 KB of stack, a lookup that gets no answer, the tick's wrap; and what
  * the client needs, as lines for `make size`:
  *
- *     MEASURE rv32 SCHEME NAME BYTES
+ *     MEASURE CORE SCHEME NAME BYTES
  *
  * Heap is what malloc() gave away, with 8 bytes for each block; lwIP's and the kernel's part of a connection counts too, the
  * copies of certificates that the application gave do not. */
@@ -18,9 +18,15 @@
 #include "freertos/task.h"
 #include "wm_task_config.h"
 
+#ifdef __csky__
+#define CORE "csky"
+#else
+#define CORE "rv32"
+#endif
+
 enum { SMALL_STACK = 2048 };
 
-static void measured(const char *name, long bytes) { printf("MEASURE rv32 %s %s %ld\n", scheme_name(), name, bytes); }
+static void measured(const char *name, long bytes) { printf("MEASURE " CORE " %s %s %ld\n", scheme_name(), name, bytes); }
 
 /* ---- calls in a task with the smallest stack ---- */
 
