@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # firmware.sh [PROGRAM[:SCHEME]...]: builds the firmware images and runs them in QEMU: the demo over its four schemes, the
 # tests of firmware/tests and the C tests of ffi-tests/tests that run there. Each one's verdict is the exit status of the
-# firmware, within a time limit. See firmware/README.md.
+# firmware, within a time limit. What all of them together have measured is compared with docs/memory.md; WRITE=1 puts it
+# there. See firmware/README.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -105,3 +106,4 @@ grep -h '^---- .*: FAIL ' "$logs"/*.done || true
 passed=$(cat "$logs"/*.done | grep -c '^---- .*: ok, ' || true)
 echo "$passed of $started programs in QEMU, $SECONDS s"
 [ "$passed" = "$started" ]
+[ "$#" != 0 ] || python3 firmware/measures.py "$logs"
