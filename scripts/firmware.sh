@@ -2,7 +2,8 @@
 # firmware.sh [PROGRAM[:SCHEME]...]: builds the firmware images and runs them: the demo over its four schemes, the tests of
 # firmware/tests and the C tests of ffi-tests/tests that run there. Each one's verdict is the exit status of the firmware,
 # within a time limit. MACHINE=virt (the default) is QEMU's, MACHINE=csky the device's core in an emulator: CSKY_EMULATOR, or the
-# one in firmware/csky/emulator. See firmware/README.md.
+# one in firmware/csky/emulator. What all of them together have measured is compared with docs/memory.md; WRITE=1 puts it
+# there. See firmware/README.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -128,3 +129,4 @@ grep -h '^---- .*: FAIL ' "$logs"/*.done || true
 passed=$(cat "$logs"/*.done | grep -c '^---- .*: ok, ' || true)
 echo "$passed of $started programs on the machine $machine, $SECONDS s"
 [ "$passed" = "$started" ]
+[ "$#" != 0 ] || python3 firmware/measures.py "$logs"
