@@ -12,11 +12,11 @@ function(run)
     set(output "${output}" PARENT_SCOPE)
 endfunction()
 
-run(${OBJCOPY} --remove-section .csky.attributes ${BUILT} ${copy})
+run(${OBJCOPY} -D --remove-section .csky.attributes ${BUILT} ${copy})
 run(${AR} t ${copy})
 string(REGEX MATCHALL "compiler_builtins[^\n\r]*" twins "${output}")
 if(twins)
-    run(${AR} d ${copy} ${twins})
+    run(${AR} dD ${copy} ${twins})
 endif()
-# An archive that is the same keeps its date, so that nothing is linked again.
+# An archive that is the same (D: without dates) keeps its own, so that nothing is linked again.
 run(${CMAKE_COMMAND} -E copy_if_different ${copy} ${LIBRARY})
