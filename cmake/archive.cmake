@@ -3,6 +3,7 @@
 # - compiler_builtins brings weak twins of memcpy, sin, division and much more. The SDK links the whole archive, so they would
 #   take the place of the C library's and libgcc's in all of the firmware. What Rust needs of them, those two and
 #   wm_mqtt_xt804.c have.
+# - ring's C has debug information of which most is the names of folders on the machine that compiled it.
 set(copy ${LIBRARY}.new)
 function(run)
     execute_process(COMMAND ${ARGN} OUTPUT_VARIABLE output RESULT_VARIABLE failed)
@@ -12,11 +13,11 @@ function(run)
     set(output "${output}" PARENT_SCOPE)
 endfunction()
 
-run(${OBJCOPY} -D --remove-section .csky.attributes ${BUILT} ${copy})
+run(${OBJCOPY} --enable-deterministic-archives --strip-debug --remove-section .csky.attributes ${BUILT} ${copy})
 run(${AR} t ${copy})
 string(REGEX MATCHALL "compiler_builtins[^\n\r]*" twins "${output}")
 if(twins)
     run(${AR} dD ${copy} ${twins})
 endif()
-# An archive that is the same (D: without dates) keeps its own, so that nothing is linked again.
+# An archive that is the same keeps its date, so that nothing is linked again.
 run(${CMAKE_COMMAND} -E copy_if_different ${copy} ${LIBRARY})
