@@ -9,6 +9,7 @@
 #   make header       writes include/wm_mqtt_client.h anew from the Rust source
 #   make csky         compiles and lints the device core for C-SKY (nightly Rust with rust-src)
 #   make size         flash and static RAM of the device library, compared with docs/memory.md; WRITE=1 puts them there
+#   make component    builds the component as the SDK does, with a stand-in of the SDK's build
 #   make firmware-test  demo and C tests as firmware (FreeRTOS, lwIP, RV32) in QEMU; the first run of `make test` installs
 #                     what it needs
 #   make release      packs the device's component with its library prebuilt: target/wm-mqtt-client-VERSION-w800.tar.gz
@@ -46,7 +47,7 @@ WARNINGS = -Wall -Wextra
 COMPILE  = $(CC) -std=gnu11 $(INCLUDES) $(WARNINGS) $(CFLAGS) -pthread -MMD -MP -c -o $@ $<
 ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 
-.PHONY: all help header peers demo test test-programs csky size release firmware-test install clean FORCE
+.PHONY: all help header peers demo test test-programs csky size component release firmware-test install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -75,6 +76,9 @@ csky:
 
 size:
 	CARGO='$(CARGO)' scripts/size.sh
+
+component:
+	scripts/component.sh
 
 release:
 	scripts/release.sh

@@ -1,5 +1,5 @@
 # cmake -P: makes the component's archive (LIBRARY) from cargo's (BUILT) and the assembly of its Rust half (ASSEMBLY), with
-# cargo (CARGO) and the toolchain's compiler (COMPILER, a list with its options), AR and OBJCOPY.
+# cargo (CARGO) and the toolchain's compiler (COMPILER, FLAGS), AR and OBJCOPY.
 # - The assembly is shortened by targets/csky-peephole and assembled by the toolchain: a fifth less flash. An assembler that
 #   does not take it, if there is one, leaves us LLVM's object.
 # - LLVM's objects carry an attribute section that the linker refuses to mix with gcc's.
@@ -27,7 +27,8 @@ run(${OBJCOPY} --enable-deterministic-archives --strip-debug --remove-section .c
 run(${AR} t ${copy})
 string(REGEX MATCHALL "compiler_builtins-[^\n\r]*" unwanted "${output}")
 string(REGEX MATCHALL "wm_mqtt_client-[^\n\r]*" rust "${output}")
-execute_process(COMMAND ${COMPILER} -c ${object}.s -o ${object} RESULT_VARIABLE failed)
+separate_arguments(FLAGS)
+execute_process(COMMAND ${COMPILER} ${FLAGS} -c ${object}.s -o ${object} RESULT_VARIABLE failed)
 if(failed)
     message(WARNING "mqtt: the assembler does not take the shortened assembly: the library is a fifth larger than it could be")
 else()

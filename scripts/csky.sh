@@ -35,7 +35,7 @@ build() { # NAME FEATURES
     command -v csky-elfabiv2-gcc >/dev/null || return 0
     # As the component does it.
     cmake -DBUILT="target/$target/release/libwm_mqtt_client.a" -DASSEMBLY="$out/$1.s" -DLIBRARY="$out/$1.a" -DCARGO="$cargo" \
-        -DCOMPILER="csky-elfabiv2-gcc;-mcpu=ck803f;-mhard-float" -DAR=csky-elfabiv2-ar -DOBJCOPY=csky-elfabiv2-objcopy \
+        -DCOMPILER=csky-elfabiv2-gcc -DFLAGS="-mcpu=ck803f -mhard-float" -DAR=csky-elfabiv2-ar -DOBJCOPY=csky-elfabiv2-objcopy \
         -P cmake/archive.cmake
     # shellcheck disable=SC2086 # lists of options
     csky-elfabiv2-gcc -mcpu=ck803f -mhard-float -nostdlib -nostartfiles -Wl,--gc-sections -Wl,-e,wm_mqtt_client_init \

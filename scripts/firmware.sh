@@ -6,6 +6,7 @@
 # there. See firmware/README.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/sources.sh
 
 machine=${MACHINE:-virt}
 out=$PWD/target/firmware
@@ -18,33 +19,9 @@ tests=(callbacks config connect events flow hostile keepalive publish real_broke
 own=()
 for source in firmware/tests/*.c; do [ ! -e "$source" ] || own+=("$(basename "$source" .c)"); done
 
-# lwIP's sources from Debian, with package lists of our own: the system's need not have deb-src switched on.
-lwip() {
-    local apt=$out/apt folder
-    [ ! -f "$out/lwip/src/Filelists.mk" ] || return 0
-    rm -rf "$apt" "$out/lwip"
-    mkdir -p "$apt"/{sources,lists/partial,cache/archives/partial}
-    for folder in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
-        [ ! -f "$folder" ] || sed 's/^deb /deb-src /; s/^Types: *deb$/Types: deb-src/' "$folder" >"$apt/sources/$(basename "$folder")"
-    done
-    local options=(-q -o "Dir::Etc::sourcelist=/dev/null" -o "Dir::Etc::sourceparts=$apt/sources" -o "Dir::State::lists=$apt/lists"
-        -o "Dir::Cache=$apt/cache" -o "APT::Sandbox::User=$(id -un)")
-    apt-get "${options[@]}" update
-    (cd "$apt" && apt-get "${options[@]}" source --download-only lwip)
-    mkdir "$out/lwip"
-    tar xf "$apt"/lwip_*.orig.tar.* --strip-components=1 -C "$out/lwip"
-}
-
-# The folder of a package in a graph of cargo's.
-package() { # MANIFEST NAME
-    cargo metadata --locked --format-version 1 --manifest-path "$1" |
-        python3 -c 'import json, os, sys
-print(*(os.path.dirname(p["manifest_path"]) for p in json.load(sys.stdin)["packages"] if p["name"] == sys.argv[1]))' "$2"
-}
-
 # The library, and what else is special about a machine, for the images' Makefile.
 build_virt() {
-    lwip
+    lwip "$out"
     local flags="-march=rv32imac -mabi=ilp32 -D__ILP32__=1 --specs=picolibc.specs -Os -ffunction-sections -fdata-sections"
     env CC_${target//-/_}=riscv64-unknown-elf-gcc AR_${target//-/_}=riscv64-unknown-elf-ar CFLAGS_${target//-/_}="$flags" \
         RUSTFLAGS="-Zunstable-options -Cpanic=immediate-abort -Zfmt-debug=none -Zlocation-detail=none" \

@@ -18,6 +18,7 @@ need_program openssl openssl
 need_program valgrind valgrind
 need_program pkg-config pkg-config
 need_program cmake cmake
+need_program ninja ninja-build
 need_program "${CXX:-c++}" g++
 need_program cmake cmake
 need_program qemu-system-riscv32 qemu-system-misc

@@ -96,6 +96,7 @@ step "installation" scripts/install-test.sh
 step "demo" "$MAKE" demo BROKER=
 step "device core and its size" scripts/size.sh
 step "release" scripts/release-test.sh
+step "component as the SDK builds it" scripts/component.sh
 step "firmware in QEMU" "$MAKE" firmware-test
 
 echo "$passed passed, 0 failed, $skipped skipped"
