@@ -275,8 +275,8 @@ impl<P: Port> Connection<P> {
     }
 
     /// Begins a TCP connection to the first address that lets us.
-    // Not inlined, like the others below: in one function their frames would lie under everything that the task calls.
-    #[inline(never)]
+    // Not inlined, like the others below: in one function their frames would lie under everything that TLS needs.
+    #[cfg_attr(feature = "tls", inline(never))]
     fn open(&mut self, means: &mut Means<P>, mut rest: vec::IntoIter<SocketAddr>) -> Result<(), Trouble> {
         let Some(link) = &mut self.link else { return Ok(()) };
         link.check_deadline(means.now)?;
@@ -295,7 +295,7 @@ impl<P: Port> Connection<P> {
     }
 
     /// TCP stands: the layers on it begin.
-    #[inline(never)]
+    #[cfg_attr(feature = "tls", inline(never))]
     fn secure(&mut self) -> Result<(), Trouble> {
         let mut output = Vec::new();
         let broker = self.client.config().broker().map_err(|_| Trouble::NotFound)?;
@@ -308,7 +308,7 @@ impl<P: Port> Connection<P> {
     }
 
     /// The stream to the server is open: MQTT begins.
-    #[inline(never)]
+    #[cfg_attr(feature = "tls", inline(never))]
     fn begin_session(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
         let Some(link) = &mut self.link else { return Ok(()) };
         let Stage::Securing(pipe) = core::mem::replace(&mut link.stage, Stage::Resolving) else { return Ok(()) };
@@ -381,7 +381,7 @@ impl<P: Port> Connection<P> {
     }
 
     /// A disconnect that was asked for is done when DISCONNECT is with the transport, or its time is up.
-    #[inline(never)]
+    #[cfg_attr(feature = "tls", inline(never))]
     fn finish_drain(&mut self, means: &mut Means<P>) {
         let client = self.client.clone();
         let flushed = {

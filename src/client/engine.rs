@@ -127,8 +127,8 @@ impl<P: Port> Engine<P> {
     }
 
     /// Lets go of clients that were removed; their last events stay.
-    // Not inlined: its frame would lie under everything that the task calls.
-    #[inline(never)]
+    // Not inlined: its frame would lie under everything that TLS needs.
+    #[cfg_attr(feature = "tls", inline(never))]
     fn bury(&mut self, now: Instant) {
         let mut at = 0;
         while at < self.connections.len() {

@@ -86,8 +86,6 @@ impl<P: Port> Hub<P> {
     }
 
     /// Makes a client, known by `key` from now on; its token is never used again. `None` when there is no memory.
-    // Not inlined: a client, before it is on the heap, would lie on the application's stack for all of init.
-    #[inline(never)]
     pub fn add(&'static self, key: usize, config: Config) -> Option<Shared<Client<P>>> {
         let mut state = self.state.lock();
         state.clients.try_reserve(1).ok()?;

@@ -106,8 +106,6 @@ fn put_default_client_id(place: &mut Option<Text>) -> Result<(), InitError> {
 ///
 /// # Safety
 /// `config` is NULL or points to a configuration whose pointers are NULL or valid as the header says.
-// Not inlined: init runs on a stack of the application, and this need not lie under what follows.
-#[inline(never)]
 pub(super) unsafe fn from_c(config: *const wm_mqtt_client_config_t) -> Result<Config, InitError> {
     // SAFETY: NULL or valid; enum and bool, which C may have set to anything, are `MaybeUninit` in it.
     let config = unsafe { config.as_ref() }.ok_or(InitError::NullConfig)?;
