@@ -12,7 +12,7 @@ export CC_riscv32imac_unknown_none_elf=$gcc AR_riscv32imac_unknown_none_elf=risc
 export CFLAGS_riscv32imac_unknown_none_elf="$flags -D__ILP32__=1 --specs=picolibc.specs -Os -ffunction-sections -fdata-sections"
 out=target/$target/flash
 mkdir -p "$out"
-roots=$(sed -n 's/.*\(wm_mqtt_client_[a-z]*\)(.*/-Wl,-u,\1/p' include/wm_mqtt_client.h | sort -u)
+roots=$(sed -n 's/.*\(wm_mqtt_client_[a-z]*\)(.*/-Wl,-u,\1/p' include/wm_mqtt_client.h | sort -u; echo -Wl,-u,wm_mqtt_authorities)
 libc=$(printf -- '-Wl,--defsym=%s=wm_mqtt_client_init ' memcpy memmove memset memcmp)
 
 build() { # NAME FEATURES
