@@ -32,6 +32,11 @@ mqtt=$work/components/mqtt
 (cd "$mqtt" && sha256sum --check --quiet SHA256SUMS)
 [ "$(find "$mqtt" -type f ! -name SHA256SUMS | wc -l)" = "$(wc -l <"$mqtt/SHA256SUMS")" ] || fail "a file has no sum"
 
+# What its documents point to is there.
+while IFS=: read -r document link; do
+    [ -e "$(dirname "$document")/$link" ] || fail "$document points to $link, which is not there"
+done < <(grep -roE --include='*.md' '\]\([^)#:]+[)#]' "$mqtt" | sed 's/](//; s/.$//')
+
 # ---- the archives ----
 
 functions=$(sed -n 's/.*\(wm_mqtt_client_[a-z]*\)(.*/\1/p' include/wm_mqtt_client.h | sort -u)

@@ -32,7 +32,7 @@ done
 rm -rf "$stage"
 mkdir -p "$stage"
 cp --parents CMakeLists.txt Kconfig LICENSE CHANGELOG.md cmake/device.cmake include/wm_mqtt_client.h \
-    src/port/freertos/*.[ch] src/ffi/mqtt_client_tls.c docs/*.md "$stage"
+    src/port/freertos/*.[ch] src/ffi/mqtt_client_tls.c docs/* "$stage"
 rm "$stage/docs/architecture.md" # of the sources that are not here
 install -D -m 644 -t "$stage/lib" "$build"/libwm_mqtt_client_{tcp,full}.a
 install -D -m 644 -t "$stage/lib/freertos-rust" "$build/freertos-rust/shim.c"
