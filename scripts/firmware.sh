@@ -14,6 +14,8 @@ out=$PWD/target/firmware
 peers=${WM_MQTT_PEERS:-$PWD/ffi-tests/peers/target/debug}
 export FIRMWARE_IMAGES=$out/c
 export WM_MQTT_PEERS=$peers WM_MQTT_CERTS=${WM_MQTT_CERTS:-$PWD/target/test-certs} TEST_SLOWNESS=${TEST_SLOWNESS:-3}
+# Warnings and errors are printed, as an application would have it: the stack that this takes counts, and what fails once says why.
+export WM_LOG_LEVEL=${WM_LOG_LEVEL:-2}
 target=riscv32imac-unknown-none-elf
 tests=(callbacks config connect events flow hostile keepalive publish real_broker receive session subscribe threads)
 own=()
