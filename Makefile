@@ -11,6 +11,7 @@
 #   make size         flash and static RAM of the device library, compared with docs/memory.md; WRITE=1 puts them there
 #   make firmware-test  demo and C tests as firmware (FreeRTOS, lwIP, RV32) in QEMU; the first run of `make test` installs
 #                     what it needs
+#   make csky-test    the same on the device's C-SKY core, in an emulator (CSKY_EMULATOR names another one than ours)
 #   make clean        removes everything that was built
 #   make help         prints this text
 #
@@ -45,7 +46,7 @@ WARNINGS = -Wall -Wextra
 COMPILE  = $(CC) -std=gnu11 $(INCLUDES) $(WARNINGS) $(CFLAGS) -pthread -MMD -MP -c -o $@ $<
 ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 
-.PHONY: all help header peers demo test test-programs csky size firmware-test install clean FORCE
+.PHONY: all help header peers demo test test-programs csky size firmware-test csky-test install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -77,6 +78,9 @@ size:
 
 firmware-test: peers
 	CARGO='$(CARGO)' scripts/firmware.sh
+
+csky-test: peers
+	MACHINE=csky CARGO='$(CARGO)' scripts/firmware.sh
 
 # ---- the stand-in of the SDK ----
 

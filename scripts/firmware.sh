@@ -58,6 +58,8 @@ build_virt() {
 build_csky() {
     export PATH="$PATH:/opt/csky/bin"
     local name
+    csky-elfabiv2-gcc -mcpu=ck803f -mhard-float -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -Iinclude \
+        -Iffi-tests/sdk/include ffi-tests/abi.c
     scripts/csky.sh roots
     scripts/csky.sh checks
     for name in roots checks; do

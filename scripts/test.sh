@@ -92,5 +92,6 @@ step "installation" scripts/install-test.sh
 step "demo" "$MAKE" demo BROKER=
 step "device core and its size" scripts/size.sh
 step "firmware in QEMU" "$MAKE" firmware-test
+step "the library on C-SKY" "$MAKE" csky-test
 
 echo "$passed passed, 0 failed, $skipped skipped"
