@@ -31,7 +31,9 @@ fn pairs(mut with: impl FnMut(u64, u64, &mut Sum)) -> u64 {
 pub(crate) fn narrow() -> u64 {
     pairs(|a, b, sum| {
         let (x, y) = (a as u8, b as u8);
-        sum.number(u64::from(x.wrapping_mul(y)) | u64::from(x.saturating_add(y)) << 8 | u64::from(x.rotate_left(3)) << 16);
+        sum.number(
+            u64::from(x.wrapping_mul(y)) | u64::from(x.saturating_add(y)) << 8 | u64::from(x.rotate_left(3)) << 16,
+        );
         let (x, y) = (a as i8, b as i8);
         sum.number(i64::from(x.wrapping_sub(y)) as u64 ^ i64::from(x.saturating_sub(y)) as u64 ^ u64::from(x < y));
         let (x, y) = (a as u16, b as u16);
@@ -50,8 +52,8 @@ pub(crate) fn wide() -> u64 {
         sum.number(a.wrapping_add(b));
         sum.number(a.wrapping_sub(b));
         sum.number(a.wrapping_mul(b));
-        sum.number((u128::from(a) * u128::from(b) >> 64) as u64);
-        sum.number((i128::from(x) * i128::from(y) >> 64) as u64);
+        sum.number(((u128::from(a) * u128::from(b)) >> 64) as u64);
+        sum.number(((i128::from(x) * i128::from(y)) >> 64) as u64);
         sum.number(a.saturating_sub(b) ^ a.saturating_add(b));
         sum.number(a.checked_add(b).map_or(1, |n| n) ^ a.checked_mul(b).unwrap_or(2));
         sum.number(x.wrapping_neg() as u64 ^ x.saturating_add(y) as u64 ^ x.wrapping_abs() as u64);
@@ -72,8 +74,14 @@ pub(crate) fn bits() -> u64 {
         sum.number(a.rotate_left(by) ^ a.rotate_right(by));
         sum.number(u64::from((a as u32) << (by % 32)) | u64::from(a as u32 >> (by % 32)) << 32);
         sum.number(((a as i32) >> (by % 32)) as u64 ^ u64::from((a as u32).rotate_right(by)));
-        sum.number(a.checked_shl(by + 1).unwrap_or(9) ^ u64::from(a.leading_zeros()) ^ u64::from(a.trailing_zeros()) << 8);
-        sum.number(u64::from(a.count_ones()) | u64::from((a as u32).leading_zeros()) << 8 | u64::from((a as u16).trailing_ones()) << 16);
+        sum.number(
+            a.checked_shl(by + 1).unwrap_or(9) ^ u64::from(a.leading_zeros()) ^ u64::from(a.trailing_zeros()) << 8,
+        );
+        sum.number(
+            u64::from(a.count_ones())
+                | u64::from((a as u32).leading_zeros()) << 8
+                | u64::from((a as u16).trailing_ones()) << 16,
+        );
         sum.number(a.swap_bytes() ^ a.reverse_bits());
         sum.number(u64::from((a as u32).reverse_bits()) | u64::from((a as u32).swap_bytes()) << 32);
         sum.number((a & !(1 << by)) ^ (b | 1 << by) ^ (a >> 5 & 0x7f) ^ u64::from(a as u32 >> 9 & 0x3ff));
@@ -90,7 +98,7 @@ pub(crate) fn divisions() -> u64 {
         let (x, y) = (a as u32, or_1(u64::from(b as u32)) as u32);
         sum.number(u64::from(x / y) | u64::from(x % y) << 32);
         sum.number((x as i32).wrapping_div(y as i32) as u64 ^ (x as i32).wrapping_rem(y as i32) as u64);
-        sum.number(a / 1000 ^ a % 1000 ^ u64::from(x / 10) ^ u64::from(x % 10) ^ ((a as i64) / 86_400) as u64);
+        sum.number((a / 1000) ^ (a % 1000) ^ u64::from(x / 10) ^ u64::from(x % 10) ^ ((a as i64) / 86_400) as u64);
         sum.number(a.div_ceil(or_1(b)) ^ (a as i64).checked_rem_euclid(7).unwrap_or(0) as u64);
     })
 }
@@ -118,7 +126,7 @@ pub(crate) fn branches() -> u64 {
         sum.number(chosen as u64 ^ u64::from((x > 0) ^ (y > 0)) ^ u64::from(a as u32 <= b as u32) << 5);
         let text = ["none", "one", "two", "many"][(a % 4) as usize];
         sum.bytes(if b & 1 == 0 { text.as_bytes() } else { &text.as_bytes()[1..] });
-        sum.number(Some(a).filter(|n| n % 3 == 0).or((b % 5 == 0).then_some(b)).map_or(11, |n| n + 1 & 0xffff));
+        sum.number(Some(a).filter(|n| n % 3 == 0).or((b % 5 == 0).then_some(b)).map_or(11, |n| (n + 1) & 0xffff));
         sum.number(x.cmp(&y) as i64 as u64 ^ a.cmp(&b) as i64 as u64 ^ (a as i64).cmp(&(b as i64)) as i64 as u64);
     })
 }
@@ -225,6 +233,8 @@ pub(crate) fn text() -> u64 {
     sum.number(all.split(' ').filter(|word| word.starts_with("0x")).count() as u64);
     sum.number(all.find("| 0x1").unwrap_or(0) as u64);
     sum.number(all.chars().rev().take(3).map(u64::from).sum());
-    sum.number(core::str::from_utf8(&all.as_bytes()[..all.len() - 1]).map_or_else(|error| error.valid_up_to() as u64, |_| 0));
+    sum.number(
+        core::str::from_utf8(&all.as_bytes()[..all.len() - 1]).map_or_else(|error| error.valid_up_to() as u64, |_| 0),
+    );
     sum.end()
 }

@@ -67,10 +67,12 @@ pub(crate) fn encryption() -> u64 {
             let Ok(tag) = sealed else { return 1 };
             place[..16].copy_from_slice(tag.as_ref());
             sum.bytes(&text[..len + 16]);
-            let opened = key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(b"head"), &mut text[..len + 16]);
+            let opened =
+                key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(b"head"), &mut text[..len + 16]);
             sum.number(opened.map_or(u64::MAX, |opened| opened.len() as u64));
             text[len] ^= 0x40;
-            let opened = key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(b"head"), &mut text[..len + 16]);
+            let opened =
+                key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(b"head"), &mut text[..len + 16]);
             sum.number(opened.is_ok().into());
         }
     }

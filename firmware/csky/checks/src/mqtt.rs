@@ -105,7 +105,9 @@ fn feed(session: &mut Session<Bytes>, now: u64, mut input: &[u8], sum: &mut Sum)
                 let _ = session.accepted(receipt);
             }
             Ok(Some(Event::Published(id) | Event::Unsubscribed(id))) => sum.number(id.into()),
-            Ok(Some(Event::Subscribed { id, granted })) => sum.number(u64::from(id) << 8 | granted.map_or(3, |qos| qos as u64)),
+            Ok(Some(Event::Subscribed { id, granted })) => {
+                sum.number(u64::from(id) << 8 | granted.map_or(3, |qos| qos as u64))
+            }
             Ok(Some(Event::Connected { session_present })) => sum.number(session_present.into()),
             Ok(Some(_)) => sum.number(99),
             Err(_) => {
