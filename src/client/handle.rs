@@ -91,8 +91,7 @@ impl<P: Port> Client<P> {
         let deadline = P::now() + CONNECT_TIMEOUT + DRAIN_TIMEOUT;
         let signal = P::Signal::new().ok_or(Error::Failure)?;
         if this.state.lock().waker.is_none() {
-            let waker = this.hub.attach(this)?;
-            this.state.lock().waker = Some(waker);
+            this.hub.attach(this)?;
         }
         loop {
             let (ticket, waker, kind) = {
@@ -100,6 +99,10 @@ impl<P: Port> Client<P> {
                 let state = &mut *guard;
                 if state.closed {
                     return Err(Error::Disconnected);
+                }
+                if state.waker.is_none() {
+                    // The task has given up meanwhile.
+                    return Err(Error::Failure);
                 }
                 let kind = match state.phase {
                     Phase::Connected => return Ok(()),
@@ -281,6 +284,11 @@ impl<P: Port> Client<P> {
                 return Err(error);
             }
         }
+    }
+
+    /// The task that this wakes is about to hear of the client.
+    pub(super) fn attached(&self, waker: <P::Net as Net>::Waker) {
+        self.state.lock().waker = Some(waker);
     }
 
     /// The task has no memory to serve this client: its connect fails, and the next one starts over.

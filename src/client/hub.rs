@@ -152,9 +152,9 @@ impl<P: Port> Hub<P> {
         }
     }
 
-    /// Puts a client into the care of the task, which starts with the first one; how to wake it. Fails when the task
-    /// could not start, or the client was removed.
-    pub(super) fn attach(&'static self, client: &Shared<Client<P>>) -> Result<<P::Net as Net>::Waker, Error> {
+    /// Puts a client into the care of the task, which starts with the first one. Fails when the task could not start, or
+    /// the client was removed.
+    pub(super) fn attach(&'static self, client: &Shared<Client<P>>) -> Result<(), Error> {
         self.join_ended();
         let mut guard = self.state.lock();
         let state = &mut *guard;
@@ -171,9 +171,11 @@ impl<P: Port> Hub<P> {
                 waker
             }
         };
+        // Before the task can see it, and give it up.
+        client.attached(waker);
         state.arrivals.push(client.clone());
         self.arrivals.store(true, Ordering::SeqCst);
-        Ok(waker)
+        Ok(())
     }
 
     /// Wakes the task, if there is one.

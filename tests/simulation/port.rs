@@ -36,7 +36,7 @@ impl Port for Sim {
     }
 
     fn on_deep_stack<R, F: FnOnce() -> R>(work: F) -> Option<R> {
-        Some(work())
+        (!memory::is_out()).then(work)
     }
 
     fn current_task() -> usize {
