@@ -2,7 +2,8 @@
 # cargo (CARGO) and the toolchain's compiler (COMPILER, FLAGS), AR and OBJCOPY.
 # - The assembly is shortened by targets/csky-peephole and assembled by the toolchain: a fifth less flash. An assembler that
 #   does not take it, if there is one, leaves us LLVM's object.
-# - LLVM's objects carry an attribute section that the linker refuses to mix with gcc's.
+# - LLVM's objects carry an attribute section that the linker refuses to mix with gcc's. One assembler's says another thing than
+#   another's, and a prebuilt archive meets objects of both.
 # - compiler_builtins brings weak twins of memcpy, sin, division and much more. The SDK links the whole archive, so they would
 #   take the place of the C library's and libgcc's in all of the firmware. What Rust needs of them, those two and
 #   wm_mqtt_xt804.c have.
@@ -33,6 +34,7 @@ if(failed)
     message(WARNING "mqtt: the assembler does not take the shortened assembly: the library is a fifth larger than it could be")
 else()
     list(APPEND unwanted ${rust})
+    run(${OBJCOPY} --remove-section .csky.attributes ${object})
     run(${AR} rD ${copy} ${object})
 endif()
 run(${AR} dD ${copy} ${unwanted})
