@@ -12,6 +12,7 @@
 #   make component    builds the component as the SDK does, with a stand-in of the SDK's build
 #   make firmware-test  demo and C tests as firmware (FreeRTOS, lwIP, RV32) in QEMU; the first run of `make test` installs
 #                     what it needs
+#   make csky-test    the same on the device's C-SKY core, in an emulator (CSKY_EMULATOR names another one than ours)
 #   make release      packs the device's component with its library prebuilt: target/wm-mqtt-client-VERSION-w800.tar.gz
 #   make clean        removes everything that was built
 #   make help         prints this text
@@ -47,7 +48,7 @@ WARNINGS = -Wall -Wextra
 COMPILE  = $(CC) -std=gnu11 $(INCLUDES) $(WARNINGS) $(CFLAGS) -pthread -MMD -MP -c -o $@ $<
 ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 
-.PHONY: all help header peers demo test test-programs csky size component release firmware-test install clean FORCE
+.PHONY: all help header peers demo test test-programs csky size component release firmware-test csky-test install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -85,6 +86,9 @@ release:
 
 firmware-test: peers
 	CARGO='$(CARGO)' scripts/firmware.sh
+
+csky-test: peers
+	MACHINE=csky CARGO='$(CARGO)' scripts/firmware.sh
 
 # ---- the stand-in of the SDK ----
 

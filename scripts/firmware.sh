@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# firmware.sh [PROGRAM[:SCHEME]...]: builds the firmware images and runs them: the demo over its four schemes, the tests of
+# firmware.sh [PROGRAM[:SCHEME[:TEST]]...]: builds the firmware images and runs them: the demo over its four schemes, the tests of
 # firmware/tests and the C tests of ffi-tests/tests that run there. Each one's verdict is the exit status of the firmware,
 # within a time limit. MACHINE=virt (the default) is QEMU's, MACHINE=csky the device's core in an emulator: CSKY_EMULATOR, or the
 # one in firmware/csky/emulator. What all of them together have measured is compared with docs/memory.md; WRITE=1 puts it
@@ -18,6 +18,8 @@ export WM_MQTT_PEERS=$peers WM_MQTT_CERTS=${WM_MQTT_CERTS:-$PWD/target/test-cert
 export WM_LOG_LEVEL=${WM_LOG_LEVEL:-2}
 target=riscv32imac-unknown-none-elf
 tests=(callbacks config connect events flow hostile keepalive publish real_broker receive session subscribe threads)
+# TLS runs into the limits of the heap on the other machine.
+[ "$machine" != csky ] || tests+=(tls tls_traffic)
 own=()
 for source in firmware/tests/*.c; do [ ! -e "$source" ] || own+=("$(basename "$source" .c)"); done
 
@@ -35,18 +37,53 @@ build_virt() {
 # The library as the component has it.
 build_csky() {
     export PATH="$PATH:/opt/csky/bin"
+    csky-elfabiv2-gcc -mcpu=ck803f -mhard-float -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -Iinclude \
+        -Iffi-tests/sdk/include ffi-tests/abi.c
     scripts/csky.sh roots
-    library=$PWD/target/csky-w800-elfabiv2/flash/roots.a
+    scripts/csky.sh checks
+    library=$PWD/target/csky-w800-elfabiv2/flash/roots.a checks=$PWD/target/csky-w800-elfabiv2/flash/checks.a
+    "${CARGO:-cargo}" build --locked --release --manifest-path firmware/csky/checks/Cargo.toml --features host \
+        --target-dir "$out/rust"
     [ -z "${CSKY_EMULATOR:-}" ] || return 0
     "${CARGO:-cargo}" build --locked --release --manifest-path firmware/csky/emulator/Cargo.toml --target-dir "$out/rust"
     export CSKY_EMULATOR=$out/rust/release/csky-emulator
+}
+
+# Whether our emulator takes each instruction for what a disassembler does.
+own_emulator() {
+    set -o pipefail
+    csky-elfabiv2-objdump -d -j .text "$out/c/session" >"$out/disassembled"
+    "$CSKY_EMULATOR" --list "$out/c/session" | python3 -c '
+import re, sys
+ours = dict(line.split(None, 1) for line in sys.stdin)
+wrong = compared = 0
+for line in open(sys.argv[1]):
+    found = re.match(r"\s+([0-9a-f]+):\t([0-9a-f]+)\s+\t(\S+)", line)
+    if found and not found[3].startswith("."):
+        compared += 1
+        if ours[found[1]].split() != [str(len(found[2]) // 2), found[3]]:
+            wrong += 1
+            print(line.rstrip(), "is", ours[found[1]].strip())
+print(compared, "instructions compared with the disassembler,", wrong, "differ")
+sys.exit(wrong > 0 or compared < 100000)' "$out/disassembled"
+}
+
+# The same computations on the device and on the host.
+same_results() {
+    local host device
+    set -o pipefail
+    host=$("$out/rust/release/checks")
+    device=$(WM_LOG_LEVEL=1 python3 firmware/agent.py "$out/c/checks" | grep '^CHECK')
+    diff <(echo "$host") <(echo "$device")
+    echo "$device"
+    echo "the host's results are the same"
 }
 
 build() {
     "build_$machine"
     make --no-print-directory -j2 -f firmware/Makefile OUT="${out#"$PWD/"}/c" TESTS="${tests[*]} ${own[*]}" LWIP="$out/lwip" \
         KERNEL="$(package firmware/kernel/Cargo.toml freertos-next)/FreeRTOS-Kernel" \
-        SHIM="$(package firmware/Cargo.toml freertos-rust)/src/freertos/shim.c" RUST="$library" MACHINE="$machine"
+        SHIM="$(package firmware/Cargo.toml freertos-rust)/src/freertos/shim.c" RUST="$library" MACHINE="$machine" CHECKS="${checks:-}"
 }
 
 # One program; its output and how it ended go to a file of its own, and are printed as soon as it has ended.
@@ -89,23 +126,35 @@ logs=$out/logs
 rm -rf "$logs"
 mkdir "$logs"
 runs=("$@")
-if [ "${#runs[@]}" = 0 ]; then
-    # Over the other schemes what differs is below MQTT. The longest first.
+demo=(in_parallel 240 demo python3 firmware/agent.py -- scripts/demo.sh firmware/demo.sh "$peers/demo-broker")
+# Over the other schemes what differs is below MQTT. The longest first.
+if [ "$#" = 0 ] && [ "$machine" = virt ]; then
     runs=(keepalive device_tls:mqtts device_tls:wss receive device)
     for scheme in mqtts ws wss; do runs+=("device:$scheme" "receive:$scheme" "connect:$scheme" "session:$scheme"); done
     for test in "${tests[@]}"; do
         case $test in keepalive | receive) ;; *) runs+=("$test") ;; esac
     done
-    in_parallel 240 demo python3 firmware/agent.py -- scripts/demo.sh firmware/demo.sh "$peers/demo-broker"
+    "${demo[@]}"
+elif [ "$#" = 0 ]; then
+    # A handshake takes an emulator half a second: TLS in part, both versions and all kinds of keys.
+    runs=(session:wss keepalive device:mqtts tls::versions tls::identities tls_traffic::forgotten session:ws receive:ws)
+    for test in "${tests[@]}"; do
+        case $test in keepalive | tls | tls_traffic) ;; *) runs+=("$test") ;; esac
+    done
+    export out
+    export -f same_results own_emulator
+    in_parallel 200 checks bash -ec same_results
+    [ "$CSKY_EMULATOR" != "$out/rust/release/csky-emulator" ] || in_parallel 60 emulator bash -ec own_emulator
+    "${demo[@]}"
 fi
-for test in "${runs[@]}"; do
-    scheme=${test#*:}
-    [ "$scheme" != "$test" ] || scheme=mqtt
-    WM_MQTT_SCHEME=$scheme in_parallel 400 "${test%:*}, $scheme" python3 firmware/agent.py "$out/c/${test%:*}" -v
+for run in "${runs[@]}"; do
+    IFS=: read -r test scheme name <<<"$run"
+    scheme=${scheme:-mqtt}
+    WM_MQTT_SCHEME=$scheme in_parallel 400 "$test, $scheme${name:+, $name}" python3 firmware/agent.py "$out/c/$test" -v ${name:+"$name"}
 done
 wait
 grep -h '^---- .*: FAIL ' "$logs"/*.done || true
 passed=$(cat "$logs"/*.done | grep -c '^---- .*: ok, ' || true)
 echo "$passed of $started programs on the machine $machine, $SECONDS s"
 [ "$passed" = "$started" ]
-[ "$#" != 0 ] || python3 firmware/measures.py "$logs"
+[ "$#" != 0 ] || [ "$machine" != virt ] || python3 firmware/measures.py "$logs"

@@ -98,5 +98,6 @@ step "device core and its size" scripts/size.sh
 step "release" scripts/release-test.sh
 step "component as the SDK builds it" scripts/component.sh
 step "firmware in QEMU" "$MAKE" firmware-test
+step "the library on C-SKY" "$MAKE" csky-test
 
 echo "$passed passed, 0 failed, $skipped skipped"

@@ -44,7 +44,10 @@ impl Cpu {
                 Ok(None) => self.executed += 1,
                 Ok(Some(status)) => return Ok(status),
                 Err(why) => {
-                    return Err(Fault::new(format!("{why}\n  at {here:#010x}, called from {:#010x}, sp {:#010x}", self.r[LINK], self.r[SP])));
+                    return Err(Fault::new(format!(
+                        "{why}\n  at {here:#010x}, called from {:#010x}, sp {:#010x}",
+                        self.r[LINK], self.r[SP]
+                    )));
                 }
             }
         }
@@ -179,12 +182,12 @@ impl Cpu {
             Kind::StrW => self.memory.store32(a.wrapping_add(b << imm), self.r[z])?,
             Kind::Ldm => {
                 for n in 0..imm {
-                    self.r[z + n as usize & 31] = self.memory.load32(a.wrapping_add(4 * n))?;
+                    self.r[(z + n as usize) & 31] = self.memory.load32(a.wrapping_add(4 * n))?;
                 }
             }
             Kind::Stm => {
                 for n in 0..imm {
-                    self.memory.store32(a.wrapping_add(4 * n), self.r[z + n as usize & 31])?;
+                    self.memory.store32(a.wrapping_add(4 * n), self.r[(z + n as usize) & 31])?;
                 }
             }
             Kind::Push => {
@@ -204,7 +207,9 @@ impl Cpu {
                 to = self.r[LINK];
             }
 
-            Kind::Trap if self.psr & PSR_IE == 0 => return Err(Fault::new("a call of the system with interrupts masked")),
+            Kind::Trap if self.psr & PSR_IE == 0 => {
+                return Err(Fault::new("a call of the system with interrupts masked"));
+            }
             Kind::Trap if imm == 0 => {
                 let [a, b, c, d, e, f, _, call] = std::array::from_fn(|n| self.r[n]);
                 match self.linux.call(&mut self.memory, call, [a, b, c, d, e, f])? {
@@ -228,12 +233,12 @@ impl Cpu {
             Kind::Fsts => self.memory.store32(a.wrapping_add(imm), self.f[z])?,
             Kind::Fldms => {
                 for n in 0..imm {
-                    self.f[z + n as usize & 31] = self.memory.load32(a.wrapping_add(4 * n))?;
+                    self.f[(z + n as usize) & 31] = self.memory.load32(a.wrapping_add(4 * n))?;
                 }
             }
             Kind::Fstms => {
                 for n in 0..imm {
-                    self.memory.store32(a.wrapping_add(4 * n), self.f[z + n as usize & 31])?;
+                    self.memory.store32(a.wrapping_add(4 * n), self.f[(z + n as usize) & 31])?;
                 }
             }
         }

@@ -132,7 +132,8 @@ impl Linux {
             memory.store16(place + 6, 0)?;
             let fd = memory.load32(place)?;
             if let Ok(fd) = self.fd(fd) {
-                polled.push(PollFd::from_borrowed_fd(fd, PollFlags::from_bits_retain(memory.load16(place + 4)? as u16)));
+                polled
+                    .push(PollFd::from_borrowed_fd(fd, PollFlags::from_bits_retain(memory.load16(place + 4)? as u16)));
                 places.push(place);
             }
         }
