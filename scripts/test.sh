@@ -49,6 +49,7 @@ with_features() { # NAME FEATURES PROGRAM:SCHEME...
 }
 
 step "setup" scripts/setup.sh
+step "documents" scripts/check-documents.py
 step "rustfmt" "$CARGO" fmt --check
 step "clippy" "$CARGO" clippy --locked --all-targets -- -D warnings
 step "Rust tests" "$CARGO" test --locked

@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Checks the Markdown pages: what they link to is there, files and anchors, and a page and its translation agree.
+
+PAGE.zh-CN.md has the blocks of PAGE.md in the same order: headings of the same level, paragraphs, items, rows of tables, code
+blocks. In each of them stand the same pieces of code, the same numbers and the same links, so whoever changes one of these in one
+page has to change the other too. What the words say nobody checks but the reader.
+"""
+
+import re
+import subprocess
+import sys
+from itertools import zip_longest
+from pathlib import Path
+
+TRANSLATED = ".zh-CN.md"
+# Where a page is read, if not where it is kept.
+READ_IN = {"scripts/release/README.md": "."}
+
+LINK = re.compile(r"\[((?:`[^`]*`|[^\]`])*)\]\(([^)\s]+)\)")
+CODE = re.compile(r"`([^`]+)`")
+NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+START = re.compile(r"\s*(?:(?P<heading>#+(?=\s))|(?P<item>-(?: \[[ x]\])?(?=\s)|\d+\.(?=\s))|(?P<row>\|))\s*")
+
+
+def blocks(page):
+    """(line, kind, text) of each block; what a code block says is its kind, as nothing in it may differ."""
+    found, fence, inside = [], None, False
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            if fence is None:
+                fence = [number, line, ""]
+                found.append(fence)
+            else:
+                fence = None
+            inside = False
+        elif fence is not None:
+            fence[1] += "\n" + line
+        elif not line.strip():
+            inside = False
+        elif start := START.match(line):
+            kind = start["heading"] or start["item"] or f"row of {line.count('|')}"
+            found.append([number, kind, line[start.end() :]])
+            inside = bool(start["item"])
+        elif inside:
+            found[-1][2] += " " + line.strip()
+        else:
+            found.append([number, "paragraph", line.strip()])
+            inside = True
+    return found
+
+
+def anchors(page):
+    """As GitHub makes them of the headings."""
+    seen = {}
+    for _, kind, text in blocks(page):
+        if kind.startswith("#"):
+            slug = re.sub(r"[^\w\- ]", "", LINK.sub(r"\1", text).strip().lower()).replace(" ", "-")
+            count = seen[slug] = seen.get(slug, -1) + 1
+            yield slug if count == 0 else f"{slug}-{count}"
+
+
+def check_links(page):
+    for line, _, text in blocks(page):
+        for _, link in LINK.findall(text):
+            if re.match(r"[a-z]+:", link):
+                continue
+            path, _, anchor = link.partition("#")
+            target = Path(READ_IN.get(str(page), page.parent)) / path if path else page
+            if not target.exists():
+                yield f"{page}:{line}: {link} is not there"
+            elif anchor and anchor not in anchors(target):
+                yield f"{page}:{line}: {target} has no heading for #{anchor}"
+            elif str(page).endswith(TRANSLATED) and path.endswith(".md") and not path.endswith(TRANSLATED):
+                if target.with_name(target.stem + TRANSLATED).exists() and not text.endswith("| 简体中文"):
+                    yield f"{page}:{line}: {link} has a translation"
+
+
+def facts(text):
+    plain = LINK.sub(r" \1 ", text)
+    return {
+        "code": sorted(CODE.findall(plain)),
+        "numbers": sorted(NUMBER.findall(CODE.sub(" ", plain))),
+        # An anchor is its heading's name, in the page's language.
+        "links": sorted(re.sub(r"#.*", "#", link.replace(TRANSLATED, ".md")) for _, link in LINK.findall(text)),
+    }
+
+
+def check_pair(page, translation):
+    languages = {page: f"English | [简体中文]({translation.name})", translation: f"[English]({page.name}) | 简体中文"}
+    both = []
+    for one, expected in languages.items():
+        found = blocks(one)
+        if len(found) < 2 or found[1][2] != expected:
+            yield f"{one}: the line below the title is not: {expected}"
+            return
+        both.append(found[:1] + found[2:])
+    for left, right in zip_longest(*both, fillvalue=(None, "nothing", "")):
+        where = f"{page}:{left[0]}, {translation}:{right[0]}"
+        if left[1] != right[1]:
+            yield f"{where}: {left[1]!r} here, {right[1]!r} there"
+            return  # what follows is not side by side
+        theirs = facts(right[2])
+        for name, ours in facts(left[2]).items():
+            if ours != theirs[name]:
+                yield f"{where}: {name} {ours} here, {theirs[name]} there"
+
+
+def main():
+    listed = subprocess.check_output(["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"], text=True)
+    pages = [Path(name) for name in listed.splitlines()]
+    translations = [page for page in pages if page.name.endswith(TRANSLATED)]
+    pairs = [(page.with_name(page.name.removesuffix(TRANSLATED) + ".md"), page) for page in translations]
+    wrong = [message for page in pages for message in check_links(page)]
+    wrong += [message for pair in pairs for message in check_pair(*pair)]
+    if wrong or not pairs:
+        sys.exit("\n".join([*wrong, f"check-documents: {len(wrong)} wrong, {len(pairs)} translations"]))
+    print(f"{len(pages)} pages, {len(pairs)} of them translations")
+
+
+main()
