@@ -5,13 +5,15 @@
 #                     BROKER=scheme://host[:port] takes another one, CA=file what has signed its certificate
 #   make test         all tests; installs what they need (as root)
 #   make peers        the broker of the demo, and what the C tests talk to: ffi-tests/peers
-#   make install      libraries, headers and pkg-config files under PREFIX (/usr/local), with DESTDIR before it
+#   make install      libraries, headers, pkg-config files and CMake package under PREFIX (/usr/local), with DESTDIR before it
 #   make header       writes include/wm_mqtt_client.h anew from the Rust source
 #   make csky         compiles and lints the device core for C-SKY (nightly Rust with rust-src)
 #   make size         flash and static RAM of the device library, compared with docs/memory.md; WRITE=1 puts them there
+#   make component    builds the component as the SDK does, with a stand-in of the SDK's build
 #   make firmware-test  demo and C tests as firmware (FreeRTOS, lwIP, RV32) in QEMU; the first run of `make test` installs
 #                     what it needs
 #   make csky-test    the same on the device's C-SKY core, in an emulator (CSKY_EMULATOR names another one than ours)
+#   make release      packs the device's component with its library prebuilt: target/wm-mqtt-client-VERSION-w800.tar.gz
 #   make clean        removes everything that was built
 #   make help         prints this text
 #
@@ -46,7 +48,7 @@ WARNINGS = -Wall -Wextra
 COMPILE  = $(CC) -std=gnu11 $(INCLUDES) $(WARNINGS) $(CFLAGS) -pthread -MMD -MP -c -o $@ $<
 ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 
-.PHONY: all help header peers demo test test-programs csky size firmware-test csky-test install clean FORCE
+.PHONY: all help header peers demo test test-programs csky size component release firmware-test csky-test install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -75,6 +77,12 @@ csky:
 
 size:
 	CARGO='$(CARGO)' scripts/size.sh
+
+component:
+	scripts/component.sh
+
+release:
+	scripts/release.sh
 
 firmware-test: peers
 	CARGO='$(CARGO)' scripts/firmware.sh
@@ -165,18 +173,20 @@ define install_shared
 	ln -sf $(notdir $(1)).$(MAJOR) $(DEST)/lib/$(notdir $(1))
 endef
 
-install_pc = sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@NATIVE@|$(NATIVE)|' scripts/$(1).pc.in \
-	>$(DEST)/lib/pkgconfig/$(1).pc
+# $(call install_filled,TEMPLATE,FILE)
+install_filled = sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@NATIVE@|$(NATIVE)|' $(1) >$(DEST)/lib/$(2)
 
 install: all
-	install -d $(DEST)/lib/pkgconfig $(DEST)/include
+	install -d $(DEST)/lib/pkgconfig $(DEST)/lib/cmake/wm_mqtt_client $(DEST)/include
 	$(INSTALL) include/wm_mqtt_client.h $(DEST)/include/
 	cd ffi-tests/sdk/include && find . -name '*.h' -exec install -D -m 644 {} $(abspath $(DEST))/include/wm-sdk-host/{} \;
 	$(INSTALL) $(RUST_STATIC) $(SDK_STATIC) $(DEST)/lib/
 	$(call install_shared,$(RUST_SHARED))
 	$(call install_shared,$(SDK_SHARED))
-	$(call install_pc,wm-mqtt-client)
-	$(call install_pc,wm-sdk-host)
+	$(call install_filled,scripts/wm-mqtt-client.pc.in,pkgconfig/wm-mqtt-client.pc)
+	$(call install_filled,scripts/wm-sdk-host.pc.in,pkgconfig/wm-sdk-host.pc)
+	$(call install_filled,cmake/config.cmake.in,cmake/wm_mqtt_client/wm_mqtt_client-config.cmake)
+	$(call install_filled,cmake/config-version.cmake.in,cmake/wm_mqtt_client/wm_mqtt_client-config-version.cmake)
 
 clean:
 	rm -rf target $(PEERS)/target

@@ -1,9 +1,19 @@
-# cmake -P: makes the component's archive (LIBRARY) from cargo's (BUILT) with the toolchain's AR and OBJCOPY.
-# - Rust's objects carry an attribute section that the linker refuses to mix with gcc's.
+# cmake -P: makes the component's archive (LIBRARY) from cargo's (BUILT) and the assembly of its Rust half (ASSEMBLY), with
+# cargo (CARGO) and the toolchain's compiler (COMPILER, FLAGS), AR and OBJCOPY.
+# - The assembly is shortened by targets/csky-peephole and assembled by the toolchain: a fifth less flash. An assembler that
+#   does not take it, if there is one, leaves us LLVM's object.
+# - Objects carry an attribute section; the linker refuses to mix LLVM's with gcc's, and those of gccs that name the core otherwise.
 # - compiler_builtins brings weak twins of memcpy, sin, division and much more. The SDK links the whole archive, so they would
 #   take the place of the C library's and libgcc's in all of the firmware. What Rust needs of them, those two and
 #   wm_mqtt_xt804.c have.
+# - ring's C has debug information of which most is the names of folders on the machine that compiled it.
+cmake_minimum_required(VERSION 3.19)
 set(copy ${LIBRARY}.new)
+set(object ${LIBRARY}.rust.o)
+set(peephole ${CMAKE_CURRENT_LIST_DIR}/../targets/csky-peephole/Cargo.toml)
+get_filename_component(folder ${LIBRARY} DIRECTORY)
+get_filename_component(name ${BUILT} NAME_WE)
+string(REGEX REPLACE "^lib" "" name ${name})
 function(run)
     execute_process(COMMAND ${ARGN} OUTPUT_VARIABLE output RESULT_VARIABLE failed)
     if(failed)
@@ -12,11 +22,22 @@ function(run)
     set(output "${output}" PARENT_SCOPE)
 endfunction()
 
-run(${OBJCOPY} --remove-section .csky.attributes ${BUILT} ${copy})
-run(${AR} t ${copy})
-string(REGEX MATCHALL "compiler_builtins[^\n\r]*" twins "${output}")
-if(twins)
-    run(${AR} d ${copy} ${twins})
+run(${CMAKE_COMMAND} -E env --unset=RUSTFLAGS --unset=CARGO_ENCODED_RUSTFLAGS --unset=CARGO_BUILD_TARGET
+    ${CARGO} +nightly run --quiet --locked --release --manifest-path ${peephole} --target-dir ${folder}/cargo-host
+    -- ${ASSEMBLY} ${object}.s)
+run(${AR} t ${BUILT})
+string(REGEX MATCHALL "compiler_builtins-[^\n\r]*" unwanted "${output}")
+string(REGEX MATCHALL "${name}-[^\n\r]*" rust "${output}")
+run(${CMAKE_COMMAND} -E copy ${BUILT} ${copy})
+separate_arguments(FLAGS)
+execute_process(COMMAND ${COMPILER} ${FLAGS} -c ${object}.s -o ${object} RESULT_VARIABLE failed)
+if(failed)
+    message(WARNING "mqtt: the assembler does not take the shortened assembly: the library is a fifth larger than it could be")
+else()
+    list(APPEND unwanted ${rust})
+    run(${AR} rD ${copy} ${object})
 endif()
+run(${AR} dD ${copy} ${unwanted})
+run(${OBJCOPY} --enable-deterministic-archives --strip-debug --remove-section .csky.attributes ${copy})
 # An archive that is the same keeps its date, so that nothing is linked again.
 run(${CMAKE_COMMAND} -E copy_if_different ${copy} ${LIBRARY})

@@ -6,18 +6,21 @@ set(wm_mqtt_hint "Install Rust from https://rustup.rs, then:
     rustup component add rust-src --toolchain nightly
 Or take the release archive, which has the library prebuilt in lib/ (${wm_mqtt_prebuilt} is not there).")
 
-find_program(WM_MQTT_CARGO cargo HINTS $ENV{CARGO_HOME}/bin $ENV{USERPROFILE}/.cargo/bin $ENV{HOME}/.cargo/bin)
+find_program(WM_MQTT_CARGO cargo HINTS ENV CARGO_HOME ENV USERPROFILE ENV HOME PATH_SUFFIXES .cargo/bin bin)
 if(NOT WM_MQTT_CARGO)
     message(FATAL_ERROR "mqtt: cargo not found. ${wm_mqtt_hint}")
 endif()
-get_filename_component(wm_mqtt_cargo_folder ${WM_MQTT_CARGO} DIRECTORY)
-execute_process(COMMAND ${wm_mqtt_cargo_folder}/rustc +nightly --print sysroot
+string(REGEX REPLACE "cargo([^/]*)$" "rustc\\1" wm_mqtt_rustc "${WM_MQTT_CARGO}")
+execute_process(COMMAND "${wm_mqtt_rustc}" +nightly --print sysroot
                 OUTPUT_VARIABLE wm_mqtt_sysroot ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE wm_mqtt_failed)
 if(wm_mqtt_failed)
-    message(FATAL_ERROR "mqtt: no nightly toolchain of Rust. ${wm_mqtt_hint}")
+    # Another cargo may be found next time: this one need not be rustup's.
+    set(wm_mqtt_cargo "${WM_MQTT_CARGO}")
+    unset(WM_MQTT_CARGO CACHE)
+    message(FATAL_ERROR "mqtt: no nightly toolchain of Rust (${wm_mqtt_cargo}). ${wm_mqtt_hint}")
 endif()
 file(TO_CMAKE_PATH "${wm_mqtt_sysroot}" wm_mqtt_sysroot)
-if(NOT EXISTS ${wm_mqtt_sysroot}/lib/rustlib/src/rust/library/core)
+if(NOT EXISTS "${wm_mqtt_sysroot}/lib/rustlib/src/rust/library/core")
     message(FATAL_ERROR "mqtt: the nightly toolchain lacks rust-src. ${wm_mqtt_hint}")
 endif()
 
@@ -29,18 +32,23 @@ endif()
 set(wm_mqtt_built ${CMAKE_CURRENT_BINARY_DIR}/cargo/csky-w800-elfabiv2/release/libwm_mqtt_client.a)
 set(wm_mqtt_library ${CMAKE_CURRENT_BINARY_DIR}/libwm_mqtt_client_rust.a)
 string(REPLACE ";" "," wm_mqtt_feature_list "${wm_mqtt_features}")
+# Each choice of features has an assembly of its own, or cargo would not write it again when an old choice comes back.
+string(REPLACE ";" "-" wm_mqtt_assembly "${CMAKE_CURRENT_BINARY_DIR}/cargo/${wm_mqtt_features}.s")
 set(wm_mqtt_cargo_command
     ${CMAKE_COMMAND} -E env --unset=RUSTFLAGS --unset=CARGO_ENCODED_RUSTFLAGS --unset=CARGO_BUILD_TARGET
     CC_csky_w800_elfabiv2=${CMAKE_C_COMPILER} AR_csky_w800_elfabiv2=${CMAKE_AR}
     "CFLAGS_csky_w800_elfabiv2=${wm_mqtt_c_flags}"
     ${WM_MQTT_CARGO} +nightly rustc --locked --release --lib --crate-type staticlib --config targets/csky.toml
     --no-default-features --features ${wm_mqtt_feature_list} --target-dir ${CMAKE_CURRENT_BINARY_DIR}/cargo)
+set(wm_mqtt_rustc_options -- --emit asm=${wm_mqtt_assembly})
 set(wm_mqtt_archive_command
-    ${CMAKE_COMMAND} -DBUILT=${wm_mqtt_built} -DLIBRARY=${wm_mqtt_library} -DAR=${CMAKE_AR} -DOBJCOPY=${CMAKE_OBJCOPY}
-    -P ${CMAKE_CURRENT_LIST_DIR}/archive.cmake)
+    ${CMAKE_COMMAND} -DBUILT=${wm_mqtt_built} -DASSEMBLY=${wm_mqtt_assembly} -DLIBRARY=${wm_mqtt_library}
+    -DCARGO=${WM_MQTT_CARGO} -DCOMPILER=${CMAKE_C_COMPILER} "-DFLAGS=-mcpu=ck804ef -mhard-float"
+    -DAR=${CMAKE_AR} -DOBJCOPY=${CMAKE_OBJCOPY} -P ${wm_mqtt_root}/cmake/archive.cmake)
 
 message(STATUS "mqtt: cargo builds the library (${wm_mqtt_feature_list}); the first time takes a minute or two")
-execute_process(COMMAND ${wm_mqtt_cargo_command} WORKING_DIRECTORY ${wm_mqtt_root} RESULT_VARIABLE wm_mqtt_failed)
+execute_process(COMMAND ${wm_mqtt_cargo_command} --message-format json-render-diagnostics ${wm_mqtt_rustc_options}
+                WORKING_DIRECTORY "${wm_mqtt_root}" OUTPUT_VARIABLE wm_mqtt_messages RESULT_VARIABLE wm_mqtt_failed)
 if(wm_mqtt_failed)
     message(FATAL_ERROR "mqtt: cargo could not build the library, see above. ${wm_mqtt_hint}")
 endif()
@@ -49,24 +57,18 @@ if(wm_mqtt_failed)
     message(FATAL_ERROR "mqtt: the archive could not be made, see above")
 endif()
 add_custom_target(wm_mqtt_rust
-                  COMMAND ${wm_mqtt_cargo_command}
+                  COMMAND ${wm_mqtt_cargo_command} ${wm_mqtt_rustc_options}
                   COMMAND ${wm_mqtt_archive_command}
-                  BYPRODUCTS ${wm_mqtt_library}
-                  WORKING_DIRECTORY ${wm_mqtt_root}
+                  BYPRODUCTS "${wm_mqtt_library}"
+                  WORKING_DIRECTORY "${wm_mqtt_root}"
+                  COMMENT "mqtt: cargo builds the library (${wm_mqtt_feature_list})"
                   VERBATIM)
 
-# Where cargo keeps freertos-rust.
-execute_process(COMMAND ${WM_MQTT_CARGO} metadata --locked --format-version 1 --no-default-features --features freertos
-                WORKING_DIRECTORY ${wm_mqtt_root} OUTPUT_VARIABLE wm_mqtt_metadata ERROR_QUIET COMMAND_ERROR_IS_FATAL ANY)
-string(JSON wm_mqtt_count LENGTH "${wm_mqtt_metadata}" packages)
-math(EXPR wm_mqtt_count "${wm_mqtt_count} - 1")
-foreach(index RANGE ${wm_mqtt_count})
-    string(JSON name GET "${wm_mqtt_metadata}" packages ${index} name)
-    if(name STREQUAL freertos-rust)
-        string(JSON wm_mqtt_shim GET "${wm_mqtt_metadata}" packages ${index} manifest_path)
-        file(TO_CMAKE_PATH "${wm_mqtt_shim}" wm_mqtt_shim)
-        get_filename_component(wm_mqtt_shim ${wm_mqtt_shim} DIRECTORY)
-        set(wm_mqtt_shim ${wm_mqtt_shim}/src/freertos)
-        break()
-    endif()
-endforeach()
+# freertos-rust's C half, from where cargo keeps it: one of the messages tells that. A copy, so that paths stay short.
+string(REGEX MATCH "{\"reason\":\"compiler-artifact\",\"package_id\":\"[^\"]*#freertos-rust@[^\n]*" wm_mqtt_message
+       "${wm_mqtt_messages}")
+string(JSON wm_mqtt_shim GET "${wm_mqtt_message}" manifest_path)
+file(TO_CMAKE_PATH "${wm_mqtt_shim}" wm_mqtt_shim)
+get_filename_component(wm_mqtt_shim "${wm_mqtt_shim}" DIRECTORY)
+file(COPY "${wm_mqtt_shim}/src/freertos/shim.c" DESTINATION "${CMAKE_CURRENT_BINARY_DIR}/freertos-rust")
+set(wm_mqtt_shim "${CMAKE_CURRENT_BINARY_DIR}/freertos-rust")

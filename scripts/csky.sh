@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # csky.sh [NAME]: builds and lints the library for the device's C-SKY core, with each set of features below or with the one of
-# that name: no std, the device port's Rust half. Needs nightly Rust with rust-src. With the device's C toolchain (csky-elfabiv2-gcc, on PATH or in /opt/csky/bin) TLS is built too, whose
-# cryptography is partly C, and everything that the public functions need is linked, into target/csky-w800-elfabiv2/flash,
-# where scripts/size.sh measures it. Without it only what is Rust alone is built.
+# that name: no std, the device port's Rust half. Needs nightly Rust with rust-src. With the device's C toolchain
+# (csky-elfabiv2-gcc, on PATH or in /opt/csky/bin) TLS is built too, whose cryptography is partly C, and everything that the
+# public functions need is linked, into target/csky-w800-elfabiv2/flash, where scripts/size.sh measures it. Without it only what
+# is Rust alone is built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,8 +15,10 @@ export CC_csky_w800_elfabiv2=csky-elfabiv2-gcc AR_csky_w800_elfabiv2=csky-elfabi
 export CFLAGS_csky_w800_elfabiv2="-mcpu=ck803f -mhard-float -Os -ffunction-sections -fdata-sections"
 out=target/$target/flash
 mkdir -p "$out"
-roots=$(sed -n 's/.*\(wm_mqtt_client_[a-z]*\)(.*/-Wl,-u,\1/p' include/wm_mqtt_client.h | sort -u)
-# These come from the SDK's C library; some address near by, for calls that reach no further.
+# What the functions of the header need, and the port's C half when the authorities are wanted.
+roots=$(sed -n 's/.*\(wm_mqtt_client_[a-z]*\)(.*/-Wl,-u,\1/p' include/wm_mqtt_client.h | sort -u; echo -Wl,-u,wm_mqtt_authorities)
+# What the SDK has is at address 0 here, which a call from low addresses reaches. These come from its C library, where
+# gcc's own code reaches less far.
 libc=$(printf -- '-Wl,--defsym=%s=wm_mqtt_client_init ' memcpy memmove memset memcmp)
 
 device() { # CARGO-COMMAND FEATURES ARGUMENT...
@@ -25,24 +28,30 @@ device() { # CARGO-COMMAND FEATURES ARGUMENT...
         --config targets/csky.toml "$@"
 }
 
-only=${1:-}
+# The archive NAME from LIBRARY of cargo's, as the component does it.
+archive() { # NAME LIBRARY
+    cmake -DBUILT="target/$target/release/$2" -DASSEMBLY="$out/$1.s" -DLIBRARY="$out/$1.a" -DCARGO="$cargo" \
+        -DCOMPILER=csky-elfabiv2-gcc -DFLAGS="-mcpu=ck803f -mhard-float" -DAR=csky-elfabiv2-ar -DOBJCOPY=csky-elfabiv2-objcopy \
+        -P cmake/archive.cmake
+}
+
 build() { # NAME FEATURES
     [ -z "$only" ] || [ "$only" = "$1" ] || return 0
     device clippy "$2" -- -D warnings
-    device rustc "$2" --release --crate-type staticlib
+    device rustc "$2" --release --crate-type staticlib -- --emit asm="$out/$1.s"
     command -v csky-elfabiv2-gcc >/dev/null || return 0
-    # Rust's objects carry an attribute section that the linker refuses to mix with gcc's.
-    csky-elfabiv2-objcopy --remove-section .csky.attributes "target/$target/release/libwm_mqtt_client.a" "$out/$1.a"
+    archive "$1" libwm_mqtt_client.a
     # shellcheck disable=SC2086 # lists of options
     csky-elfabiv2-gcc -mcpu=ck803f -mhard-float -nostdlib -nostartfiles -Wl,--gc-sections -Wl,-e,wm_mqtt_client_init \
-        -Wl,--no-warn-execstack $libc -Wl,--unresolved-symbols=ignore-all $roots "$out/$1.a" -lgcc -o "$out/$1.elf"
+        -Wl,--no-warn-execstack -Wl,-Ttext=0x1000 $libc -Wl,--unresolved-symbols=ignore-all $roots "$out/$1.a" -lgcc -o "$out/$1.elf"
 }
 
+only=${1:-}
 if [ "$only" = checks ]; then
     # Computations that firmware.sh compares with the host's.
     "$cargo" +nightly rustc --locked --lib --features device --config targets/csky.toml --release --crate-type staticlib \
-        --manifest-path firmware/csky/checks/Cargo.toml --target-dir target
-    csky-elfabiv2-objcopy --remove-section .csky.attributes "target/$target/release/libchecks.a" "$out/checks.a"
+        --manifest-path firmware/csky/checks/Cargo.toml --target-dir target -- --emit asm="$PWD/$out/checks.s"
+    archive checks libchecks.a
     exit 0
 fi
 # Each with one feature more than the one before.

@@ -2,9 +2,11 @@
 # firmware.sh [PROGRAM[:SCHEME[:TEST]]...]: builds the firmware images and runs them: the demo over its four schemes, the tests of
 # firmware/tests and the C tests of ffi-tests/tests that run there. Each one's verdict is the exit status of the firmware,
 # within a time limit. MACHINE=virt (the default) is QEMU's, MACHINE=csky the device's core in an emulator: CSKY_EMULATOR, or the
-# one in firmware/csky/emulator. See firmware/README.md.
+# one in firmware/csky/emulator. What all of them together have measured is compared with docs/memory.md; WRITE=1 puts it
+# there. See firmware/README.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/sources.sh
 
 machine=${MACHINE:-virt}
 out=$PWD/target/firmware
@@ -12,40 +14,18 @@ out=$PWD/target/firmware
 peers=${WM_MQTT_PEERS:-$PWD/ffi-tests/peers/target/debug}
 export FIRMWARE_IMAGES=$out/c
 export WM_MQTT_PEERS=$peers WM_MQTT_CERTS=${WM_MQTT_CERTS:-$PWD/target/test-certs} TEST_SLOWNESS=${TEST_SLOWNESS:-3}
+# Warnings and errors are printed, as an application would have it: the stack that this takes counts, and what fails once says why.
+export WM_LOG_LEVEL=${WM_LOG_LEVEL:-2}
 target=riscv32imac-unknown-none-elf
-tests=(callbacks config connect flow hostile keepalive publish real_broker receive session subscribe threads)
+tests=(callbacks config connect events flow hostile keepalive publish real_broker receive session subscribe threads)
 # TLS runs into the limits of the heap on the other machine.
 [ "$machine" != csky ] || tests+=(tls tls_traffic)
 own=()
 for source in firmware/tests/*.c; do [ ! -e "$source" ] || own+=("$(basename "$source" .c)"); done
 
-# lwIP's sources from Debian, with package lists of our own: the system's need not have deb-src switched on.
-lwip() {
-    local apt=$out/apt folder
-    [ ! -f "$out/lwip/src/Filelists.mk" ] || return 0
-    rm -rf "$apt" "$out/lwip"
-    mkdir -p "$apt"/{sources,lists/partial,cache/archives/partial}
-    for folder in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
-        [ ! -f "$folder" ] || sed 's/^deb /deb-src /; s/^Types: *deb$/Types: deb-src/' "$folder" >"$apt/sources/$(basename "$folder")"
-    done
-    local options=(-q -o "Dir::Etc::sourcelist=/dev/null" -o "Dir::Etc::sourceparts=$apt/sources" -o "Dir::State::lists=$apt/lists"
-        -o "Dir::Cache=$apt/cache" -o "APT::Sandbox::User=$(id -un)")
-    apt-get "${options[@]}" update
-    (cd "$apt" && apt-get "${options[@]}" source --download-only lwip)
-    mkdir "$out/lwip"
-    tar xf "$apt"/lwip_*.orig.tar.* --strip-components=1 -C "$out/lwip"
-}
-
-# The folder of a package in a graph of cargo's.
-package() { # MANIFEST NAME
-    cargo metadata --locked --format-version 1 --manifest-path "$1" |
-        python3 -c 'import json, os, sys
-print(*(os.path.dirname(p["manifest_path"]) for p in json.load(sys.stdin)["packages"] if p["name"] == sys.argv[1]))' "$2"
-}
-
 # The library, and what else is special about a machine, for the images' Makefile.
 build_virt() {
-    lwip
+    lwip "$out"
     local flags="-march=rv32imac -mabi=ilp32 -D__ILP32__=1 --specs=picolibc.specs -Os -ffunction-sections -fdata-sections"
     env CC_${target//-/_}=riscv64-unknown-elf-gcc AR_${target//-/_}=riscv64-unknown-elf-ar CFLAGS_${target//-/_}="$flags" \
         RUSTFLAGS="-Zunstable-options -Cpanic=immediate-abort -Zfmt-debug=none -Zlocation-detail=none" \
@@ -54,19 +34,14 @@ build_virt() {
     library=$out/rust/$target/release/libfirmware.a
 }
 
-# The library as scripts/csky.sh builds and measures it, without what the component's archive leaves out too.
+# The library as the component has it.
 build_csky() {
     export PATH="$PATH:/opt/csky/bin"
-    local name
     csky-elfabiv2-gcc -mcpu=ck803f -mhard-float -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -Iinclude \
         -Iffi-tests/sdk/include ffi-tests/abi.c
     scripts/csky.sh roots
     scripts/csky.sh checks
-    for name in roots checks; do
-        cp "target/csky-w800-elfabiv2/flash/$name.a" "$out/"
-        csky-elfabiv2-ar t "$out/$name.a" | grep '^compiler_builtins' | xargs csky-elfabiv2-ar d "$out/$name.a"
-    done
-    library=$out/roots.a checks=$out/checks.a
+    library=$PWD/target/csky-w800-elfabiv2/flash/roots.a checks=$PWD/target/csky-w800-elfabiv2/flash/checks.a
     "${CARGO:-cargo}" build --locked --release --manifest-path firmware/csky/checks/Cargo.toml --features host \
         --target-dir "$out/rust"
     [ -z "${CSKY_EMULATOR:-}" ] || return 0
@@ -154,9 +129,8 @@ runs=("$@")
 demo=(in_parallel 240 demo python3 firmware/agent.py -- scripts/demo.sh firmware/demo.sh "$peers/demo-broker")
 # Over the other schemes what differs is below MQTT. The longest first.
 if [ "$#" = 0 ] && [ "$machine" = virt ]; then
-    runs=(receive:ws keepalive receive)
-    for test in "${own[@]}"; do runs+=("$test"); done
-    for scheme in mqtts ws wss; do runs+=("device:$scheme" "connect:$scheme" "session:$scheme"); done
+    runs=(keepalive device_tls:mqtts device_tls:wss receive device)
+    for scheme in mqtts ws wss; do runs+=("device:$scheme" "receive:$scheme" "connect:$scheme" "session:$scheme"); done
     for test in "${tests[@]}"; do
         case $test in keepalive | receive) ;; *) runs+=("$test") ;; esac
     done
@@ -183,3 +157,4 @@ grep -h '^---- .*: FAIL ' "$logs"/*.done || true
 passed=$(cat "$logs"/*.done | grep -c '^---- .*: ok, ' || true)
 echo "$passed of $started programs on the machine $machine, $SECONDS s"
 [ "$passed" = "$started" ]
+[ "$#" != 0 ] || [ "$machine" != virt ] || python3 firmware/measures.py "$logs"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs into an empty folder, then builds examples/minimal.c as a stranger would, with nothing but pkg-config's
 # answers, and runs it against mosquitto: as documented, against the shared libraries, and as a static program. A program
-# that has certificates built in is linked with both kinds of library.
+# that has certificates built in is linked with both kinds of library. Then the same with CMake: from what was installed,
+# which has moved by then, and with the sources as a subdirectory.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,6 +20,7 @@ for _ in {1..100}; do
     sleep 0.1
 done
 
+root=$PWD
 example=$PWD/examples/minimal.c
 built_in=$PWD/ffi-tests/built_in.c
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
@@ -43,3 +45,36 @@ ${CC:-cc} "$built_in" $(flags) -o built-in-shared
 ./built-in-shared
 ${CC:-cc} "$built_in" $(flags --static) -o built-in-static
 ./built-in-static
+
+# With the SDK and without its switch the file does nothing.
+cmake -DSDK_PATH=/ -P "$root/CMakeLists.txt"
+
+# moved/: nothing in the package may know where it was.
+moved=$prefix/moved
+mkdir "$moved"
+mv "$prefix/lib" "$prefix/include" "$moved"
+project() { # FOLDER CMAKE-COMMANDS CMAKE-OPTION...
+    local folder=$1
+    mkdir -p "$folder"
+    cat >"$folder/CMakeLists.txt" <<LISTS
+cmake_minimum_required(VERSION 3.19)
+project(stranger C)
+$2
+add_executable(hello $example)
+target_link_libraries(hello PRIVATE wm_mqtt::client)
+LISTS
+    shift 2
+    cmake -S "$folder" -B "$folder/build" "$@"
+    cmake --build "$folder/build"
+    "$folder/build/hello" "mqtt://127.0.0.1:$port"
+}
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)
+project package "find_package(wm_mqtt_client 99 QUIET)
+if(wm_mqtt_client_FOUND)
+    message(FATAL_ERROR version-99-was-found)
+endif()
+find_package(wm_mqtt_client $version REQUIRED)" "-DCMAKE_PREFIX_PATH=$moved"
+# Where cargo finds what it has built before.
+project "$root/target/cmake-test" "add_subdirectory($root wm_mqtt)"
+# What CMake was told before the library was built is what the library needs.
+diff "$root/target/cmake-test/build/wm_mqtt/native-static-libs" "$root/target/release/native-static-libs"

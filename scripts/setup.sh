@@ -17,7 +17,10 @@ need_program mosquitto_pub mosquitto-clients
 need_program openssl openssl
 need_program valgrind valgrind
 need_program pkg-config pkg-config
+need_program cmake cmake
+need_program ninja ninja-build
 need_program "${CXX:-c++}" g++
+need_program cmake cmake
 need_program qemu-system-riscv32 qemu-system-misc
 need_program riscv64-unknown-elf-gcc gcc-riscv64-unknown-elf
 need picolibc-riscv64-unknown-elf test -e /usr/lib/picolibc/riscv64-unknown-elf/picolibc.specs

@@ -1,33 +1,35 @@
 #!/usr/bin/env bash
-# Prints the flash and the static RAM of the library on the device's C-SKY core, as the table of docs/memory.md, and what
-# is above its target. Fails when the document has another table; WRITE=1 puts this one there. Needs what
-# scripts/csky.sh needs to link.
+# Prints the flash and the static RAM of the library on the device's C-SKY core and on a 32-bit RISC-V, as the table of
+# docs/memory.md, and what is above its target. Fails when the document has another table; WRITE=1 puts this one there. Needs
+# what scripts/csky.sh and scripts/rv32.sh need to link.
 #
 # Other compilers make other code. The table names those that made it; with others it is not compared, and that is said.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export PATH="$PATH:/opt/csky/bin"
-document=docs/memory.md images=target/csky-w800-elfabiv2/flash
+document=docs/memory.md csky=target/csky-w800-elfabiv2/flash rv32=target/riscv32imac-unknown-none-elf/flash
 scripts/csky.sh >&2
 if ! command -v csky-elfabiv2-gcc >/dev/null; then
     echo "skip size: no csky-elfabiv2-gcc"
     exit 0
 fi
-compilers="$(rustc +nightly --version), $(csky-elfabiv2-gcc --version | head -n 1)"
+scripts/rv32.sh >&2
+compilers="$(rustc +nightly --version), $(csky-elfabiv2-gcc --version | head -n 1), $(riscv64-unknown-elf-gcc --version | head -n 1)"
 begin="<!-- make size: $compilers -->" end="<!-- end of make size -->"
 
 # Name, image of scripts/csky.sh, target in KB for what it adds, and for the sum; 0: none.
 table() {
-    local before=0 name image part whole text data bss
+    local before=0 rv32_before=0 name image part whole sum ram rv32_sum rv32_ram
     echo "$begin"
-    echo "| features | adds | target | in all | target | static RAM |"
-    echo "|---|---|---|---|---|---|"
+    echo "| features | adds | target | in all | target | static RAM | RV32: adds | in all | static RAM |"
+    echo "|---|---|---|---|---|---|---|---|---|"
     while IFS='|' read -r name image part whole; do
-        read -r text data bss _ < <(csky-elfabiv2-size "$images/$image.elf" | tail -n 1)
-        local sum=$((text + data))
-        echo "| $name | $((sum - before)) | $(limit "$part") | $sum | $(limit "$whole") | $((data + bss)) |"
-        before=$sum
+        read -r sum ram < <(csky-elfabiv2-size "$csky/$image.elf" | flash_and_ram)
+        read -r rv32_sum rv32_ram < <(riscv64-unknown-elf-size "$rv32/$image.elf" | flash_and_ram)
+        echo "| $name | $((sum - before)) | $(limit "$part") | $sum | $(limit "$whole") | $ram" \
+            "| $((rv32_sum - rv32_before)) | $rv32_sum | $rv32_ram |"
+        before=$sum rv32_before=$rv32_sum
     done <<'ROWS'
 TCP only|tcp|0|32
 `websocket`|websocket|12|0
@@ -37,6 +39,8 @@ TCP only|tcp|0|32
 ROWS
     echo "$end"
 }
+
+flash_and_ram() { awk 'NR == 2 { print $1 + $2, $2 + $3 }'; }
 
 limit() { # KB
     if [ "$1" != 0 ]; then echo $(($1 * 1024)); fi

@@ -53,6 +53,10 @@ step "rustfmt" "$CARGO" fmt --check
 step "clippy" "$CARGO" clippy --locked --all-targets -- -D warnings
 step "Rust tests" "$CARGO" test --locked
 step "builds with fewer features" scripts/features.sh
+for command in "fmt --check" "clippy --locked --all-targets -- -D warnings" "test --locked"; do
+    # shellcheck disable=SC2086 # a list of options
+    CARGO_TARGET_DIR=$PWD/target/peephole step "csky-peephole: ${command%% *}" env -C targets/csky-peephole "$CARGO" $command
+done
 step "header" scripts/check-header.sh
 step "build" "$MAKE" all
 step "peers" "$MAKE" peers
@@ -91,6 +95,8 @@ fi
 step "installation" scripts/install-test.sh
 step "demo" "$MAKE" demo BROKER=
 step "device core and its size" scripts/size.sh
+step "release" scripts/release-test.sh
+step "component as the SDK builds it" scripts/component.sh
 step "firmware in QEMU" "$MAKE" firmware-test
 step "the library on C-SKY" "$MAKE" csky-test
 

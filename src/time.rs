@@ -1,12 +1,13 @@
 //! Time as the core sees it: milliseconds of a monotonic clock, passed in as an argument.
 
+use core::cmp::Ordering;
 use core::ops::Add;
 
-/// A length of time in milliseconds.
-pub type Millis = u64;
+/// A length of time in milliseconds; at most 49 days.
+pub type Millis = u32;
 
 /// A point on the port's monotonic clock. It never goes back and does not wrap in any device's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instant(u64);
 
 impl Instant {
@@ -21,16 +22,59 @@ impl Instant {
     }
 
     /// Milliseconds from now until this instant, 0 when it has passed.
-    pub const fn millis_from(self, now: Instant) -> Millis {
-        self.0.saturating_sub(now.0)
+    pub fn millis_from(self, now: Instant) -> Millis {
+        Millis::try_from(self.0.saturating_sub(now.0)).unwrap_or(Millis::MAX)
+    }
+
+    /// Not inlined, nor is [`add`](Self::add): a 32-bit processor takes a dozen instructions for each.
+    #[inline(never)]
+    fn is_before(self, other: Instant) -> bool {
+        self.0 < other.0
+    }
+}
+
+impl Ord for Instant {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.cmp(&other.0)
+    }
+
+    fn min(self, other: Self) -> Self {
+        if other.is_before(self) { other } else { self }
+    }
+
+    fn max(self, other: Self) -> Self {
+        if self.is_before(other) { other } else { self }
+    }
+}
+
+impl PartialOrd for Instant {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+
+    fn lt(&self, other: &Self) -> bool {
+        self.is_before(*other)
+    }
+
+    fn ge(&self, other: &Self) -> bool {
+        !self.is_before(*other)
+    }
+
+    fn gt(&self, other: &Self) -> bool {
+        other.is_before(*self)
+    }
+
+    fn le(&self, other: &Self) -> bool {
+        !other.is_before(*self)
     }
 }
 
 impl Add<Millis> for Instant {
     type Output = Instant;
 
+    #[inline(never)]
     fn add(self, ms: Millis) -> Instant {
-        Instant(self.0.saturating_add(ms))
+        Instant(self.0.saturating_add(ms.into()))
     }
 }
 

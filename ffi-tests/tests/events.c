@@ -312,7 +312,13 @@ static void send_fails(void)
  * and does not take the silence it makes itself for a dead broker. */
 static void backlog_full(void)
 {
+#ifdef WM_MQTT_ON_DEVICE
+    enum { N = 150, LEN = 1000 }; /* more than the backlog takes, and no more than memory holds */
+    static const char begin[] = "30 eb 07 s't'";
+#else
     enum { N = 100, LEN = 60000 };
+    static const char begin[] = "30 e3 d4 03 s't'";
+#endif
     gate_t *gate = gate_new();
     broker_t *broker = broker_open(), *second_broker = NULL;
     config_t config = {.uri = broker_uri(broker), .client_id = "b", .clean_session = 1, .keep_alive = 1};
@@ -322,7 +328,7 @@ static void backlog_full(void)
     events_hook(block_on_data, gate);
 
     size_t head_len;
-    uint8_t *head = bytes_of(&head_len, "30 e3 d4 03 s't'"); /* 60,003 bytes follow */
+    uint8_t *head = bytes_of(&head_len, begin);
     size_t one = head_len + LEN, sent = 0;
     uint8_t *all = test_alloc(N * one);
     for (int i = 0; i < N; i++) {

@@ -36,15 +36,49 @@ void vApplicationStackOverflowHook(TaskHandle_t task, char *name)
     board_failed(text, "", 0);
 }
 
-static size_t handshake_left = SIZE_MAX;
+/* Tasks of the library: one serves all clients, the other is there for a step of a TLS handshake. Most of their stack, and of
+ * the heap that was allocated while they ran. */
+static struct {
+    const char *name;
+    size_t stack, used, heap_before, heap;
+} library_tasks[] = {{"mqtt", CONFIG_MQTT_CLIENT_TASK_STACK, 0, 0, 0}, {"mqtt tls", CONFIG_MQTT_CLIENT_HANDSHAKE_STACK, 0, 0, 0}};
 
-size_t board_handshake_left(void) { return handshake_left; }
+enum { TASK, STEP };
+
+static bool is(TaskHandle_t task, int which) { return strcmp(pcTaskGetName(task), library_tasks[which].name) == 0; }
+
+static void look_at_stack(TaskHandle_t task)
+{
+    for (int i = TASK; i <= STEP; i++) {
+        if (!is(task, i)) continue;
+        size_t used = library_tasks[i].stack - uxTaskGetStackHighWaterMark(task) * sizeof(StackType_t);
+        if (used > library_tasks[i].used) library_tasks[i].used = used;
+    }
+}
+
+size_t board_task_stack(void)
+{
+    static TaskStatus_t tasks[64];
+    int n = (int)uxTaskGetSystemState(tasks, sizeof tasks / sizeof tasks[0], NULL);
+    for (int i = 0; i < n; i++) look_at_stack(tasks[i].xHandle);
+    return library_tasks[TASK].used;
+}
+
+size_t board_handshake_stack(void) { return library_tasks[STEP].used; }
+size_t board_handshake_heap(void) { return library_tasks[STEP].heap; }
+
+void board_task_begins(void *task)
+{
+    if (is(task, STEP)) library_tasks[STEP].heap_before = board_heap_restart_step();
+}
 
 void board_task_ends(void *task)
 {
-    /* The library runs the steps of a TLS handshake in tasks of their own. */
-    size_t left = uxTaskGetStackHighWaterMark(task) * sizeof(StackType_t);
-    if (strcmp(pcTaskGetName(task), "mqtt tls") == 0 && left < handshake_left) handshake_left = left;
+    look_at_stack(task);
+    if (is(task, STEP)) {
+        size_t heap = board_heap_step() - library_tasks[STEP].heap_before;
+        if (heap > library_tasks[STEP].heap) library_tasks[STEP].heap = heap;
+    }
     network_task_ends(task);
 }
 
@@ -59,7 +93,9 @@ static void run(void *unused)
     int count;
     char **arguments = agent_arguments(&count);
     __libc_init_array();
-    exit(main(count, arguments));
+    int status = main(count, arguments);
+    printf("STACK %u %u\n", (unsigned)board_task_stack(), (unsigned)board_handshake_stack());
+    exit(status);
 }
 
 void board_main(void)

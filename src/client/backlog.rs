@@ -2,7 +2,6 @@
 
 use alloc::collections::VecDeque;
 
-use crate::log;
 use crate::protocol::{Buffer, Message, Receipt};
 
 /// An event for the application (contract section 2).
@@ -98,24 +97,15 @@ impl<B: Buffer> Backlog<B> {
         }
     }
 
-    /// Appends the events of a client that is gone, but for its messages: the application would not expect them.
-    pub(super) fn inherit(&mut self, mut other: Self) {
-        for _ in 0..other.entries.len() {
-            if let Some(Entry { event, receipt: None }) = other.pop() {
+    /// What is left of it when its client is gone: the application would not expect messages.
+    pub(super) fn without_messages(mut self) -> Self {
+        for _ in 0..self.entries.len() {
+            if let Some(Entry { event, receipt: None }) = self.pop() {
                 // Its place has just become free.
-                other.push(event, None);
+                self.push(event, None);
             }
         }
-        if self.is_empty() {
-            *self = other;
-            return;
-        }
-        while let Some(entry) = other.pop() {
-            if !self.reserve() {
-                return log::error(&[&"no memory for the last events of a client: they are lost"]);
-            }
-            self.push(entry.event, None);
-        }
+        self
     }
 }
 

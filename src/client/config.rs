@@ -9,6 +9,7 @@ use zeroize::Zeroize;
 
 use super::Error;
 use crate::log;
+use crate::port::Parts;
 use crate::protocol::topic::{MAX_STRING, check_name, is_utf8_string};
 use crate::protocol::{Connect, QoS, Will};
 use crate::transport::uri::{Uri, UriError};
@@ -126,7 +127,7 @@ impl Config {
     pub(super) fn connect(&self) -> Result<Connect<'_>, Error> {
         let (username, password) = (self.username.as_deref(), self.password.as_deref());
         // [MQTT-3.1.3-11]; the contract wants a UTF-8 password too, although the specification allows any bytes
-        if ![username, username.and(password)].into_iter().flatten().all(is_utf8_string) {
+        if !username.is_none_or(|name| is_utf8_string(name) && password.is_none_or(is_utf8_string)) {
             return Err(Error::BadUtf8String);
         }
         let connect = Connect {
@@ -145,13 +146,13 @@ impl Config {
     }
 
     /// Everything that can be said about a connection before it begins.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(super) fn check(&self, parts: Parts) -> Result<(), Error> {
         self.connect()?;
         let broker = self.broker().map_err(|error| {
             log::error(&[&error]);
             Error::Failure
         })?;
-        if broker.scheme.tls && !cfg!(feature = "tls") {
+        if broker.scheme.tls && !parts.tls {
             log::error(&[&broker.scheme.name, &":// needs TLS, which this build does not have"]);
             return Err(Error::TlsNotSupported);
         }

@@ -275,6 +275,8 @@ impl<P: Port> Connection<P> {
     }
 
     /// Begins a TCP connection to the first address that lets us.
+    // Not inlined, like the others below: in one function their frames would lie under everything that TLS needs.
+    #[cfg_attr(feature = "tls", inline(never))]
     fn open(&mut self, means: &mut Means<P>, mut rest: vec::IntoIter<SocketAddr>) -> Result<(), Trouble> {
         let Some(link) = &mut self.link else { return Ok(()) };
         link.check_deadline(means.now)?;
@@ -284,9 +286,7 @@ impl<P: Port> Connection<P> {
         while let Some(address) = rest.next() {
             link.token = means.new_token();
             if let Ok(socket) = means.net.connect(link.token, address) {
-                // In 32 bits, for the flash: it is seconds.
-                let left = link.deadline.millis_from(means.now) as u32;
-                let share = Millis::from(left / (rest.len() as u32 + 1));
+                let share = link.deadline.millis_from(means.now) / (rest.len() as Millis + 1);
                 link.stage = Stage::Opening { socket, rest, give_up: means.now + share };
                 return Ok(());
             }
@@ -295,6 +295,7 @@ impl<P: Port> Connection<P> {
     }
 
     /// TCP stands: the layers on it begin.
+    #[cfg_attr(feature = "tls", inline(never))]
     fn secure(&mut self) -> Result<(), Trouble> {
         let mut output = Vec::new();
         let broker = self.client.config().broker().map_err(|_| Trouble::NotFound)?;
@@ -307,6 +308,7 @@ impl<P: Port> Connection<P> {
     }
 
     /// The stream to the server is open: MQTT begins.
+    #[cfg_attr(feature = "tls", inline(never))]
     fn begin_session(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
         let Some(link) = &mut self.link else { return Ok(()) };
         let Stage::Securing(pipe) = core::mem::replace(&mut link.stage, Stage::Resolving) else { return Ok(()) };
@@ -379,6 +381,7 @@ impl<P: Port> Connection<P> {
     }
 
     /// A disconnect that was asked for is done when DISCONNECT is with the transport, or its time is up.
+    #[cfg_attr(feature = "tls", inline(never))]
     fn finish_drain(&mut self, means: &mut Means<P>) {
         let client = self.client.clone();
         let flushed = {

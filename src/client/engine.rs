@@ -18,8 +18,8 @@ pub(super) struct Engine<P: Port> {
     hub: &'static Hub<P>,
     means: Means<P>,
     connections: Vec<Connection<P>>,
-    /// Last events of clients that are gone.
-    orphans: Backlog<P::Buffer>,
+    /// Last events of clients that are gone, with a place for those of each client that is not.
+    orphans: Vec<Backlog<P::Buffer>>,
     /// When the orphans are given up.
     orphans_until: Instant,
     /// The SDK reports deliveries to us.
@@ -43,17 +43,17 @@ impl<P: Port> Engine<P> {
         let mut buffer = Vec::new();
         buffer.try_reserve_exact(P::limits().io_buffer).ok()?;
         buffer.resize(P::limits().io_buffer, 0);
-        let waker = net.waker();
+        let (waker, now) = (net.waker(), P::now());
         let engine = Self {
             hub,
-            means: Means { net, now: P::now(), last_token: 0, buffer },
+            means: Means { net, now, last_token: 0, buffer },
             connections: Vec::new(),
-            orphans: Backlog::new(usize::MAX),
-            orphans_until: P::now(),
+            orphans: Vec::new(),
+            orphans_until: now,
             listening: false,
             retry: Retry { at: None, pause: RETRY.0 },
             next_speaker: 0,
-            deadline: Some(P::now()),
+            deadline: Some(now),
         };
         Some((engine, waker))
     }
@@ -73,7 +73,8 @@ impl<P: Port> Engine<P> {
             if self.connections.iter().any(|connection| connection.serves(&client)) {
                 continue;
             }
-            if self.connections.try_reserve(1).is_ok() {
+            let places = self.connections.len() + 1;
+            if self.connections.try_reserve(1).and_then(|()| self.orphans.try_reserve(places)).is_ok() {
                 self.connections.push(Connection::new(client));
             } else {
                 client.give_up();
@@ -98,11 +99,11 @@ impl<P: Port> Engine<P> {
         let mut silent = 0;
         while silent < speakers {
             self.next_speaker = (self.next_speaker + 1) % speakers;
-            let (backlog, last) = match self.connections.get_mut(self.next_speaker) {
-                Some(connection) => (connection.backlog(), false),
-                None => (&mut self.orphans, true),
+            let (mut backlog, last) = match self.connections.get_mut(self.next_speaker) {
+                Some(connection) => (Some(connection.backlog()), false),
+                None => (self.orphans.first_mut(), true),
             };
-            let Some(Entry { event, receipt }) = backlog.pop() else {
+            let Some(Entry { event, receipt }) = backlog.as_deref_mut().and_then(Backlog::pop) else {
                 silent += 1;
                 continue;
             };
@@ -110,12 +111,15 @@ impl<P: Port> Engine<P> {
                 Ok(()) => {
                     silent = 0;
                     self.retry.pause = RETRY.0;
-                    if let Some(connection) = self.connections.get_mut(self.next_speaker) {
-                        connection.accepted(&mut self.means, receipt);
+                    match self.connections.get_mut(self.next_speaker) {
+                        Some(connection) => connection.accepted(&mut self.means, receipt),
+                        None => self.orphans.retain(|backlog| !backlog.is_empty()),
                     }
                 }
                 Err((event, next)) => {
-                    backlog.unpop(Entry { event: Some(event), receipt });
+                    if let Some(backlog) = backlog {
+                        backlog.unpop(Entry { event: Some(event), receipt });
+                    }
                     match next {
                         NextTry::Now => silent = 0,
                         NextTry::AfterDelivery => return,
@@ -127,6 +131,8 @@ impl<P: Port> Engine<P> {
     }
 
     /// Lets go of clients that were removed; their last events stay.
+    // Not inlined: its frame would lie under everything that TLS needs.
+    #[cfg_attr(feature = "tls", inline(never))]
     fn bury(&mut self, now: Instant) {
         let mut at = 0;
         while at < self.connections.len() {
@@ -135,7 +141,10 @@ impl<P: Port> Engine<P> {
                 continue;
             }
             let connection = self.connections.swap_remove(at);
-            self.orphans.inherit(connection.into_backlog());
+            let backlog = connection.into_backlog().without_messages();
+            if !backlog.is_empty() {
+                self.orphans.push(backlog);
+            }
             self.orphans_until = now + DRAIN_TIMEOUT;
         }
     }
@@ -164,7 +173,7 @@ impl<P: Port> Task for Engine<P> {
         self.dispatch(now);
         if now >= self.orphans_until && !self.orphans.is_empty() {
             log::error(&[&"the event queue stayed full: last events of a client are lost"]);
-            self.orphans = Backlog::new(usize::MAX);
+            self.orphans.clear();
         }
         if self.connections.is_empty() {
             if !self.orphans.is_empty() {

@@ -52,8 +52,9 @@ pub(super) struct State<P: Port> {
 
 impl<P: Port> Client<P> {
     pub(super) fn new(hub: &'static Hub<P>, token: usize, config: Config) -> Option<Self> {
-        let state = State {
-            session: Session::new(P::limits().session, config.debug.then_some(token)),
+        let debug = config.debug.then_some(token);
+        let state = || State {
+            session: Session::new(P::limits().session, debug),
             phase: Phase::Idle,
             attempt: 0,
             calls: Calls::new(),
@@ -86,12 +87,11 @@ impl<P: Port> Client<P> {
     /// Connects, and waits for CONNACK: 30 s at most. While another call connects, waits for that; connected already:
     /// nothing to do.
     pub fn connect(this: &Shared<Self>) -> Result<(), Error> {
-        this.config.check()?;
+        this.config.check(P::parts())?;
         let deadline = P::now() + CONNECT_TIMEOUT + DRAIN_TIMEOUT;
         let signal = P::Signal::new().ok_or(Error::Failure)?;
         if this.state.lock().waker.is_none() {
-            let waker = this.hub.attach(this)?;
-            this.state.lock().waker = Some(waker);
+            this.hub.attach(this)?;
         }
         loop {
             let (ticket, waker, kind) = {
@@ -99,6 +99,10 @@ impl<P: Port> Client<P> {
                 let state = &mut *guard;
                 if state.closed {
                     return Err(Error::Disconnected);
+                }
+                if state.waker.is_none() {
+                    // The task has given up meanwhile.
+                    return Err(Error::Failure);
                 }
                 let kind = match state.phase {
                     Phase::Connected => return Ok(()),
@@ -280,6 +284,11 @@ impl<P: Port> Client<P> {
                 return Err(error);
             }
         }
+    }
+
+    /// The task that this wakes is about to hear of the client.
+    pub(super) fn attached(&self, waker: <P::Net as Net>::Waker) {
+        self.state.lock().waker = Some(waker);
     }
 
     /// The task has no memory to serve this client: its connect fails, and the next one starts over.

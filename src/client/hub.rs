@@ -68,7 +68,7 @@ impl<P: Port> Hub<P> {
     /// An empty hub; `None` when there is no memory.
     pub fn new(events: &'static dyn Events<P>) -> Option<Self> {
         Some(Self {
-            state: P::Lock::new(State {
+            state: P::Lock::new(|| State {
                 clients: Vec::new(),
                 arrivals: Vec::new(),
                 last_token: 0,
@@ -91,7 +91,7 @@ impl<P: Port> Hub<P> {
         state.clients.try_reserve(1).ok()?;
         state.release_end_waiters();
         let token = state.last_token + 1;
-        let client = Shared::try_new(Client::new(self, token, config)?)?;
+        let client = Shared::try_new_with(|| Client::new(self, token, config))?;
         state.last_token = token;
         state.clients.push((key, client.clone()));
         Some(client)
@@ -152,9 +152,9 @@ impl<P: Port> Hub<P> {
         }
     }
 
-    /// Puts a client into the care of the task, which starts with the first one; how to wake it. Fails when the task
-    /// could not start, or the client was removed.
-    pub(super) fn attach(&'static self, client: &Shared<Client<P>>) -> Result<<P::Net as Net>::Waker, Error> {
+    /// Puts a client into the care of the task, which starts with the first one. Fails when the task could not start, or
+    /// the client was removed.
+    pub(super) fn attach(&'static self, client: &Shared<Client<P>>) -> Result<(), Error> {
         self.join_ended();
         let mut guard = self.state.lock();
         let state = &mut *guard;
@@ -171,9 +171,11 @@ impl<P: Port> Hub<P> {
                 waker
             }
         };
+        // Before the task can see it, and give it up.
+        client.attached(waker);
         state.arrivals.push(client.clone());
         self.arrivals.store(true, Ordering::SeqCst);
-        Ok(waker)
+        Ok(())
     }
 
     /// Wakes the task, if there is one.

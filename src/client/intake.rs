@@ -81,7 +81,7 @@ impl<P: Port> Intake<P> {
         Ok(())
     }
 
-    fn handle_event(&mut self, state: &mut State<P>, attempt: u32, event: Event<P::Buffer>) -> Result<(), Trouble> {
+    fn handle_event(&mut self, state: &mut State<P>, attempt: u32, event: Event) -> Result<(), Trouble> {
         match event {
             Event::Connected { session_present } => {
                 if state.phase != Phase::Connecting || state.attempt != attempt {
@@ -94,9 +94,10 @@ impl<P: Port> Intake<P> {
                 self.backlog.push(Some(Notification::Connected), None);
             }
             Event::Refused(code) => return Err(Trouble::Refused(code)),
-            Event::Message(message) => {
-                let receipt = message.receipt;
-                self.backlog.push(Some(Notification::Data { client: self.client.token(), message }), Some(receipt));
+            Event::Message(receipt) => {
+                let client = self.client.token();
+                let event = state.session.take_message().map(|message| Notification::Data { client, message });
+                self.backlog.push(event, Some(receipt));
             }
             Event::Skipped(receipt) => self.backlog.push(None, Some(receipt)),
             Event::Published(id) => {

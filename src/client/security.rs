@@ -13,9 +13,9 @@ use crate::port::Port;
 #[cfg(feature = "tls")]
 use crate::transport::tls::{self, Settings, TlsConfig};
 use crate::transport::uri::Uri;
-use crate::transport::{LayerError, Layers};
+use crate::transport::{LayerError, Layers, find_free};
 
-/// Lives from a client's first connect to its deinit. What the build has no feature for, [`Config::check`] has refused.
+/// Lives from a client's first connect to its deinit. What is switched off, [`Config::check`] has refused.
 pub(super) struct Security<P: Port> {
     #[cfg(feature = "tls")]
     tls: Option<TlsConfig>,
@@ -83,10 +83,9 @@ impl<P: Port> Security<P> {
 /// ends the program where a library for a device should return an error.
 pub(super) fn handshake_step<P: Port, R>(work: impl FnOnce() -> Result<R, LayerError>) -> Result<R, Trouble> {
     let step = || {
-        let mut heap = Vec::<u8>::new();
-        heap.try_reserve_exact(P::limits().handshake).map_err(|_| Trouble::NoMemory)?;
-        // Otherwise a compiler may find that nobody needs it.
-        drop(core::hint::black_box(heap));
+        if !find_free([P::limits().handshake]) {
+            return Err(Trouble::NoMemory);
+        }
         work().map_err(Trouble::Layer)
     };
     P::on_deep_stack(step).unwrap_or(Err(Trouble::NoMemory))
@@ -110,7 +109,15 @@ fn tls_config<P: Port>(config: &Config) -> Result<TlsConfig, LayerError> {
         copy.extend_from_slice(name);
         alpn.push(copy);
     }
-    let settings =
-        Settings { verify, ca: config.ca.as_deref(), identity, alpn, record: P::limits().record, clock: P::unix_time };
+    let settings = Settings {
+        verify,
+        ca: config.ca.as_deref(),
+        authorities: P::authorities(),
+        identity,
+        alpn,
+        tls12: P::parts().tls12,
+        record: P::limits().record,
+        clock: P::unix_time,
+    };
     Ok(TlsConfig::new(settings)?)
 }

@@ -15,6 +15,8 @@ use crate::port::{Platform, Shared};
 /// The hub of this program. Made by the first init, and never freed: a stale handle may turn up at any time.
 static HUB: AtomicPtr<Hub<Platform>> = AtomicPtr::new(null_mut());
 
+const HUB_LAYOUT: Layout = Layout::new::<Hub<Platform>>();
+
 /// The hub, once there is one.
 pub(super) fn hub() -> Option<&'static Hub<Platform>> {
     // SAFETY: NULL, or a hub that was leaked by `hub_or_new` and is only ever shared.
@@ -26,13 +28,17 @@ pub(super) fn hub_or_new() -> Option<&'static Hub<Platform>> {
     if let Some(hub) = hub() {
         return Some(hub);
     }
-    let mut one = Vec::new();
-    one.try_reserve_exact(1).ok()?;
-    one.push(Hub::new(&SdkEvents)?);
-    let ours: *mut Hub<Platform> = Box::leak(one.into_boxed_slice()).as_mut_ptr();
-    if HUB.compare_exchange(null_mut(), ours, Ordering::AcqRel, Ordering::Acquire).is_err() {
-        // SAFETY: another task was faster; nobody has seen ours, which is a boxed slice of one.
-        drop(unsafe { Box::from_raw(core::ptr::slice_from_raw_parts_mut(ours, 1)) });
+    let new = Hub::new(&SdkEvents)?;
+    // SAFETY: a hub is not of size zero.
+    let ours = NonNull::new(unsafe { alloc(HUB_LAYOUT) })?.cast::<Hub<Platform>>();
+    // SAFETY: freshly allocated with this layout.
+    unsafe { ours.write(new) };
+    if HUB.compare_exchange(null_mut(), ours.as_ptr(), Ordering::AcqRel, Ordering::Acquire).is_err() {
+        // SAFETY: another task was faster; nobody has seen ours.
+        unsafe {
+            ours.drop_in_place();
+            dealloc(ours.as_ptr().cast(), HUB_LAYOUT);
+        }
     }
     hub()
 }

@@ -9,6 +9,9 @@ use core::ops::DerefMut;
 
 use alloc::vec::Vec;
 
+#[cfg(feature = "tls")]
+use rustls::pki_types::TrustAnchor;
+
 use crate::protocol::Buffer;
 use crate::time::Instant;
 
@@ -68,6 +71,34 @@ pub trait Port: Sized + Send + Sync + 'static {
 
     /// Bounds of memory and time on this system.
     fn limits() -> Limits;
+
+    /// What may be used of this build.
+    fn parts() -> Parts {
+        Parts::BUILT
+    }
+
+    /// The public certificate authorities, if they were not left out.
+    #[cfg(feature = "tls")]
+    fn authorities() -> &'static [TrustAnchor<'static>] {
+        #[cfg(feature = "webpki-roots")]
+        return webpki_roots::TLS_SERVER_ROOTS;
+        #[cfg(not(feature = "webpki-roots"))]
+        &[]
+    }
+}
+
+/// Parts of the library that Kconfig can switch off when they are there.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts {
+    /// TLS.
+    pub tls: bool,
+    /// TLS 1.2 beside 1.3.
+    pub tls12: bool,
+}
+
+impl Parts {
+    /// Those of this build.
+    pub const BUILT: Self = Self { tls: cfg!(feature = "tls"), tls12: cfg!(feature = "tls12") };
 }
 
 /// Sizes that differ between a device and a host.
@@ -102,8 +133,8 @@ pub trait Join: Send {
 
 /// A lock; never held across I/O, a callback or a [`Signal::wait`].
 pub trait Lock<T>: Send + Sync + Sized {
-    /// Creates it; `None` when the system is out of memory.
-    fn new(value: T) -> Option<Self>;
+    /// Creates it with what `value` returns; `None` when the system is out of memory.
+    fn new(value: impl FnOnce() -> T) -> Option<Self>;
     /// Waits for the lock and holds it until the guard drops.
     fn lock(&self) -> impl DerefMut<Target = T> + '_;
 }

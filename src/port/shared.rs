@@ -22,8 +22,19 @@ unsafe impl<T: Send + Sync> Sync for Shared<T> {}
 impl<T> Shared<T> {
     /// Moves `value` to the heap; `None` when there is no memory for it.
     pub fn try_new(value: T) -> Option<Self> {
+        Self::try_new_with(|| Some(value))
+    }
+
+    /// Moves what `make` returns to the heap, if it returns something; `None` too when there is no memory for it. It is
+    /// made after the memory is there: this way it is on the stack once, not several times.
+    pub fn try_new_with(make: impl FnOnce() -> Option<T>) -> Option<Self> {
         // SAFETY: the layout is not of size zero, it holds a counter.
         let inner = NonNull::new(unsafe { alloc(Layout::new::<Inner<T>>()) })?.cast::<Inner<T>>();
+        let Some(value) = make() else {
+            // SAFETY: allocated above with this layout, and nobody has it.
+            unsafe { dealloc(inner.as_ptr().cast(), Layout::new::<Inner<T>>()) };
+            return None;
+        };
         // SAFETY: freshly allocated with this layout, so valid for a write.
         unsafe { inner.write(Inner { count: AtomicUsize::new(1), value }) };
         Some(Self(inner))

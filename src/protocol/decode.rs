@@ -39,8 +39,6 @@ pub struct Message<B> {
     pub retain: bool,
     /// Packet identifier, 0 at QoS 0.
     pub id: u16,
-    /// Hand this to [`Session::accepted`](super::Session::accepted).
-    pub receipt: Receipt,
 }
 
 /// How a server broke the rules; the connection must be closed `[MQTT-4.8.0-1]`.
@@ -63,52 +61,53 @@ pub enum Malformed {
 }
 
 /// A whole packet from the server.
-#[derive(Debug)]
-pub(super) enum Incoming<B> {
-    ConnAck {
-        session_present: bool,
-        code: u8,
-    },
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Incoming {
+    ConnAck { session_present: bool, code: u8 },
     PubAck(u16),
     PubRec(u16),
     PubRel(u16),
     PubComp(u16),
-    SubAck {
-        id: u16,
-        granted: Option<QoS>,
-    },
+    SubAck { id: u16, granted: Option<QoS> },
     UnsubAck(u16),
     PingResp,
-    Publish(Message<B>),
-    /// Larger than the event can describe: skipped.
-    Oversized {
-        id: u16,
-        qos: QoS,
-        len: u32,
-    },
-    /// No memory for topic or payload: skipped, and must not be acknowledged.
-    NoMemory {
-        id: u16,
-    },
+    Publish(Arrived),
 }
 
-impl<B: Buffer> Incoming<B> {
+/// A PUBLISH of which every byte has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrived {
+    pub(super) id: u16,
+    pub(super) qos: QoS,
+    /// Of the payload.
+    pub(super) len: u32,
+    pub(super) fate: Fate,
+}
+
+/// What has become of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is there: [`Decoder::take_message`].
+    Kept,
+    /// Larger than the event can describe: skipped.
+    Oversized,
+    /// No memory for topic or payload: skipped, and must not be acknowledged.
+    NoMemory,
+}
+
+impl Incoming {
     /// First byte (its type), packet identifier and length of what the packet carries, for the log.
     pub(super) fn summary(&self) -> (u8, u16, usize) {
-        match self {
+        match *self {
             Incoming::ConnAck { .. } => (0x20, 0, 2),
-            Incoming::PubAck(id) => (0x40, *id, 2),
-            Incoming::PubRec(id) => (0x50, *id, 2),
-            Incoming::PubRel(id) => (0x60, *id, 2),
-            Incoming::PubComp(id) => (0x70, *id, 2),
-            Incoming::SubAck { id, .. } => (0x90, *id, 3),
-            Incoming::UnsubAck(id) => (0xb0, *id, 2),
+            Incoming::PubAck(id) => (0x40, id, 2),
+            Incoming::PubRec(id) => (0x50, id, 2),
+            Incoming::PubRel(id) => (0x60, id, 2),
+            Incoming::PubComp(id) => (0x70, id, 2),
+            Incoming::SubAck { id, .. } => (0x90, id, 3),
+            Incoming::UnsubAck(id) => (0xb0, id, 2),
             Incoming::PingResp => (0xd0, 0, 0),
-            Incoming::Publish(message) => {
-                (0x30, message.id, message.payload.as_ref().map_or(0, |p| p.as_slice().len()))
-            }
-            Incoming::Oversized { id, len, .. } => (0x30, *id, *len as usize),
-            Incoming::NoMemory { id } => (0x30, *id, 0),
+            Incoming::Publish(Arrived { id, len, .. }) => (0x30, id, len as usize),
         }
     }
 }
@@ -124,28 +123,14 @@ struct Partial<B> {
     topic: Option<B>,
     id: u16,
     payload: Option<B>,
+    /// Length of the payload.
+    len: u32,
+    fate: Fate,
 }
 
 impl<B> Partial<B> {
     const fn new(first: u8, left: u32) -> Self {
-        Self { first, left, topic: None, id: 0, payload: None }
-    }
-
-    /// All of it is there.
-    fn finish(&mut self) -> Incoming<B> {
-        let (id, qos) = (self.id, self.qos());
-        match self.topic.take() {
-            Some(topic) => Incoming::Publish(Message {
-                topic,
-                payload: self.payload.take(),
-                qos,
-                dup: self.first & 0x08 != 0,
-                retain: self.first & 0x01 != 0,
-                id,
-                receipt: Receipt { id, qos, connection: 0 },
-            }),
-            None => Incoming::NoMemory { id },
-        }
+        Self { first, left, topic: None, id: 0, payload: None, len: 0, fate: Fate::Kept }
     }
 
     fn qos(&self) -> QoS {
@@ -166,8 +151,6 @@ enum Stage {
     Topic(u16),
     PacketId,
     Payload,
-    /// The payload, of this length, of a PUBLISH that cannot be kept.
-    Skip(u32),
 }
 
 /// The decoder's whole state.
@@ -202,7 +185,7 @@ impl<B: Buffer> Decoder<B> {
     }
 
     /// Takes bytes off `input` until a packet is complete or the input is used up.
-    pub(super) fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Incoming<B>>, Malformed> {
+    pub(super) fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, Malformed> {
         loop {
             match self.stage {
                 Stage::FixedHeader => {
@@ -261,23 +244,29 @@ impl<B: Buffer> Decoder<B> {
                         return Ok(None);
                     }
                     self.stage = Stage::FixedHeader;
-                    return Ok(Some(self.publish.finish()));
-                }
-                Stage::Skip(len) => {
-                    self.publish.left -= take(input, self.publish.left).len() as u32;
-                    if self.publish.left > 0 {
-                        return Ok(None);
-                    }
-                    self.stage = Stage::FixedHeader;
-                    let (id, qos) = (self.publish.id, self.publish.qos());
-                    return Ok(Some(if self.publish.topic.take().is_some() && len > MAX_PAYLOAD {
-                        Incoming::Oversized { id, qos, len }
-                    } else {
-                        Incoming::NoMemory { id }
-                    }));
+                    let Partial { id, len, fate, .. } = self.publish;
+                    return Ok(Some(Incoming::Publish(Arrived { id, qos: self.publish.qos(), len, fate })));
                 }
             }
         }
+    }
+
+    /// The message that has [arrived](Arrived), once. It goes when the next one comes.
+    pub(super) fn take_message(&mut self) -> Option<Message<B>> {
+        let publish = &mut self.publish;
+        Some(Message {
+            topic: publish.topic.take()?,
+            payload: publish.payload.take(),
+            qos: publish.qos(),
+            dup: publish.first & 0x08 != 0,
+            retain: publish.first & 0x01 != 0,
+            id: publish.id,
+        })
+    }
+
+    /// Nobody wants the message that has arrived.
+    pub(super) fn discard(&mut self) {
+        (self.publish.topic, self.publish.payload) = (None, None);
     }
 
     /// Fills the scratch pad up to `len` bytes; whether it is full, and then the next bytes fill it anew.
@@ -347,12 +336,24 @@ impl<B: Buffer> Decoder<B> {
     fn begin_payload(&mut self) {
         let publish = &mut self.publish;
         let len = publish.left;
-        let mut kept = len <= MAX_PAYLOAD && publish.topic.is_some();
-        if kept && len > 0 {
+        publish.len = len;
+        publish.fate = if publish.topic.is_none() {
+            Fate::NoMemory
+        } else if len > MAX_PAYLOAD {
+            Fate::Oversized
+        } else {
+            Fate::Kept
+        };
+        if publish.fate == Fate::Kept && len > 0 {
             publish.payload = B::allocate(len as usize);
-            kept = publish.payload.is_some();
+            if publish.payload.is_none() {
+                publish.fate = Fate::NoMemory;
+            }
         }
-        self.stage = if kept { Stage::Payload } else { Stage::Skip(len) };
+        if publish.fate != Fate::Kept {
+            publish.topic = None;
+        }
+        self.stage = Stage::Payload;
     }
 
     fn packet_id(&self) -> Result<u16, Malformed> {
@@ -362,7 +363,7 @@ impl<B: Buffer> Decoder<B> {
         }
     }
 
-    fn control_packet(&self) -> Result<Incoming<B>, Malformed> {
+    fn control_packet(&self) -> Result<Incoming, Malformed> {
         Ok(match self.scratch[4] >> 4 {
             2 => match (self.scratch[0], self.scratch[1]) {
                 // [MQTT-3.2.2-4]: no session present with a refusal

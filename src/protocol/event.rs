@@ -1,13 +1,13 @@
 //! What a session says: events, and the reasons of its refusals.
 
-use super::decode::{Malformed, Message, Receipt};
+use super::decode::{Malformed, Receipt};
 use super::outbox::NoMemory;
 use super::packet::{ConnectReturnCode, QoS};
 use crate::log::Say;
 
 /// What the session tells its owner.
-#[derive(Debug)]
-pub enum Event<B> {
+#[derive(Clone, Copy, Debug)]
+pub enum Event {
     /// CONNACK with return code 0.
     Connected {
         /// The server has kept our session (section 3.2.2.2).
@@ -15,9 +15,9 @@ pub enum Event<B> {
     },
     /// CONNACK with another return code; the connection must be closed.
     Refused(ConnectReturnCode),
-    /// An application message; call [`Session::accepted`](super::Session::accepted) with its receipt
-    /// once it is in safe hands.
-    Message(Message<B>),
+    /// An application message: [`Session::take_message`](super::Session::take_message) gives it. Call
+    /// [`Session::accepted`](super::Session::accepted) with the receipt once it is in safe hands.
+    Message(Receipt),
     /// A message that is too large to describe was skipped; call [`Session::accepted`](super::Session::accepted) when
     /// everything before it was, since acknowledgements keep the order of their messages.
     Skipped(Receipt),

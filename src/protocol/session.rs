@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::decode::{Buffer, Decoder, Incoming, Malformed, Message, Receipt};
+use super::decode::{Arrived, Buffer, Decoder, Fate, Incoming, Malformed, Message, Receipt};
 use super::event::{Event, KeepAliveTimeout, PublishError, SubscribeError, Violation};
 use super::in_flight::{InFlight, Stage, Unacknowledged};
 use super::keep_alive::{Due, KeepAlive};
@@ -249,7 +249,7 @@ impl<B: Buffer> Session<B> {
     }
 
     /// Takes bytes off `input` until there is an event or no more input.
-    pub fn handle_input(&mut self, now: Instant, input: &mut &[u8]) -> Result<Option<Event<B>>, Violation> {
+    pub fn handle_input(&mut self, now: Instant, input: &mut &[u8]) -> Result<Option<Event>, Violation> {
         if !input.is_empty() {
             self.keep_alive.received(now);
         }
@@ -262,7 +262,7 @@ impl<B: Buffer> Session<B> {
         Ok(None)
     }
 
-    fn handle_packet(&mut self, packet: Incoming<B>) -> Result<Option<Event<B>>, Violation> {
+    fn handle_packet(&mut self, packet: Incoming) -> Result<Option<Event>, Violation> {
         match (&packet, self.state) {
             // [MQTT-3.2.0-1]: the first packet is CONNACK, and there is only one
             (Incoming::ConnAck { .. }, State::Connecting) => {}
@@ -275,19 +275,7 @@ impl<B: Buffer> Session<B> {
         self.trace("<-", first, id, len);
         match packet {
             Incoming::ConnAck { session_present, code } => self.connack(session_present, code).map(Some),
-            Incoming::Publish(message) => self.message(message),
-            Incoming::Oversized { id, qos, len } => {
-                self.skipped = self.skipped.wrapping_add(1);
-                let count = self.skipped;
-                log::error(&[&"message of ", &len, &" bytes skipped (", &count, &" so far): events describe 65535"]);
-                let receipt = Receipt { id, qos, connection: self.connection };
-                let acknowledges = qos != QoS::AtMostOnce && self.is_new(receipt)?;
-                Ok(acknowledges.then_some(Event::Skipped(receipt)))
-            }
-            Incoming::NoMemory { id } => {
-                log::error(&[&"no memory for a message, left unacknowledged (id ", &id, &")"]);
-                Ok(None)
-            }
+            Incoming::Publish(arrived) => self.message(arrived),
             Incoming::PubAck(id) => self.complete(id, |stage| matches!(stage, Stage::AtLeastOnce(_)), "PUBACK"),
             Incoming::PubRec(id) => {
                 if !self.in_flight.waits(id, |stage| !matches!(stage, Stage::AtLeastOnce(_))) {
@@ -320,7 +308,7 @@ impl<B: Buffer> Session<B> {
         }
     }
 
-    fn connack(&mut self, session_present: bool, code: u8) -> Result<Event<B>, Violation> {
+    fn connack(&mut self, session_present: bool, code: u8) -> Result<Event, Violation> {
         if code != 0 {
             self.state = State::Closed;
             let code = ConnectReturnCode::from_code(code).ok_or(Malformed::ReturnCode)?;
@@ -358,9 +346,31 @@ impl<B: Buffer> Session<B> {
         Ok(())
     }
 
-    fn message(&mut self, mut message: Message<B>) -> Result<Option<Event<B>>, Violation> {
-        message.receipt.connection = self.connection;
-        Ok(self.is_new(message.receipt)?.then_some(Event::Message(message)))
+    fn message(&mut self, Arrived { id, qos, len, fate }: Arrived) -> Result<Option<Event>, Violation> {
+        let receipt = Receipt { id, qos, connection: self.connection };
+        match fate {
+            Fate::Kept if self.is_new(receipt)? => return Ok(Some(Event::Message(receipt))),
+            Fate::Kept => self.decoder.discard(),
+            Fate::Oversized => {
+                self.skipped = self.skipped.wrapping_add(1);
+                let count = self.skipped;
+                log::error(&[&"message of ", &len, &" bytes skipped (", &count, &" so far): events describe 65535"]);
+                if qos != QoS::AtMostOnce && self.is_new(receipt)? {
+                    return Ok(Some(Event::Skipped(receipt)));
+                }
+            }
+            Fate::NoMemory => self.no_memory(id),
+        }
+        Ok(None)
+    }
+
+    fn no_memory(&self, id: u16) {
+        log::error(&[&"no memory for a message, left unacknowledged (id ", &id, &")"]);
+    }
+
+    /// The message of the last [`Event::Message`], once; the next packet drops it.
+    pub fn take_message(&mut self) -> Option<Message<B>> {
+        self.decoder.take_message()
     }
 
     /// Whether a message is to be delivered. Until PUBREL, a QoS 2 PUBLISH with the same packet identifier is the same
@@ -378,14 +388,14 @@ impl<B: Buffer> Session<B> {
             return Ok(false);
         }
         if self.received.try_reserve(1).is_err() {
-            log::error(&[&"no memory for a message, left unacknowledged (id ", &id, &")"]);
+            self.no_memory(id);
             return Ok(false);
         }
         self.received.push(Received { id, accepted: false, released: false, told: connection, connection });
         Ok(true)
     }
 
-    fn complete(&mut self, id: u16, expected: fn(&Stage) -> bool, name: &str) -> Result<Option<Event<B>>, Violation> {
+    fn complete(&mut self, id: u16, expected: fn(&Stage) -> bool, name: &str) -> Result<Option<Event>, Violation> {
         if !self.in_flight.waits(id, expected) {
             log::warn(&[&name, &" with unknown id ", &id]);
             return Ok(None);

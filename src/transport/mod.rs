@@ -82,6 +82,16 @@ fn websocket_error(error: <WebSocket as Layer>::Error) -> LayerError {
     LayerError(Either::WebSocket(error))
 }
 
+/// Whether there is heap for blocks of these sizes at a time: rustls allocates without asking. So this does, and gives it
+/// back.
+pub fn find_free<const N: usize>(sizes: [usize; N]) -> bool {
+    let mut blocks = [const { Vec::<u8>::new() }; N];
+    let found = blocks.iter_mut().zip(sizes).all(|(block, size)| block.try_reserve_exact(size).is_ok());
+    // Otherwise a compiler may find that nobody needs them.
+    drop(core::hint::black_box(blocks));
+    found
+}
+
 /// The layers that a URI's scheme asks for. Without any, bytes pass as they are.
 #[derive(Default)]
 pub struct Layers {

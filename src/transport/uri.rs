@@ -92,20 +92,24 @@ impl<'a> Uri<'a> {
         let (authority, path) = rest.split_at(position(rest, |c| matches!(c, b'/' | b'?' | b'#')));
         let (user_info, place) = split_user_info(authority);
         let (host, port) = split_host(place)?;
-        let port = match port {
-            "" => scheme.default_port,
-            digits if digits.bytes().all(|d| d.is_ascii_digit()) => match digits.parse() {
-                Ok(port) if port != 0 => port,
-                _ => return Err(UriError::BadPort),
-            },
-            _ => return Err(UriError::BadPort),
-        };
+        let port = if port.is_empty() { scheme.default_port } else { number(port)? };
         let path = &path[..position(path, |c| c == b'#')];
         if scheme.websocket && !path.bytes().all(|c| c.is_ascii_graphic()) {
             return Err(UriError::BadPath);
         }
         Ok(Self { scheme, user_info, host, port, path: if path.is_empty() { "/mqtt" } else { path } })
     }
+}
+
+/// A port number.
+fn number(digits: &str) -> Result<u16, UriError> {
+    let mut number = 0u16;
+    for digit in digits.bytes() {
+        let digit = digit.wrapping_sub(b'0');
+        let longer = number.checked_mul(10).and_then(|number| number.checked_add(digit.into()));
+        number = longer.filter(|_| digit < 10).ok_or(UriError::BadPort)?;
+    }
+    if number == 0 { Err(UriError::BadPort) } else { Ok(number) }
 }
 
 /// The bytes of a percent-encoded text. A `%` that begins no encoding stands for itself.

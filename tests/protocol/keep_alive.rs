@@ -1,6 +1,7 @@
 //! Keep-alive from both sides (section 3.1.2.10).
 
 use wm_mqtt_client::protocol::{Connect, KeepAliveTimeout};
+use wm_mqtt_client::time::Millis;
 
 use crate::support::*;
 use crate::wire::FromClient::PingReq;
@@ -11,7 +12,7 @@ fn bench(seconds: u16) -> Bench {
 }
 
 /// Lets time pass up to the session's own deadline, which must be `ms` from now.
-fn wait(bench: &mut Bench, ms: u64) -> Result<(), KeepAliveTimeout> {
+fn wait(bench: &mut Bench, ms: Millis) -> Result<(), KeepAliveTimeout> {
     assert_eq!(bench.session.deadline().map(|d| d.millis_from(bench.now)), Some(ms));
     bench.advance(ms - 1);
     assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
@@ -125,7 +126,7 @@ fn zero_turns_it_off() {
     // Section 3.1.2.10
     let mut bench = bench(0);
     assert_eq!(bench.session.deadline(), None);
-    bench.advance(u64::from(u32::MAX));
+    bench.advance(Millis::MAX);
     assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
     assert_eq!(bench.sent(), []);
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use wm_mqtt_client::protocol::{Buffer, Connect, Event, Limits, Message, QoS, Receipt, Session, Violation};
-use wm_mqtt_client::time::Instant;
+use wm_mqtt_client::time::{Instant, Millis};
 
 use crate::wire::{self, FromClient, FromServer, Publish};
 
@@ -70,15 +70,15 @@ pub(crate) enum Seen {
     Skipped,
 }
 
-impl From<&Event<Bytes>> for Seen {
-    fn from(event: &Event<Bytes>) -> Self {
+impl Seen {
+    fn new(event: Event, session: &mut Session<Bytes>) -> Self {
         match event {
-            Event::Connected { session_present } => Seen::Connected { session_present: *session_present },
+            Event::Connected { session_present } => Seen::Connected { session_present },
             Event::Refused(code) => Seen::Refused(code.code()),
-            Event::Message(message) => Seen::Message(publish_of(message)),
-            Event::Published(id) => Seen::Published(*id),
-            Event::Subscribed { id, granted } => Seen::Subscribed { id: *id, granted: granted.map(QoS::level) },
-            Event::Unsubscribed(id) => Seen::Unsubscribed(*id),
+            Event::Message(_) => Seen::Message(publish_of(&session.take_message().unwrap())),
+            Event::Published(id) => Seen::Published(id),
+            Event::Subscribed { id, granted } => Seen::Subscribed { id, granted: granted.map(QoS::level) },
+            Event::Unsubscribed(id) => Seen::Unsubscribed(id),
             Event::Skipped(_) => Seen::Skipped,
         }
     }
@@ -155,7 +155,7 @@ impl Bench {
         self.receive(&[FromServer::ConnAck { present, code: 0 }])
     }
 
-    pub(crate) fn advance(&mut self, ms: u64) {
+    pub(crate) fn advance(&mut self, ms: Millis) {
         self.now = self.now + ms;
     }
 
@@ -165,11 +165,9 @@ impl Bench {
         loop {
             match self.session.handle_input(self.now, &mut input) {
                 Ok(Some(event)) => {
-                    seen.push(Seen::from(&event));
-                    match event {
-                        Event::Message(message) => self.receipts.push(message.receipt),
-                        Event::Skipped(receipt) => self.receipts.push(receipt),
-                        _ => {}
+                    seen.push(Seen::new(event, &mut self.session));
+                    if let Event::Message(receipt) | Event::Skipped(receipt) = event {
+                        self.receipts.push(receipt);
                     }
                 }
                 Ok(None) => {

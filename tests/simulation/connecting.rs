@@ -35,6 +35,22 @@ fn connect_and_disconnect() {
 }
 
 #[test]
+fn tls_that_is_switched_off_is_refused_at_once() {
+    for (uri, expected) in [
+        ("mqtts://broker", Err(Error::TlsNotSupported)),
+        ("wss://broker", Err(Error::TlsNotSupported)),
+        ("mqtt://broker", Ok(())),
+    ] {
+        let handle = one_with(with_host(config("c"), uri));
+        with(|w| w.parts.tls = false);
+        assert_eq!(handle.connect(), expected, "{uri}");
+        with(|w| assert_eq!(w.broker.connects, u64::from(expected.is_ok()), "{uri}"));
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+#[test]
 fn failures_and_how_long_they_take() {
     for (host, least, most) in [
         ("nowhere", 0, 1_000),

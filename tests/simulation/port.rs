@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
-use wm_mqtt_client::port::{Join, Limits, Lock, Port, Signal, Task};
+use wm_mqtt_client::port::{Join, Limits, Lock, Parts, Port, Signal, Task};
 use wm_mqtt_client::protocol::Buffer;
 use wm_mqtt_client::time::Instant;
 
@@ -36,7 +36,7 @@ impl Port for Sim {
     }
 
     fn on_deep_stack<R, F: FnOnce() -> R>(work: F) -> Option<R> {
-        Some(work())
+        (!memory::is_out()).then(work)
     }
 
     fn current_task() -> usize {
@@ -59,6 +59,10 @@ impl Port for Sim {
     fn limits() -> Limits {
         with(|w| w.limits)
     }
+
+    fn parts() -> Parts {
+        with(|w| w.parts)
+    }
 }
 
 /// A lock that nobody ever waits for: whoever finds it taken has been let in by its holder's own wait.
@@ -66,8 +70,8 @@ impl Port for Sim {
 pub(crate) struct SimLock<T>(Mutex<T>);
 
 impl<T: Send> Lock<T> for SimLock<T> {
-    fn new(value: T) -> Option<Self> {
-        (!memory::is_out()).then(|| Self(Mutex::new(value)))
+    fn new(value: impl FnOnce() -> T) -> Option<Self> {
+        (!memory::is_out()).then(|| Self(Mutex::new(value())))
     }
 
     fn lock(&self) -> impl DerefMut<Target = T> + '_ {

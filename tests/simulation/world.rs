@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use wm_mqtt_client::port::{Limits, Task};
+use wm_mqtt_client::port::{Limits, Parts, Task};
 use wm_mqtt_client::protocol;
 
 use crate::app::Books;
@@ -92,6 +92,7 @@ pub(crate) struct World {
     pub(crate) rng: Rng,
     pub(crate) faults: Faults,
     pub(crate) limits: Limits,
+    pub(crate) parts: Parts,
     agenda: BTreeMap<(u64, u64), Action>,
     sequence: u64,
     pub(crate) tasks: Vec<TaskSlot>,
@@ -160,6 +161,7 @@ pub(crate) fn create(seed: u64, start: u64) {
             backlog: 16 * 1024,
             event_share: 16,
         },
+        parts: Parts::BUILT,
         agenda: BTreeMap::new(),
         sequence: 0,
         tasks: Vec::new(),

@@ -24,6 +24,18 @@ fn the_newest_version_is_taken() {
 }
 
 #[test]
+fn tls12_can_be_switched_off() {
+    let client = TlsConfig::new(Settings { tls12: false, ..settings() }).unwrap();
+    for version in VERSIONS {
+        let mut pair = Pair::new(&client, &crate::support::server(version, &self_signed(|_| {})));
+        match name(version) {
+            "TLS 1.3" => pair.run().unwrap(),
+            _ => assert!(pair.run().is_err()),
+        }
+    }
+}
+
+#[test]
 fn key_exchange_groups() {
     let groups: [(&'static dyn SupportedKxGroup, HandshakeKind); 3] = [
         (kx_group::X25519, HandshakeKind::Full),

@@ -14,6 +14,8 @@ use rustls::{
     DigitallySignedStruct, DistinguishedName, HandshakeKind, ServerConfig, ServerConnection, SignatureScheme,
     SupportedProtocolVersion,
 };
+use wm_mqtt_client::port::Port;
+use wm_mqtt_client::port::host::Host;
 use wm_mqtt_client::transport::Layers;
 use wm_mqtt_client::transport::tls::{Settings, TlsConfig};
 
@@ -62,7 +64,16 @@ pub(crate) fn name(version: &SupportedProtocolVersion) -> &'static str {
 
 /// Verifies nothing and presents nothing.
 pub(crate) fn settings() -> Settings<'static> {
-    Settings { verify: false, ca: None, identity: None, alpn: Vec::new(), record: 16 * 1024, clock }
+    Settings {
+        verify: false,
+        ca: None,
+        authorities: Host::authorities(),
+        identity: None,
+        alpn: Vec::new(),
+        tls12: true,
+        record: 16 * 1024,
+        clock,
+    }
 }
 
 /// A client that verifies nothing and presents nothing.

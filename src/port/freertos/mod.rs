@@ -7,13 +7,15 @@ use core::ops::DerefMut;
 use core::ptr::{self, NonNull};
 
 use freertos_rust::{
-    DurationTicks, FreeRtosTaskHandle, freertos_rs_delete_task, freertos_rs_get_current_task, freertos_rs_spawn_task,
-    freertos_rs_suspend_task,
+    DurationTicks, FreeRtosTaskHandle, MutexInnerImpl, MutexNormal, freertos_rs_delete_task,
+    freertos_rs_get_current_task, freertos_rs_spawn_task, freertos_rs_suspend_task,
 };
+#[cfg(feature = "tls")]
+use rustls::pki_types::TrustAnchor;
 
-use super::{CBuffer, Join, Limits, Lock, Port, Shared, Signal, Task};
+use super::{CBuffer, Join, Limits, Lock, Parts, Port, Shared, Signal, Task};
 use crate::protocol;
-use crate::time::{Instant, Millis};
+use crate::time::Instant;
 
 mod net;
 mod runtime;
@@ -112,7 +114,29 @@ impl Port for FreeRtos {
             event_share: config.event_share,
         }
     }
+
+    fn parts() -> Parts {
+        let (built, config) = (Parts::BUILT, config());
+        Parts { tls: built.tls && config.tls, tls12: built.tls12 && config.tls12 }
+    }
+
+    #[cfg(feature = "tls")]
+    fn authorities() -> &'static [TrustAnchor<'static>] {
+        let authorities: *const Authorities = config().authorities.cast();
+        // SAFETY: NULL or `wm_mqtt_authorities`, a constant.
+        unsafe { authorities.as_ref() }.map_or(&[], |authorities| authorities.0)
+    }
 }
+
+/// The public authorities as the C half knows them: by name only.
+#[cfg(feature = "tls")]
+#[repr(transparent)]
+struct Authorities(&'static [TrustAnchor<'static>]);
+
+/// Nothing in Rust refers to it, so it is there only if the C half does.
+#[cfg(feature = "webpki-roots")]
+#[unsafe(export_name = "wm_mqtt_authorities")]
+static AUTHORITIES: Authorities = Authorities(webpki_roots::TLS_SERVER_ROOTS);
 
 fn config() -> &'static shim::PortConfig {
     // SAFETY: a constant.
@@ -170,8 +194,10 @@ impl Join for Detached {
 pub struct Mutex<T>(freertos_rust::Mutex<T>);
 
 impl<T: Send> Lock<T> for Mutex<T> {
-    fn new(value: T) -> Option<Self> {
-        freertos_rust::Mutex::new(value).ok().map(Self)
+    fn new(value: impl FnOnce() -> T) -> Option<Self> {
+        // Not `Mutex::new`, which has the value on the stack, and copies of it, before it has the mutex.
+        let mutex = MutexNormal::create().ok()?;
+        Some(Self(freertos_rust::Mutex::from_parts(mutex, value())))
     }
 
     fn lock(&self) -> impl DerefMut<Target = T> + '_ {
@@ -197,9 +223,8 @@ impl Signal for Semaphore {
     }
 
     fn wait(&self, deadline: Instant) -> bool {
-        let timeout = milliseconds(deadline.millis_from(FreeRtos::now()));
         // SAFETY: takes a number.
-        let ticks = unsafe { shim::wm_mqtt_port_ticks(timeout) };
+        let ticks = unsafe { shim::wm_mqtt_port_ticks(deadline.millis_from(FreeRtos::now())) };
         self.0.take(Ticks(ticks)).is_ok()
     }
 }
@@ -214,9 +239,4 @@ impl DurationTicks for Ticks {
     fn to_ticks(&self) -> u32 {
         self.0
     }
-}
-
-/// A time-out as the C half takes it; waits are shorter than the 49 days that fit.
-fn milliseconds(time: Millis) -> u32 {
-    u32::try_from(time).unwrap_or(u32::MAX)
 }

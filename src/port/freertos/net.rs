@@ -6,7 +6,7 @@ use core::mem::MaybeUninit;
 use core::net::{IpAddr, SocketAddr};
 use core::ptr::NonNull;
 
-use super::{FreeRtos, milliseconds, shim};
+use super::{FreeRtos, shim};
 use crate::port::{Net, NetError, Port, Readiness, Socket, Token, Waker};
 use crate::time::Instant;
 
@@ -94,8 +94,7 @@ impl Net for LwipNet {
     }
 
     fn wait(&mut self, deadline: Option<Instant>, mut ready: impl FnMut(Token, Readiness)) {
-        let mut timeout =
-            deadline.map_or(shim::FOREVER, |deadline| milliseconds(deadline.millis_from(FreeRtos::now())));
+        let mut timeout = deadline.map_or(shim::FOREVER, |deadline| deadline.millis_from(FreeRtos::now()));
         let mut event = MaybeUninit::uninit();
         // SAFETY: `event` is filled when the call says so.
         while unsafe { shim::wm_mqtt_port_net_wait(self.waker.0.as_ptr(), timeout, event.as_mut_ptr()) } {

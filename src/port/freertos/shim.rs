@@ -19,6 +19,9 @@ pub(super) struct PortConfig {
     pub(super) task_stack: u16,
     pub(super) handshake_stack: u16,
     pub(super) task_priority: u32,
+    pub(super) tls: bool,
+    pub(super) tls12: bool,
+    pub(super) authorities: *const c_void,
 }
 
 /// An IP address in network order: four bytes of it or sixteen.

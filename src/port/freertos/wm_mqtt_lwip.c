@@ -20,6 +20,11 @@
 /* What a close may wait for memory, in milliseconds. lwIP's own limit is 20 s. */
 #define CLOSE_TIMEOUT 250
 
+/* What the receive window has beyond the mailbox for segments. A server that fills the window would overflow that: lwIP drops
+ * what comes behind, and it is back after a time-out only. So this much of the window is never opened again. */
+#define MAILBOX (DEFAULT_TCP_RECVMBOX_SIZE * TCP_MSS)
+#define EXCESS  (TCP_WND > MAILBOX ? TCP_WND - MAILBOX : 0)
+
 struct lookup {
     struct lookup *next;
     struct net *net;
@@ -34,6 +39,8 @@ struct net {
     SemaphoreHandle_t wake;
     unsigned users;
     struct lookup *answers; /* lookups that have ended */
+    struct lookup *waiting; /* those that lwIP had no place for; they are no users */
+    unsigned asked;         /* lookups but for those that wait: each will be among the answers */
 };
 
 struct socket {
@@ -43,11 +50,12 @@ struct socket {
     struct netconn *conn;
     struct pbuf *rest;   /* received, and not read to its end yet */
     u16_t at;            /* how far it was read */
+    size_t kept;         /* how much of the window's excess is closed */
     unsigned received;   /* how often there was something to receive and nobody has come for it */
     bool ready;          /* something has happened that the task has not been told */
 };
 
-/* All sockets: a netconn has no room for a pointer to ours. Like what `users` and `answers` say, short enough for critical
+/* All sockets: a netconn has no room for a pointer to ours. Like what a net's members say, short enough for critical
  * sections: there are as many as there are connected handles. */
 static struct socket *sockets;
 
@@ -73,6 +81,15 @@ void wm_mqtt_port_net_share(void *handle)
     taskEXIT_CRITICAL();
 }
 
+static void free_lookups(struct lookup *lookup)
+{
+    while (lookup != NULL) {
+        struct lookup *next = lookup->next;
+        free(lookup);
+        lookup = next;
+    }
+}
+
 void wm_mqtt_port_net_close(void *handle)
 {
     struct net *net = handle;
@@ -81,11 +98,8 @@ void wm_mqtt_port_net_close(void *handle)
     taskEXIT_CRITICAL();
     if (!last)
         return;
-    while (net->answers != NULL) {
-        struct lookup *lookup = net->answers;
-        net->answers = lookup->next;
-        free(lookup);
-    }
+    free_lookups(net->answers);
+    free_lookups(net->waiting);
     vSemaphoreDelete(net->wake);
     free(net);
 }
@@ -103,16 +117,26 @@ void wm_mqtt_port_net_task_ends(void)
 #endif
 }
 
+static bool begin_lookup(struct lookup *lookup);
+static void answer(struct lookup *lookup, const ip_addr_t *address);
+
 /* The next thing that has happened. */
 static bool take_event(struct net *net, struct wm_mqtt_port_event *event)
 {
-    struct lookup *lookup;
+    struct lookup *lookup, *next = NULL;
     struct socket *socket;
 
     taskENTER_CRITICAL();
     lookup = net->answers;
-    if (lookup != NULL)
+    if (lookup != NULL) {
         net->answers = lookup->next;
+        /* Its place at lwIP is free. */
+        next = net->waiting;
+        if (next != NULL)
+            net->waiting = next->next;
+        else
+            net->asked--;
+    }
     for (socket = sockets; lookup == NULL && socket != NULL; socket = socket->next) {
         if (socket->ready && socket->net == net) {
             socket->ready = false;
@@ -121,6 +145,8 @@ static bool take_event(struct net *net, struct wm_mqtt_port_event *event)
     }
     taskEXIT_CRITICAL();
 
+    if (next != NULL && !begin_lookup(next))
+        answer(next, NULL);
     memset(event, 0, sizeof *event);
     if (lookup != NULL) {
         event->token = lookup->token;
@@ -155,12 +181,9 @@ bool wm_mqtt_port_net_wait(void *handle, uint32_t timeout, struct wm_mqtt_port_e
 
 /* ---- names ---- */
 
-/* In lwIP's task, or from a lookup that needed no question. */
-static void on_found(const char *name, const ip_addr_t *address, void *argument)
+static void answer(struct lookup *lookup, const ip_addr_t *address)
 {
-    struct lookup *lookup = argument;
     struct net *net = lookup->net;
-    (void)name;
     lookup->found = address != NULL;
     if (address != NULL)
         lookup->address = *address;
@@ -168,33 +191,77 @@ static void on_found(const char *name, const ip_addr_t *address, void *argument)
     lookup->next = net->answers;
     net->answers = lookup;
     taskEXIT_CRITICAL();
+}
+
+/* In lwIP's task. */
+static void on_found(const char *name, const ip_addr_t *address, void *argument)
+{
+    struct lookup *lookup = argument;
+    struct net *net = lookup->net;
+    (void)name;
+    answer(lookup, address);
     wm_mqtt_port_net_wake(net);
     wm_mqtt_port_net_close(net);
+}
+
+/* Whether it waits until one of ours has ended: lwIP has places for four lookups. */
+static bool waits(struct lookup *lookup)
+{
+    struct net *net = lookup->net;
+    taskENTER_CRITICAL();
+    bool others = net->asked > 1;
+    if (others) {
+        struct lookup **link = &net->waiting;
+        while (*link != NULL)
+            link = &(*link)->next;
+        lookup->next = NULL;
+        *link = lookup;
+        net->asked--;
+    }
+    taskEXIT_CRITICAL();
+    return others;
 }
 
 /* In lwIP's task. */
 static void look_up(void *argument)
 {
     struct lookup *lookup = argument;
+    struct net *net = lookup->net;
     ip_addr_t address;
     err_t err = dns_gethostbyname(lookup->host, &address, on_found, lookup);
-    if (err != ERR_INPROGRESS)
+    if (err == ERR_MEM && waits(lookup))
+        wm_mqtt_port_net_close(net);
+    else if (err != ERR_INPROGRESS)
         on_found(lookup->host, err == ERR_OK ? &address : NULL, lookup);
 }
 
-bool wm_mqtt_port_net_resolve(void *net, uintptr_t token, const char *host, size_t len)
+/* A lookup cannot be cancelled: it keeps what it answers to. */
+static bool begin_lookup(struct lookup *lookup)
 {
+    wm_mqtt_port_net_share(lookup->net);
+    if (tcpip_callback(look_up, lookup) == ERR_OK)
+        return true;
+    wm_mqtt_port_net_close(lookup->net);
+    return false;
+}
+
+bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, size_t len)
+{
+    struct net *net = handle;
     struct lookup *lookup = calloc(1, sizeof *lookup + len + 1);
     if (lookup == NULL)
         return false;
     lookup->net = net;
     lookup->token = token;
     memcpy(lookup->host, host, len);
-    /* A lookup cannot be cancelled: it keeps what it answers to. */
-    wm_mqtt_port_net_share(net);
-    if (tcpip_callback(look_up, lookup) == ERR_OK)
+    taskENTER_CRITICAL();
+    net->asked++;
+    taskEXIT_CRITICAL();
+    if (begin_lookup(lookup))
         return true;
-    wm_mqtt_port_net_close(net);
+    taskENTER_CRITICAL();
+    net->asked--;
+    taskEXIT_CRITICAL();
     free(lookup);
     return false;
 }
@@ -309,7 +376,7 @@ int wm_mqtt_port_read(void *handle, uint8_t *buffer, size_t len)
         taskEXIT_CRITICAL();
         if (empty)
             return WM_MQTT_PORT_WOULD_BLOCK;
-        err_t err = netconn_recv_tcp_pbuf_flags(socket->conn, &socket->rest, NETCONN_DONTBLOCK);
+        err_t err = netconn_recv_tcp_pbuf_flags(socket->conn, &socket->rest, NETCONN_DONTBLOCK | NETCONN_NOAUTORCVD);
         if (err == ERR_WOULDBLOCK)
             return WM_MQTT_PORT_WOULD_BLOCK;
         if (err != ERR_OK) {
@@ -320,6 +387,12 @@ int wm_mqtt_port_read(void *handle, uint8_t *buffer, size_t len)
         socket->received--;
         taskEXIT_CRITICAL();
         socket->at = 0;
+        size_t opened = socket->rest->tot_len, kept = EXCESS - socket->kept;
+        if (kept > opened)
+            kept = opened;
+        socket->kept += kept;
+        if (opened > kept)
+            netconn_tcp_recvd(socket->conn, opened - kept);
     }
     u16_t wanted = len < UINT16_MAX ? (u16_t)len : UINT16_MAX;
     u16_t copied = pbuf_copy_partial(socket->rest, buffer, wanted, socket->at);
@@ -350,6 +423,9 @@ void wm_mqtt_port_shutdown(void *handle)
 void wm_mqtt_port_close(void *handle)
 {
     struct socket *socket = handle;
+    /* lwIP takes a window that is not all open for data that nobody has read, and closes with a reset. */
+    if (socket->kept != 0)
+        netconn_tcp_recvd(socket->conn, socket->kept);
 #if LWIP_NETCONN_FULLDUPLEX
     /* After the end of the stream was read netconn_delete takes this for done, and leaves the connection to itself. */
     if (socket->conn != NULL)

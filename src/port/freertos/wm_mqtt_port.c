@@ -21,8 +21,15 @@
 const struct wm_mqtt_port_config wm_mqtt_port_config = {
     .io_buffer = CONFIG_MQTT_CLIENT_IO_BUFFER,
 #ifdef CONFIG_MQTT_CLIENT_TLS
+    .tls = true,
     .record = CONFIG_MQTT_CLIENT_TLS_RECORD,
     .handshake_stack = CONFIG_MQTT_CLIENT_HANDSHAKE_STACK / sizeof(StackType_t),
+#endif
+#ifdef CONFIG_MQTT_CLIENT_TLS12
+    .tls12 = true,
+#endif
+#ifdef CONFIG_MQTT_CLIENT_BUILTIN_ROOTS
+    .authorities = &wm_mqtt_authorities,
 #endif
     .window = CONFIG_MQTT_CLIENT_WINDOW,
     .outgoing = CONFIG_MQTT_CLIENT_OUTGOING_BUFFER,

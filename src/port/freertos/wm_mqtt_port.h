@@ -16,7 +16,10 @@
 /** The time-out that means for ever. */
 #define WM_MQTT_PORT_FOREVER UINT32_MAX
 
-/** Sizes, times and priorities. They come from Kconfig, so that a prebuilt library obeys them too. */
+/** The public certificate authorities, in a library that was built with them. */
+extern const struct wm_mqtt_authorities wm_mqtt_authorities;
+
+/** Sizes, priorities, and what may be used. They come from Kconfig, so that a prebuilt library obeys them too. */
 struct wm_mqtt_port_config {
     size_t io_buffer;         /**< bytes read from or written to a socket at a time */
     size_t record;            /**< largest plaintext of a TLS record that is sent */
@@ -27,6 +30,10 @@ struct wm_mqtt_port_config {
     uint16_t task_stack;      /**< stack of the MQTT task, in words */
     uint16_t handshake_stack; /**< stack of the task that a step of a TLS handshake runs in, in words */
     uint32_t task_priority;   /**< of both */
+    bool tls;                 /**< mqtts:// and wss:// are not refused */
+    bool tls12;               /**< TLS 1.2 is spoken beside 1.3 */
+    /** Without this reference the linker leaves the authorities out. */
+    const struct wm_mqtt_authorities *authorities;
 };
 
 extern const struct wm_mqtt_port_config wm_mqtt_port_config;

@@ -79,8 +79,8 @@ impl Port for Host {
 }
 
 impl<T: Send> Lock<T> for Mutex<T> {
-    fn new(value: T) -> Option<Self> {
-        Some(Mutex::new(value))
+    fn new(value: impl FnOnce() -> T) -> Option<Self> {
+        Some(Mutex::new(value()))
     }
 
     fn lock(&self) -> impl DerefMut<Target = T> + '_ {
@@ -105,7 +105,7 @@ impl Signal for HostSignal {
 
     fn wait(&self, deadline: Instant) -> bool {
         let (notified, condition) = &*self.0;
-        let timeout = Duration::from_millis(deadline.millis_from(Host::now()));
+        let timeout = Duration::from_millis(deadline.millis_from(Host::now()).into());
         let notified = notified.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut notified, _) = condition
             .wait_timeout_while(notified, timeout, |notified| !*notified)

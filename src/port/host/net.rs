@@ -85,7 +85,7 @@ impl Net for HostNet {
     }
 
     fn wait(&mut self, deadline: Option<Instant>, mut ready: impl FnMut(Token, Readiness)) {
-        let timeout = deadline.map(|deadline| Duration::from_millis(deadline.millis_from(Host::now())));
+        let timeout = deadline.map(|deadline| Duration::from_millis(deadline.millis_from(Host::now()).into()));
         if self.poll.poll(&mut self.events, timeout).is_ok() {
             for event in self.events.iter().filter(|event| event.token() != WAKER) {
                 ready(event.token().0, Readiness::Socket);

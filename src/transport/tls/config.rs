@@ -6,9 +6,10 @@ use alloc::vec::Vec;
 use rustls::client::Resumption;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, InconsistentKeys};
+use rustls::version::TLS13;
+use rustls::{ClientConfig, InconsistentKeys, SupportedProtocolVersion};
 
 use super::Error;
 use super::clock::Clock;
@@ -19,12 +20,16 @@ use super::verifier::{AcceptAnything, Trust, Verifier};
 pub struct Settings<'a> {
     /// Whether to verify the server.
     pub verify: bool,
-    /// Whom to trust then; `None` for the certificate authorities that are built in.
+    /// Whom to trust then; `None` for the authorities below.
     pub ca: Option<&'a [u8]>,
+    /// The public certificate authorities, or none.
+    pub authorities: &'static [TrustAnchor<'static>],
     /// Certificate chain and key to present to servers that ask for them.
     pub identity: Option<(&'a [u8], &'a [u8])>,
     /// Application protocols to offer (RFC 7301).
     pub alpn: Vec<Vec<u8>>,
+    /// Whether TLS 1.2 may be spoken, if this build can.
+    pub tls12: bool,
     /// Largest plaintext of a record that we send.
     pub record: usize,
     /// Seconds since 1970; anything before this library's build is taken for a clock that was not set.
@@ -48,10 +53,11 @@ impl TlsConfig {
         let provider = Arc::new(default_provider());
         let schemes = provider.signature_verification_algorithms;
         let builder = ClientConfig::builder_with_details(provider.clone(), Arc::new(clock))
-            .with_protocol_versions(rustls::ALL_VERSIONS)?
+            .with_protocol_versions(if settings.tls12 { rustls::ALL_VERSIONS } else { TLS13_ALONE })?
             .dangerous();
         let builder = if settings.verify {
-            builder.with_custom_certificate_verifier(Arc::new(Verifier::new(Trust::new(settings.ca)?, schemes)))
+            let trust = Trust::new(settings.ca, settings.authorities)?;
+            builder.with_custom_certificate_verifier(Arc::new(Verifier::new(trust, schemes)))
         } else {
             builder.with_custom_certificate_verifier(Arc::new(AcceptAnything(schemes)))
         };
@@ -85,6 +91,8 @@ impl TlsConfig {
         self.verifies
     }
 }
+
+static TLS13_ALONE: &[&SupportedProtocolVersion] = &[&TLS13];
 
 /// Largest plaintext of a record (RFC 8446 section 5.1).
 const MAX_RECORD: usize = 16 * 1024;

@@ -1,5 +1,6 @@
 //! TLS 1.3 and 1.2 (RFC 8446, RFC 5246) by rustls: bytes in, bytes out, without std.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use rustls::client::UnbufferedClientConnection;
@@ -7,7 +8,7 @@ use rustls::pki_types::{IpAddr, Ipv4Addr, ServerName};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus};
 use rustls::{HandshakeKind, ProtocolVersion};
 
-use super::Layer;
+use super::{Layer, find_free};
 
 mod clock;
 mod config;
@@ -27,7 +28,8 @@ const HEADER: usize = 5;
 
 /// The client's side of a TLS connection.
 pub struct Tls {
-    connection: UnbufferedClientConnection,
+    /// On the heap: it has a kilobyte, and connections are moved from stage to stage.
+    connection: Box<[UnbufferedClientConnection; 1]>,
     /// Received, and not a whole record yet.
     input: Vec<u8>,
     open: bool,
@@ -45,7 +47,7 @@ impl Tls {
             Err(_) if !config.verifies() => ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([0; 4]))),
             Err(_) => return Err(Error::Setup("the host is no valid name for a certificate")),
         };
-        let connection = UnbufferedClientConnection::new(config.client_config(), name)?;
+        let connection = boxed(UnbufferedClientConnection::new(config.client_config(), name)?)?;
         let mut tls = Self { connection, input: Vec::new(), open: false, end: None };
         tls.process(out, &mut |_| {})?;
         Ok(tls)
@@ -53,12 +55,12 @@ impl Tls {
 
     /// For the log: version, and whether an earlier session was resumed.
     pub fn description(&self) -> (&'static str, &'static str) {
-        let version = match self.connection.protocol_version() {
+        let version = match self.connection[0].protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
             Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
             _ => "TLS",
         };
-        let kind = match self.connection.handshake_kind() {
+        let kind = match self.connection[0].handshake_kind() {
             Some(HandshakeKind::Resumed) => "session resumed",
             _ => "new session",
         };
@@ -70,8 +72,9 @@ impl Tls {
         let mut done = 0;
         let mut failure = None;
         // A failure may have left an alert to send.
-        while failure.is_none() || self.connection.wants_write() {
-            let UnbufferedStatus { discard, state, .. } = self.connection.process_tls_records(&mut self.input[done..]);
+        while failure.is_none() || self.connection[0].wants_write() {
+            let UnbufferedStatus { discard, state, .. } =
+                self.connection[0].process_tls_records(&mut self.input[done..]);
             done += discard;
             match state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => append(out, |space| data.encode(space))?,
@@ -109,13 +112,14 @@ impl Tls {
     }
 
     /// Whether there is memory for what has been received: its contents, or a ticket, kept with the server's certificates.
-    /// The handshake is its owner's care.
+    /// Not in one block: between large messages the heap hardly has one that is longer than a record. The handshake is its
+    /// owner's care.
     fn check_memory(&self) -> Result<(), Error> {
         if !self.open {
             return Ok(());
         }
-        let chain = self.connection.peer_certificates().unwrap_or_default().iter().map(|c| c.len()).sum::<usize>();
-        find_free(self.input.len() + chain + MARGIN)
+        let chain = self.connection[0].peer_certificates().unwrap_or_default().iter().map(|c| c.len()).sum::<usize>();
+        free([self.input.len(), chain + MARGIN])
     }
 }
 
@@ -145,7 +149,7 @@ impl Layer for Tls {
             return Err(end);
         }
         loop {
-            let UnbufferedStatus { discard, state, .. } = self.connection.process_tls_records(&mut self.input);
+            let UnbufferedStatus { discard, state, .. } = self.connection[0].process_tls_records(&mut self.input);
             let sent = match state? {
                 ConnectionState::WriteTraffic(mut traffic) => {
                     append(out, |space| traffic.encrypt(data, space))?;
@@ -174,7 +178,7 @@ impl Layer for Tls {
         }
         // Without memory for it the connection ends all the same.
         if let Ok(ConnectionState::WriteTraffic(mut traffic)) =
-            self.connection.process_tls_records(&mut self.input).state
+            self.connection[0].process_tls_records(&mut self.input).state
         {
             let _ = append(out, |space| traffic.queue_close_notify(space));
         }
@@ -205,13 +209,16 @@ impl WriteError for EncryptError {
     }
 }
 
-/// rustls allocates without asking whether there is memory. So this asks for as much, in one block, and gives it back.
-fn find_free(len: usize) -> Result<(), Error> {
-    let mut space = Vec::<u8>::new();
-    space.try_reserve_exact(len).map_err(|_| Error::NoMemory)?;
-    // Otherwise a compiler may find that nobody needs it.
-    drop(core::hint::black_box(space));
-    Ok(())
+fn free<const N: usize>(sizes: [usize; N]) -> Result<(), Error> {
+    if find_free(sizes) { Ok(()) } else { Err(Error::NoMemory) }
+}
+
+/// What `Box::new` does, if there is memory for it.
+fn boxed<T>(value: T) -> Result<Box<[T; 1]>, Error> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(1).map_err(|_| Error::NoMemory)?;
+    list.push(value);
+    list.try_into().map_err(|_| Error::NoMemory)
 }
 
 /// Appends to `out` what `write` writes: it says itself how much space it needs.
@@ -223,7 +230,7 @@ fn append<E: WriteError>(out: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> 
     };
     out.try_reserve(required).map_err(|_| Error::NoMemory)?;
     // For its records, one at a time.
-    find_free(required)?;
+    free([required])?;
     out.resize(begin + required, 0);
     let written = write(&mut out[begin..]).unwrap_or(0);
     out.truncate(begin + written);

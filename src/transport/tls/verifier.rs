@@ -25,9 +25,15 @@ pub(super) struct Trust {
 }
 
 impl Trust {
-    /// The certificates of `ca`; without it the authorities that are built in, if there are any.
-    pub(super) fn new(ca: Option<&[u8]>) -> Result<Self, Error> {
-        let Some(ca) = ca else { return Self::built_in() };
+    /// The certificates of `ca`; without it the public authorities, if there are any.
+    pub(super) fn new(ca: Option<&[u8]>, authorities: &'static [TrustAnchor<'static>]) -> Result<Self, Error> {
+        let Some(ca) = ca else {
+            if authorities.is_empty() {
+                return Err(Error::Setup("no `ca` to verify the server against"));
+            }
+            log::debug(&[&"certificates trusted: the public authorities"]);
+            return Ok(Self { anchors: authorities.into(), fingerprints: Vec::new() });
+        };
         let (mut anchors, mut fingerprints) = (Vec::new(), Vec::new());
         for certificate in certificates(ca) {
             let Ok(certificate) = certificate else { return Err(Error::Setup("`ca` is not PEM")) };
@@ -48,17 +54,6 @@ impl Trust {
         }
         log::debug(&[&"certificates trusted: ", &fingerprints.len()]);
         Ok(Self { anchors: anchors.into(), fingerprints })
-    }
-
-    #[cfg(feature = "webpki-roots")]
-    fn built_in() -> Result<Self, Error> {
-        log::debug(&[&"certificates trusted: the public authorities"]);
-        Ok(Self { anchors: webpki_roots::TLS_SERVER_ROOTS.into(), fingerprints: Vec::new() })
-    }
-
-    #[cfg(not(feature = "webpki-roots"))]
-    fn built_in() -> Result<Self, Error> {
-        Err(Error::Setup("no `ca` to verify the server against"))
     }
 
     fn contains(&self, certificate: &CertificateDer<'_>) -> bool {

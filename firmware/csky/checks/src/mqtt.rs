@@ -32,8 +32,8 @@ pub(crate) fn time() -> u64 {
     for _ in 0..500 {
         let (a, b) = (numbers.next() >> numbers.below(64), numbers.next() >> numbers.below(64));
         let (from, until) = (Instant::from_millis(a), Instant::from_millis(b));
-        sum.number((from + b).as_millis());
-        sum.number(until.millis_from(from));
+        sum.number((from + b as u32).as_millis());
+        sum.number(until.millis_from(from).into());
         sum.number(earliest(Some(from), (a & 1 == 0).then_some(until)).map_or(0, Instant::as_millis));
     }
     sum.end()
@@ -97,11 +97,12 @@ fn feed(session: &mut Session<Bytes>, now: u64, mut input: &[u8], sum: &mut Sum)
     while !input.is_empty() {
         match session.handle_input(Instant::from_millis(now), &mut input) {
             Ok(None) => {}
-            Ok(Some(Event::Message(message))) => {
+            Ok(Some(Event::Message(receipt))) => {
+                let Some(message) = session.take_message() else { return false };
                 sum.bytes(message.topic.as_slice());
                 sum.bytes(message.payload.as_ref().map_or(&[], |payload| payload.as_slice()));
                 sum.number(u64::from(message.id) << 16 | message.qos as u64);
-                let _ = session.accepted(message.receipt);
+                let _ = session.accepted(receipt);
             }
             Ok(Some(Event::Published(id) | Event::Unsubscribed(id))) => sum.number(id.into()),
             Ok(Some(Event::Subscribed { id, granted })) => {

@@ -1,0 +1,200 @@
+/* TLS on the device: who ends a handshake in its middle, several at a time, and a heap that has no room for one. To be run over
+ * mqtts or wss. */
+#include <stdio.h>
+#include <string.h>
+
+#include "auto_broker.h"
+#include "board.h"
+#include "check.h"
+#include "client.h"
+#include "freertos/FreeRTOS.h"
+#include "freertos/task.h"
+#include "wm_task_config.h"
+
+/* Milliseconds after which lwIP and the kernel have freed what is freed by tasks of theirs, and what may still be left. */
+enum { SETTLE = 400, SLACK = 512 };
+/* What docs/memory.md promises of each handle. */
+enum { WITH_CONNECTION = 16 * 1024, WITH_TICKET = 8 * 1024 };
+
+static bool step_runs(void)
+{
+    static TaskStatus_t tasks[64];
+    int n = (int)uxTaskGetSystemState(tasks, sizeof tasks / sizeof tasks[0], NULL);
+    for (int i = 0; i < n; i++)
+        if (strcmp(tasks[i].pcTaskName, "mqtt tls") == 0) return true;
+    return false;
+}
+
+/* A URI whose server is the test itself, which says nothing of TLS. */
+static char *silent_uri(const broker_t *broker)
+{
+    char *uri = test_alloc(40);
+    snprintf(uri, 40, "%s://localhost:%d", scheme_name(), broker_port(broker));
+    return uri;
+}
+
+/* Up to the ClientHello, which gets no answer. */
+static conn_t *accept_hello(broker_t *broker)
+{
+    conn_t *conn = broker_accept(broker);
+    expect_bytes(conn, "16 03 01");
+    return conn;
+}
+
+/* ---- who ends a handshake ---- */
+
+static void silent_server(void)
+{
+    static const struct {
+        const char *name;
+        int (*end)(handle_t);
+    } ends[] = {{"disconnect", wm_mqtt_client_disconnect}, {"deinit", client_deinit}, {"reset", NULL}};
+    broker_t *broker = broker_open();
+    handle_t other = client_for(auto_broker_uri(auto_broker_open()), true);
+    CHECK_EQ(wm_mqtt_client_connect(other), 0);
+    sleep_ms(SETTLE);
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+            check_row("%s, round %d", ends[i].name, round);
+            long before = (long)board_heap_used();
+            handle_t handle = client_for(silent_uri(broker), true);
+            call_t *connect = start_connect(handle);
+            conn_t *conn = accept_hello(broker);
+            CHECK(!call_done(connect, 100));
+            CHECK(!step_runs());
+            /* It waits for the server alone. */
+            CHECK(wm_mqtt_client_publish(other, "t", "m", 1, 1, 0) > 0);
+            if (ends[i].end) CHECK_EQ(ends[i].end(handle), 0);
+            else conn_reset(conn);
+            CHECK_EQ(call_result_within(connect, 1000), WM_MQTT_CLIENT_ERROR_FAILURE);
+            if (ends[i].end) expect_eof_after_anything(conn, 1000);
+            conn_close(conn);
+            if (ends[i].end != client_deinit) CHECK_EQ(client_deinit(handle), 0);
+            sleep_ms(SETTLE);
+            /* The first round fills the places for ended handles and the lists of what waits. */
+            if (round == 2) CHECK((long)board_heap_used() - before < SLACK);
+        }
+    }
+}
+
+/* Ended while a step runs: nobody may pull the stack from under it. */
+static void in_a_step(void)
+{
+    auto_broker_t *broker = auto_broker_open();
+    char *uri = auto_broker_uri(broker);
+    int caught = 0;
+    for (int i = 0; i < 24; i++) {
+        check_row("round %d", i);
+        handle_t handle = client_for(uri, true);
+        call_t *connect = start_connect(handle);
+        /* Another step of it each time: it parses certificates, says hello, verifies, finishes. Above the step's priority,
+         * or it would be over before we see it. */
+        vTaskPrioritySet(NULL, WM_TASK_MQTT_CLIENT_PRIO + 1);
+        for (int step = 0; step < 1 + i % 4; step++) {
+            while (step_runs()) vTaskDelay(1);
+            for (long until = now_ms() + 300; !step_runs() && now_ms() < until;) vTaskDelay(1);
+        }
+        caught += step_runs();
+        if (i % 3 == 2) CHECK_EQ(wm_mqtt_client_disconnect(handle), 0);
+        CHECK_EQ(client_deinit(handle), 0);
+        vTaskPrioritySet(NULL, WM_TASK_MAIN_PRIO);
+        int result = call_result(connect);
+        CHECK(result == 0 || result == WM_MQTT_CLIENT_ERROR_FAILURE);
+        CHECK(!step_runs());
+        events_reset();
+    }
+    CHECK(caught >= 8);
+    handle_t handle = client_for(uri, true);
+    CHECK_EQ(wm_mqtt_client_connect(handle), 0);
+}
+
+/* ---- several at a time ---- */
+
+static void several_handles(void)
+{
+    enum { HANDLES = 5, ROUNDS = 4 };
+    auto_broker_t *broker = auto_broker_open();
+    char *uri = auto_broker_uri(broker);
+    handle_t handles[HANDLES];
+    call_t *connects[HANDLES];
+    long before = (long)board_heap_used();
+    for (int i = 0; i < HANDLES; i++) handles[i] = client_for(uri, true);
+    for (int round = 0; round < ROUNDS; round++) {
+        check_row("round %d", round);
+        for (int i = 0; i < HANDLES; i++) connects[i] = start_connect(handles[i]);
+        for (int i = 0; i < HANDLES; i++) CHECK_EQ(call_result(connects[i]), 0);
+        /* The stack of the handshakes is given back. */
+        sleep_ms(SETTLE);
+        CHECK(!step_runs());
+        CHECK((long)board_heap_used() - before < HANDLES * WITH_CONNECTION);
+        for (int i = 0; i < HANDLES; i++) {
+            CHECK(wm_mqtt_client_subscribe(handles[i], "t", 1) > 0);
+            CHECK(wm_mqtt_client_publish(handles[i], "t", "m", 1, i % 3, 0) >= 0);
+        }
+        for (int i = 0; i < HANDLES; i++) CHECK_EQ(wm_mqtt_client_disconnect(handles[i]), 0);
+        sleep_ms(SETTLE);
+        CHECK((long)board_heap_used() - before < HANDLES * WITH_TICKET);
+        events_reset();
+    }
+    CHECK_EQ(auto_broker_stats(broker).connections, ROUNDS * HANDLES);
+}
+
+/* ---- no room ---- */
+
+/* Takes the heap but for so many bytes, in blocks that leave no large one. */
+static void **fill_heap(size_t left)
+{
+    void **blocks = NULL;
+    for (size_t size = 8192; size >= 64; size /= 2)
+        while (DEVICE_HEAP - board_heap_used() > left + size) {
+            void **block = pvPortMalloc(size);
+            if (!block) break;
+            *block = blocks;
+            blocks = block;
+        }
+    return blocks;
+}
+
+static void free_all(void **blocks)
+{
+    while (blocks) {
+        void **next = *blocks;
+        vPortFree(blocks);
+        blocks = next;
+    }
+}
+
+static void no_room_for_a_handshake(void)
+{
+    auto_broker_t *broker = auto_broker_open();
+    char *uri = auto_broker_uri(broker);
+    handle_t other = client_for(uri, true), handle = client_for(uri, true);
+    CHECK_EQ(wm_mqtt_client_connect(other), 0);
+    sleep_ms(SETTLE);
+    int refused = 0, made = 0;
+    for (size_t left = 8 * 1024; left <= 72 * 1024; left += 1024) {
+        check_row("%u bytes left", (unsigned)left);
+        void **blocks = fill_heap(left);
+        int result = wm_mqtt_client_connect(handle);
+        free_all(blocks);
+        CHECK(result == 0 || result == WM_MQTT_CLIENT_ERROR_FAILURE);
+        if (result == 0) made++;
+        else refused++;
+        CHECK_EQ(wm_mqtt_client_disconnect(handle), 0);
+        CHECK(!step_runs());
+        CHECK(wm_mqtt_client_publish(other, "t", "m", 1, 1, 0) > 0);
+        events_reset();
+    }
+    CHECK(refused > 0);
+    CHECK(made > 0);
+    check_row("with all of it");
+    CHECK_EQ(wm_mqtt_client_connect(handle), 0);
+}
+
+static const test_t tests[] = {
+    LONG_TEST(silent_server, 60),
+    LONG_TEST(in_a_step, 60),
+    LONG_TEST(several_handles, 60),
+    LONG_TEST(no_room_for_a_handshake, 120),
+};
+TESTS_MAIN(tests)

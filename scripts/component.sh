@@ -1,0 +1,198 @@
+#!/usr/bin/env bash
+# The component as the SDK builds it, with a stand-in of the SDK's build (ffi-tests/component): what its text scan reads, what is
+# compiled and linked, and what a user is told who has no cargo, no nightly toolchain or no rust-src. What the images leave
+# to the SDK is compared with docs/sdk-symbols.txt.
+#
+# Compiling needs the device's C compiler (csky-elfabiv2-gcc with the SDK's options: on PATH or in /opt/csky/sdk-bin).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/sources.sh
+
+export PATH="/opt/csky/sdk-bin:$PATH"
+root=$PWD
+# A name that is not quoted somewhere shows.
+out="$root/target/component/a folder"
+component=$root # as a user has it: with everything else that is in this repository
+cases=0
+rm -rf "$out"
+mkdir -p "$out"
+
+ok() {
+    echo "ok: $1"
+    cases=$((cases + 1))
+}
+failed() {
+    echo "FAILED: $*"
+    exit 1
+}
+
+# What Kconfig chooses by itself, and then what is given; for CMake and for C, as the SDK writes it.
+kconfig() { # FILE OPTION=VALUE...
+    {
+        echo COMPONENT_MQTT_ENABLED=y
+        awk '$1 == "config" { name = $2 } $1 == "default" && NF == 2 { print name "=" $2 }' Kconfig
+        [ $# = 1 ] || printf '%s\n' "${@:2}"
+    } | awk -F = '{ value[$1] = $2 }
+        END { for (name in value) if (value[name] != "n") {
+            print "set(CONFIG_" name " " value[name] ")"
+            print "add_compile_definitions(CONFIG_" name "=" (value[name] == "y" ? 1 : value[name]) ")"
+        } }' | sort >"$1"
+}
+
+configure() { # NAME COMPONENT; its Kconfig is NAME.cmake
+    cmake -G Ninja -S ffi-tests/component -B "$out/$1" -DCOMPONENT="$2" -DCONFIG="$out/$1.cmake" -DSDK_PATH="$out/sdk" \
+        -DHEADERS="$headers" -DCMAKE_C_COMPILER="$compiler" >"$out/$1.log" 2>&1
+}
+
+# A path with nothing on it but what the build needs, and a home without cargo.
+without_cargo() (
+    unset CARGO_HOME USERPROFILE
+    export HOME="$out/home" PATH="$out/bin"
+    "$@"
+)
+mkdir "$out/bin" "$out/home"
+for name in cmake ninja csky-elfabiv2-gcc csky-elfabiv2-ar csky-elfabiv2-objcopy csky-elfabiv2-nm ln mkdir tail basename; do
+    program=$(command -v "$name") && ln -s "$program" "$out/bin/$name"
+done
+
+refuses() { # NAME TEXT: configuring ends with this message, and with where to get Rust from
+    if without_cargo configure "$1" "$component"; then failed "$1: configured all the same"; fi
+    [ "$(grep -c "^CMake Error" "$out/$1.log")" = 1 ] || failed "$1: another error besides"
+    local said # CMake breaks long lines
+    said=$(tr -s ' \n' ' ' <"$out/$1.log")
+    grep -qF "mqtt: $2" <<<"$said" || failed "$1: does not say: $2"
+    grep -qF "rustup component add rust-src --toolchain nightly" <<<"$said" || failed "$1: does not say what to install"
+    ok "$1: $2"
+}
+
+# ---- what a user is told; nothing is compiled ----
+
+headers=
+compiler=$(command -v csky-elfabiv2-gcc || command -v cc)
+
+touch "$out/off.cmake"
+without_cargo configure off "$component" || failed "off"
+grep -q '^-- scan: $' "$out/off.log" || failed "off: the scan finds headers"
+! grep -q 'image\.elf\|wm_mqtt_' "$out/off/build.ninja" || failed "off: something is built"
+ok "switched off it does nothing, and needs no cargo"
+
+kconfig "$out/no-cargo.cmake"
+refuses no-cargo "cargo not found"
+fake() { # NAME SCRIPT: a program of Rust's
+    mkdir -p "$out/home/.cargo/bin"
+    printf '#!/bin/sh\n%s\n' "$2" >"$out/home/.cargo/bin/$1"
+    chmod +x "$out/home/.cargo/bin/$1"
+}
+cp "$out/no-cargo.cmake" "$out/no-nightly.cmake"
+fake cargo 'exit 1'
+fake rustc 'exit 1'
+refuses no-nightly "no nightly toolchain of Rust"
+cp "$out/no-cargo.cmake" "$out/no-rust-src.cmake"
+fake rustc "echo '$out/home'"
+refuses no-rust-src "the nightly toolchain lacks rust-src"
+cp "$out/no-cargo.cmake" "$out/no-success.cmake"
+mkdir -p "$out/home/lib/rustlib/src/rust/library/core"
+refuses no-success "cargo could not build the library"
+
+if ! command -v csky-elfabiv2-gcc >/dev/null; then
+    echo "skip component: compiled nothing, no csky-elfabiv2-gcc"
+    echo "$cases passed"
+    exit 0
+fi
+
+# ---- what is compiled and linked ----
+
+# Kernel and lwIP: the sources of the firmware. Their headers, and the SDK's, where the SDK has them.
+lwip "$root/target/firmware"
+kernel=$(package firmware/kernel/Cargo.toml freertos-next)/FreeRTOS-Kernel
+make --no-print-directory -s -f firmware/Makefile MACHINE=virt OUT=target/component/made KERNEL="$kernel" target/component/made/include/made
+mkdir -p "$out/sdk/components/freertos/include"
+ln -s "$kernel/include" "$out/sdk/components/freertos/include/freertos"
+headers="$root/ffi-tests/component/include;$root/firmware/board;$root/target/component/made/include;$root/firmware/sdk/include"
+headers+=";$root/firmware/lwip;$root/target/firmware/lwip/src/include;$kernel/include"
+
+# All of them share what cargo has built.
+build() { # NAME COMPONENT
+    mkdir -p "$out/$1/components/$(basename "$2")" target/component/cargo
+    ln -sfn "$root/target/component/cargo" "$out/$1/components/$(basename "$2")/cargo"
+    configure "$1" "$2" && cmake --build "$out/$1" >>"$out/$1.log" 2>&1 || { tail -n 50 "$out/$1.log"; failed "$1: build"; }
+    csky-elfabiv2-nm "$out/$1/image.elf" >"$out/$1.symbols"
+}
+
+# What an image leaves to the SDK, and what the list says.
+symbols() { # NAME
+    awk '$1 == "U" { print $2 }' "$out/$1.symbols" | sort
+}
+listed() { # the name that it has here
+    awk '!/^#/ { print $3 ? $3 : $1 }' docs/sdk-symbols.txt | sort
+}
+
+kconfig "$out/default.cmake"
+build default "$component"
+grep -qx -- "-- scan: $component/include" "$out/default.log" || failed "default: the scan does not find the headers"
+grep -qF "(freertos,tls,tls12,websocket)" "$out/default.log" || failed "default: other features"
+ok "Kconfig's defaults"
+
+before=$(stat -c %y "$out/default/image.elf")
+cmake --build "$out/default" >>"$out/default.log" 2>&1
+[ "$(stat -c %y "$out/default/image.elf")" = "$before" ] || failed "nothing has changed, and it is linked again"
+ok "nothing has changed: nothing is linked"
+
+kconfig "$out/default.cmake" MQTT_CLIENT_BUILTIN_ROOTS=y
+cmake --build "$out/default" >>"$out/default.log" 2>&1 || failed "another choice in Kconfig: build"
+csky-elfabiv2-nm "$out/default/image.elf" >"$out/all.symbols"
+grep -qaF "ISRG Root X1" "$out/default/image.elf" || failed "the roots are not in it"
+ok "another choice in Kconfig: compiled and linked by the next build"
+
+diff <(listed) <(symbols all) >"$out/difference" ||
+    failed "what the component takes from the SDK (>) is not what docs/sdk-symbols.txt says (<): $(grep '^[<>]' "$out/difference" | tr '\n' ' ')"
+ok "it takes from the SDK what docs/sdk-symbols.txt says"
+
+kconfig "$out/tcp.cmake" MQTT_CLIENT_TLS=n MQTT_CLIENT_TLS12=n MQTT_CLIENT_WEBSOCKET=n
+build tcp "$component"
+grep -qF "(freertos)" "$out/tcp.log" || failed "tcp: other features"
+! grep -E 'rustls|ring_core|mqtt_client_tls|edge_ws' "$out/tcp.symbols" || failed "tcp: has TLS or WebSocket in it"
+more=$(comm -13 <(listed) <(symbols tcp))
+[ -z "$more" ] || failed "tcp: takes from the SDK besides: $more"
+ok "TCP only"
+
+# What is libc's and libgcc's by that list is there.
+gcc=(csky-elfabiv2-gcc -mcpu=ck804ef -mhard-float)
+for library in libc libgcc; do
+    csky-elfabiv2-nm -g --defined-only "$("${gcc[@]}" -print-file-name=$library.a)" 2>/dev/null | awk 'NF == 3 { print $3 }' |
+        sort -u >"$out/$library"
+    missing=$(awk -v library=$library '$2 == library { print $1 }' docs/sdk-symbols.txt | sort | comm -23 - "$out/$library")
+    [ -z "$missing" ] || failed "not in $library: $missing"
+done
+ok "libc and libgcc have what the list says"
+
+# The other way round: what the whole archives define for everybody. Weak are the helpers that compilers call, and the
+# certificates that an application may replace.
+csky-elfabiv2-nm -g --defined-only "$out"/default/components/*/lib*.a 2>/dev/null | awk 'NF == 3 { print $2, $3 }' | sort -u >"$out/defined"
+foreign=$(grep -vE '^[A-Z] (wm_mqtt_|WM_MQTT_EV$|freertos_r[st]_|ring_core_0_|__getrandom_custom$|_R|_ZN)' "$out/defined" |
+    grep -vE '^W (__atomic_(load|store|exchange|compare_exchange|fetch_(add|sub|and|or|xor|nand))_[124]|__sync_synchronize|__muldi3)$' |
+    grep -vE '^[VW] mqtt_client_tls_(ca|cert|key)$' || true)
+[ -z "$foreign" ] || failed "symbols of ours with names of others: $foreign"
+clash=$(grep -v '^[VW] ' "$out/defined" | cut -d' ' -f2 | sort | comm -12 - <(sort -u "$out/libc" "$out/libgcc"))
+[ -z "$clash" ] || failed "libc or libgcc define too: $clash"
+ok "it defines nothing that may be somebody else's"
+
+# ---- prebuilt, without cargo ----
+
+prebuilt=$out/components/wm-mqtt-client-0
+mkdir -p "$prebuilt/lib/freertos-rust"
+cp -r CMakeLists.txt Kconfig cmake include src "$prebuilt"
+cp "$out"/tcp/components/*/libwm_mqtt_client_rust.a "$prebuilt/lib/libwm_mqtt_client_tcp.a"
+cp "$out"/default/components/*/libwm_mqtt_client_rust.a "$prebuilt/lib/libwm_mqtt_client_full.a"
+cp "$out"/tcp/components/*/freertos-rust/shim.c "$prebuilt/lib/freertos-rust/"
+rm -rf "$out/home"
+mkdir "$out/home"
+for name in tcp default; do
+    cp "$out/$name.cmake" "$out/prebuilt-$name.cmake"
+    without_cargo build "prebuilt-$name" "$prebuilt"
+    ! grep -q wm_mqtt_rust "$out/prebuilt-$name/build.ninja" || failed "prebuilt-$name: cargo is called"
+    diff <(symbols "$name") <(symbols "prebuilt-$name") || failed "prebuilt-$name: links with something else"
+done
+ok "prebuilt archives, in a folder of another name, without cargo"
+
+echo "$cases passed"
