@@ -23,8 +23,8 @@ function(run)
 endfunction()
 
 run(${CMAKE_COMMAND} -E env --unset=RUSTFLAGS --unset=CARGO_ENCODED_RUSTFLAGS --unset=CARGO_BUILD_TARGET
-    ${CARGO} +nightly run --quiet --locked --release --manifest-path ${peephole} --target-dir ${folder}/cargo-host
-    -- ${ASSEMBLY} ${object}.s)
+    ${CARGO} +nightly run --quiet --locked --release --target host-tuple --manifest-path ${peephole}
+    --target-dir ${folder}/cargo-host -- ${ASSEMBLY} ${object}.s)
 run(${OBJCOPY} --enable-deterministic-archives --strip-debug --remove-section .csky.attributes ${BUILT} ${copy})
 run(${AR} t ${copy})
 string(REGEX MATCHALL "compiler_builtins-[^\n\r]*" unwanted "${output}")
