@@ -23,8 +23,8 @@ function(run)
 endfunction()
 
 run(${CMAKE_COMMAND} -E env --unset=RUSTFLAGS --unset=CARGO_ENCODED_RUSTFLAGS --unset=CARGO_BUILD_TARGET
-    ${CARGO} +nightly run --quiet --locked --release --manifest-path ${peephole} --target-dir ${folder}/cargo-host
-    -- ${ASSEMBLY} ${object}.s)
+    ${CARGO} +nightly run --quiet --locked --release --target host-tuple --manifest-path ${peephole}
+    --target-dir ${folder}/cargo-host -- ${ASSEMBLY} ${object}.s)
 run(${AR} t ${BUILT})
 string(REGEX MATCHALL "compiler_builtins-[^\n\r]*" unwanted "${output}")
 string(REGEX MATCHALL "${name}-[^\n\r]*" rust "${output}")

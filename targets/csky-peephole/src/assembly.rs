@@ -36,10 +36,20 @@ impl Instruction {
         self.args.iter().any(|arg| words(arg).any(|word| word == register))
     }
 
-    /// Whether what follows is not always the next line.
+    /// Whether it jumps to a place that it names, always or not.
     pub fn is_branch(&self) -> bool {
-        matches!(self.op.as_str(), "br" | "bt" | "bf" | "jmp" | "rts" | "pop" | "bkpt" | "jmpi" | "jmpix")
-            || matches!(self.op.as_str(), "bez" | "bnez" | "bhz" | "blsz" | "blz" | "bhsz")
+        matches!(self.op.as_str(), "br" | "bt" | "bf" | "bez" | "bnez" | "bhz" | "blsz" | "blz" | "bhsz" | "bnezad")
+    }
+
+    /// Whether what follows is never the next line.
+    pub fn is_end(&self) -> bool {
+        matches!(self.op.as_str(), "jmp" | "jmpi" | "jmpix" | "rts" | "pop" | "ipop" | "nir" | "rte" | "rfi" | "bkpt")
+    }
+
+    /// Whether it may use registers that it does not name: of a range, of a pair, of a fixed list.
+    pub fn has_hidden_registers(&self) -> bool {
+        matches!(self.op.as_str(), "ldm" | "stm" | "ldq" | "stq" | "push" | "ipush" | "nie" | "trap")
+            || [".d", ".64", ".u32", ".s32"].iter().any(|suffix| self.op.ends_with(suffix))
     }
 
     /// Whether it calls a function.

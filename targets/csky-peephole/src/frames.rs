@@ -22,7 +22,8 @@ pub fn shorten(lines: &mut Vec<Line>) {
 fn rewrite(lines: &mut Vec<Line>, function: Range<usize>) -> Option<()> {
     let mut saves = function.clone().filter_map(|at| Some((at, save(&lines[at..function.end])?)));
     let (start, places) = saves.next()?;
-    if saves.next().is_some() {
+    // Later on it may be on some ways only, or not what it looks like: arguments of a call.
+    if saves.next().is_some() || lines[function.start..start].iter().any(|line| matches!(line, Line::Code(_))) {
         return None;
     }
     let list = list(&places)?;
@@ -32,7 +33,7 @@ fn rewrite(lines: &mut Vec<Line>, function: Range<usize>) -> Option<()> {
         .collect();
     // A return or a jump that leaves the function another way is not understood.
     let returns = lines[function.clone()].iter().filter(|line| is_return(line)).count();
-    if restores.len() != returns || lines[function].iter().any(leaves) {
+    if restores.len() != returns || lines[function].windows(2).any(|pair| leaves(&pair[0], &pair[1])) {
         return None;
     }
     let count = places.len();
@@ -119,11 +120,14 @@ fn is_return(line: &Line) -> bool {
 }
 
 /// Jumps out of the function, other than by a return: none that LLVM makes, but who knows.
-fn leaves(line: &Line) -> bool {
-    match line {
-        Line::Code(code) if code.op == "br" => code.args.iter().any(|arg| !arg.starts_with(".LBB")),
-        Line::Code(code) => code.op == "jmpi",
-        _ => false,
+fn leaves(before: &Line, line: &Line) -> bool {
+    let Line::Code(code) = line else { return false };
+    match code.op.as_str() {
+        "rts" | "bkpt" => false,
+        // By a table of jumps, or with the frame gone to another function.
+        "jmp" => code.names("lr") || adjustment(before, "addi").is_some(),
+        _ if code.is_branch() => !code.args.last().is_some_and(|target| target.starts_with(".LBB")),
+        _ => code.is_end(),
     }
 }
 
@@ -159,8 +163,19 @@ mod tests {
             save.to_string() + &restore.replace("4", "8"),
             // a return without restoring
             save.to_string() + "\trts\t\n" + restore,
-            // another way out
+            // other ways out
             save.to_string() + "\tbr\tg\n" + restore,
+            save.to_string() + "\tbez\ta0, g\n" + restore,
+            save.to_string() + "\tpop\tl0, lr\n.LBB0_1:\n" + restore,
+            save.to_string() + restore + ".LBB0_1:\n" + &restore.replace("rts\t", "jmp\tlr"),
+            save.to_string() + restore + ".LBB0_1:\n" + &restore.replace("rts\t", "jmp\ta1"),
+            save.to_string() + restore + ".LBB0_1:\n\trte\t\n",
+            // not at the beginning: on one way, or as arguments of a call that does not return
+            "\tbez\ta0, .LBB0_1\n".to_string() + save + restore + ".LBB0_1:\n",
+            "\tmovi\tl0, 1\n".to_string() + save + "\tbsr\tg\n",
+            // with what a debugger or an unwinder is told
+            save.replace("\tst.w\tl0", "\t.cfi_def_cfa_offset 8\n\tst.w\tl0") + restore,
+            save.to_string() + &restore.replace("\taddi", "\t.loc\t1 2 3\n\taddi"),
             // saved twice
             save.to_string() + save + restore,
             // not all of it saved
@@ -168,6 +183,8 @@ mod tests {
         ] {
             assert_eq!(shortened(&body), body);
         }
-        assert_ne!(shortened(&(save.to_string() + restore)), save.to_string() + restore);
+        // A table of jumps stays inside.
+        let inside = "\tldr.w\ta1, (a1, a0 << 2)\n\tjmp\ta1\n.LBB0_1:\n";
+        assert_eq!(shortened(&format!("{save}{inside}{restore}")), format!("\tpush\tl0, lr\n{inside}\tpop\tl0, lr\n"));
     }
 }

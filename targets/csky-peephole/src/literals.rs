@@ -31,8 +31,13 @@ fn pool(lines: &[Line]) -> HashMap<String, String> {
 fn without_pool(code: &Instruction, pool: &HashMap<String, String>) -> Option<Instruction> {
     let word = |arg: &str| pool.get(arg.strip_prefix('[')?.strip_suffix(']')?);
     match code.parts() {
-        // In reach: all of the firmware's code is in 2 MB of flash, and `bsr` reaches 64 MB. The linker says if not.
-        ("jsri", args) => Some(Instruction::new("bsr", &[word(args.first()?)?])),
+        // In reach: all of the firmware's code is in 2 MB of flash, and `bsr` reaches 64 MB. The linker says if not. A number
+        // is a function in the chip's ROM, which is not in reach.
+        ("jsri", args) => {
+            let function = word(args.first()?)?;
+            let is_number = function.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+            (!is_number).then(|| Instruction::new("bsr", &[function]))
+        }
         ("lrw", args) => Some(Instruction::new("lrw", &[args.first()?, word(args.get(1)?)?])),
         _ => None,
     }
@@ -86,6 +91,14 @@ mod tests {
             "f:\n\tbsr\tg\n\tlrw\ta1, .Lanon+4\n\tlrw\ta2, [.LCPI0_2]\n\tgrs\ta3, .LCPI0_3\n\trts\t\n\t.p2align\t1\n\
              \t.p2align\t2, 0x0\n.LCPI0_2:\n\t.short\t7\n.LCPI0_3:\n\t.long\t9\n.Lfunc_end0:\n"
         );
+    }
+
+    #[test]
+    fn a_function_that_is_a_number_is_called_through_the_pool() {
+        let text = "f:\n\tjsri\t[.LCPI0_0]\n\t.p2align\t2, 0x0\n.LCPI0_0:\n\t.long\t4660\n.Lfunc_end0:\n";
+        let mut lines = parse(text);
+        shorten(&mut lines);
+        assert_eq!(print(&lines), text);
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn constant(target: &str, high: u32, low: u32) -> Option<Vec<Instruction>> {
 fn is_dead(register: &str, rest: &[Line]) -> bool {
     for line in rest {
         let Line::Code(code) = line else { return false };
-        if code.is_branch() {
+        if code.is_branch() || code.is_end() || code.has_hidden_registers() {
             return false;
         }
         if code.is_call() {
@@ -125,6 +125,11 @@ mod tests {
             "\tbt\t.LBB0_1\n\tmovi\ta1, 0\n",
             ".LBB0_1:\n\tmovi\ta1, 0\n",
             "\taddi\ta1, 4\n",
+            "\tstm\ta0-a2, (l0)\n\tmovi\ta1, 0\n",
+            "\tst.d\ta0, (l0, 0)\n\tmovi\ta1, 0\n",
+            "\tbnezad\tl0, .LBB0_1\n\tmovi\ta1, 0\n",
+            "\tmovf\ta1, a2\n",
+            "\tld.w\ta1, (a1, 4)\n",
         ] {
             let text = format!("{pair}{rest}");
             assert_eq!(shortened(&text), text);
