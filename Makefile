@@ -9,8 +9,8 @@
 #   make header       writes include/wm_mqtt_client.h anew from the Rust source
 #   make csky         compiles and lints the device core for C-SKY (nightly Rust with rust-src)
 #   make size         flash and static RAM of the device library, compared with docs/memory.md; WRITE=1 puts them there
-#   make firmware-test  demo and C tests as firmware (FreeRTOS, lwIP, RV32) in QEMU; the first run of `make test` installs
-#                     what it needs
+#   make firmware-test  demo and C tests as firmware (FreeRTOS, lwIP, RV32) in QEMU, and the heap and stack that they need,
+#                     compared likewise; the first run of `make test` installs what it needs
 #   make clean        removes everything that was built
 #   make help         prints this text
 #
