@@ -10,8 +10,8 @@
 #   make csky         compiles and lints the device core for C-SKY (nightly Rust with rust-src)
 #   make size         flash and static RAM of the device library, compared with docs/memory.md; WRITE=1 puts them there
 #   make component    builds the component as the SDK does, with a stand-in of the SDK's build
-#   make firmware-test  demo and C tests as firmware (FreeRTOS, lwIP, RV32) in QEMU; the first run of `make test` installs
-#                     what it needs
+#   make firmware-test  demo and C tests as firmware (FreeRTOS, lwIP, RV32) in QEMU, and the heap and stack that they need,
+#                     compared likewise; the first run of `make test` installs what it needs
 #   make csky-test    the same on the device's C-SKY core, in an emulator (CSKY_EMULATOR names another one than ours)
 #   make release      packs the device's component with its library prebuilt: target/wm-mqtt-client-VERSION-w800.tar.gz
 #   make clean        removes everything that was built
