@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""measures.py LOGS: the heap and stack table of docs/memory.md from what the firmware has measured, in the logs of a whole run
-of scripts/firmware.sh. Fails when something is above its target, or needs more than the document says; WRITE=1 puts the table
+"""measures.py LOGS MACHINE: the heap and stack table of docs/memory.md from what the firmware has measured on that machine, in
+the logs of a whole run of scripts/firmware.sh. Fails when something is above its target, or needs more than the document says; WRITE=1 puts the table
 there. With other compilers than those that the table names only the targets are compared, and that is said.
 
-    MEASURE rv32 SCHEME NAME BYTES      in the logs of `device`
+    MEASURE CORE SCHEME NAME BYTES      in the logs of `device`
     STACK BYTES BYTES                   in the log of each program: the MQTT task, the steps of a TLS handshake; the most counts
 """
 
@@ -14,7 +14,8 @@ import sys
 
 DOCUMENT = "docs/memory.md"
 SCHEMES = ("mqtt", "ws", "mqtts", "wss")
-END = "<!-- end of make firmware-test -->"
+# What makes the table, and its compiler.
+MACHINES = {"virt": ("make firmware-test", "riscv64-unknown-elf-gcc"), "csky": ("make csky-test", "csky-elfabiv2-gcc")}
 # Name, text, target without and with TLS.
 ROWS = [
     ("heap_idle", "heap of an idle handle", 1024, 1024),
@@ -49,7 +50,7 @@ def measured(folder):
             continue
         with open(os.path.join(folder, file), errors="replace") as log:
             text = log.read()
-        for scheme, row, value in re.findall(r"^MEASURE rv32 (\w+) (\w+) (\d+)$", text, re.M):
+        for scheme, row, value in re.findall(r"^MEASURE \w+ (\w+) (\w+) (\d+)$", text, re.M):
             keep(row, scheme, int(value))
         for task, step in re.findall(r"^STACK (\d+) (\d+)$", text, re.M):
             keep("stack_of_mqtt_task", name[1], int(task))
@@ -58,13 +59,13 @@ def measured(folder):
     return values
 
 
-def table(values, begin):
+def table(values, begin, end):
     head = ["", *SCHEMES, "target", "with TLS"]
     lines = [begin, "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for name, text, *targets in ROWS:
         numbers = [values.get((name, scheme)) for scheme in SCHEMES] + targets
         lines.append(f"| {text} | " + " | ".join("" if n is None else f"{n:,}" for n in numbers) + " |")
-    return "\n".join([*lines, END])
+    return "\n".join([*lines, end])
 
 
 def documented(text):
@@ -85,13 +86,14 @@ def first_line(*command):
 
 def main():
     values = measured(sys.argv[1])
-    compilers = f"{first_line('rustc', '+nightly', '--version')}, {first_line('riscv64-unknown-elf-gcc', '--version')}"
-    begin = f"<!-- make firmware-test: {compilers} -->"
-    new = table(values, begin)
+    made_by, gcc = MACHINES[sys.argv[2]]
+    compilers = f"{first_line('rustc', '+nightly', '--version')}, {first_line(gcc, '--version')}"
+    end = f"<!-- end of {made_by} -->"
+    new = table(values, f"<!-- {made_by}: {compilers} -->", end)
     print(new)
     with open(DOCUMENT) as file:
         text = file.read()
-    old = re.search(r"<!-- make firmware-test: (.*?) -->\n.*?" + re.escape(END), text, re.S)
+    old = re.search(f"<!-- {made_by}: (.*?) -->\n.*?{end}", text, re.S)
     if not old:
         sys.exit(f"{DOCUMENT} has no place for the table")
 
@@ -120,7 +122,7 @@ def main():
             was = said.get((name, scheme))
             if was is None or value > was + tolerance(was):
                 failed = True
-                print(f"{DOCUMENT} says {was} for {label}, {scheme}; it is {value}. WRITE=1 make firmware-test puts it there")
+                print(f"{DOCUMENT} says {was} for {label}, {scheme}; it is {value}. WRITE=1 {made_by} puts it there")
     sys.exit(failed)
 
 

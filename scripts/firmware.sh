@@ -137,7 +137,8 @@ if [ "$#" = 0 ] && [ "$machine" = virt ]; then
     "${demo[@]}"
 elif [ "$#" = 0 ]; then
     # A handshake takes an emulator half a second: TLS in part, both versions and all kinds of keys.
-    runs=(session:wss keepalive device:mqtts tls::versions tls::identities tls_traffic::forgotten session:ws receive:ws)
+    runs=(device:wss session:wss keepalive device:mqtts tls::versions tls::identities tls_traffic::forgotten)
+    runs+=(device:ws device session:ws receive:ws)
     for test in "${tests[@]}"; do
         case $test in keepalive | tls | tls_traffic) ;; *) runs+=("$test") ;; esac
     done
@@ -157,4 +158,4 @@ grep -h '^---- .*: FAIL ' "$logs"/*.done || true
 passed=$(cat "$logs"/*.done | grep -c '^---- .*: ok, ' || true)
 echo "$passed of $started programs on the machine $machine, $SECONDS s"
 [ "$passed" = "$started" ]
-[ "$#" != 0 ] || [ "$machine" != virt ] || python3 firmware/measures.py "$logs"
+[ "$#" != 0 ] || python3 firmware/measures.py "$logs" "$machine"
