@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints the flash and the static RAM of the library on the device's C-SKY core and on a 32-bit RISC-V, as the table of
-# docs/memory.md, and what is above its target. Fails when the document has another table; WRITE=1 puts this one there. Needs
+# docs/memory.md, what is above its target, and that document's heap and stack. Fails when the document has another table; WRITE=1 puts this one there. Needs
 # what scripts/csky.sh and scripts/rv32.sh need to link.
 #
 # Other compilers make other code. The table names those that made it; with others it is not compared, and that is said.
@@ -61,3 +61,6 @@ elif [ "$(sed -n '/^<!-- make size:/,/^<!-- end of make size/p' "$document")" !=
     echo "$document has other figures; WRITE=1 make size puts these there"
     exit 1
 fi
+
+echo "Heap and stack, as make csky-test and make firmware-test have measured them:"
+sed -n '/^<!-- make csky-test:/,/^<!-- end of make csky-test/p; /^<!-- make firmware-test:/,/^<!-- end of make firmware-test/p' "$document"
