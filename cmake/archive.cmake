@@ -2,7 +2,8 @@
 # cargo (CARGO) and the toolchain's compiler (COMPILER, FLAGS), AR and OBJCOPY.
 # - The assembly is shortened by targets/csky-peephole and assembled by the toolchain: a fifth less flash. An assembler that
 #   does not take it, if there is one, leaves us LLVM's object.
-# - LLVM's objects carry an attribute section that the linker refuses to mix with gcc's.
+# - LLVM's objects carry an attribute section that the linker refuses to mix with gcc's, and the assembler's names a processor,
+#   which need not be what another compiler calls it that the prebuilt library is linked with.
 # - compiler_builtins brings weak twins of memcpy, sin, division and much more. The SDK links the whole archive, so they would
 #   take the place of the C library's and libgcc's in all of the firmware. What Rust needs of them, those two and
 #   wm_mqtt_xt804.c have.
@@ -22,12 +23,15 @@ function(run)
     set(output "${output}" PARENT_SCOPE)
 endfunction()
 
+run(${AR} t ${BUILT})
+string(REGEX MATCHALL "compiler_builtins-[^\n\r]*" unwanted "${output}")
+string(REGEX MATCHALL "${name}-[^\n\r]*" rust "${output}")
+
 # cargo does not know the assembly: after a change back to packages or a compiler of before it takes the archive of before, and
 # the assembly would be of what came between. Both name their unit.
-run(${AR} t ${BUILT})
 file(STRINGS ${ASSEMBLY} unit REGEX "^\t\\.file\t\"${name}" LIMIT_COUNT 1)
 string(REGEX REPLACE "^.*\"(.*)\".*$" "\\1" unit "${unit}")
-string(FIND "${output}" ".${unit}.rcgu.o" found)
+string(FIND "${rust}" ".${unit}.rcgu.o" found)
 if(unit AND found EQUAL -1)
     message(FATAL_ERROR "mqtt: ${ASSEMBLY} is of another build than ${BUILT}: clean the build folder (wm.py distclean)")
 endif()
@@ -35,10 +39,7 @@ endif()
 run(${CMAKE_COMMAND} -E env --unset=RUSTFLAGS --unset=CARGO_ENCODED_RUSTFLAGS --unset=CARGO_BUILD_TARGET
     ${CARGO} +nightly run --quiet --locked --release --target host-tuple --manifest-path ${peephole}
     --target-dir ${folder}/cargo-host -- ${ASSEMBLY} ${object}.s)
-run(${OBJCOPY} --enable-deterministic-archives --strip-debug --remove-section .csky.attributes ${BUILT} ${copy})
-run(${AR} t ${copy})
-string(REGEX MATCHALL "compiler_builtins-[^\n\r]*" unwanted "${output}")
-string(REGEX MATCHALL "${name}-[^\n\r]*" rust "${output}")
+run(${CMAKE_COMMAND} -E copy ${BUILT} ${copy})
 separate_arguments(FLAGS)
 execute_process(COMMAND ${COMPILER} ${FLAGS} -c ${object}.s -o ${object} RESULT_VARIABLE failed)
 if(failed)
@@ -48,5 +49,6 @@ else()
     run(${AR} rD ${copy} ${object})
 endif()
 run(${AR} dD ${copy} ${unwanted})
+run(${OBJCOPY} --enable-deterministic-archives --strip-debug --remove-section .csky.attributes ${copy})
 # An archive that is the same keeps its date, so that nothing is linked again.
 run(${CMAKE_COMMAND} -E copy_if_different ${copy} ${LIBRARY})
