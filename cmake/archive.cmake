@@ -22,12 +22,22 @@ function(run)
     set(output "${output}" PARENT_SCOPE)
 endfunction()
 
-run(${CMAKE_COMMAND} -E env --unset=RUSTFLAGS --unset=CARGO_ENCODED_RUSTFLAGS --unset=CARGO_BUILD_TARGET
-    ${CARGO} +nightly run --quiet --locked --release --target host-tuple --manifest-path ${peephole}
-    --target-dir ${folder}/cargo-host -- ${ASSEMBLY} ${object}.s)
 run(${AR} t ${BUILT})
 string(REGEX MATCHALL "compiler_builtins-[^\n\r]*" unwanted "${output}")
 string(REGEX MATCHALL "${name}-[^\n\r]*" rust "${output}")
+
+# cargo does not know the assembly: after a change back to packages or a compiler of before it takes the archive of before, and
+# the assembly would be of what came between. Both name their unit.
+file(STRINGS ${ASSEMBLY} unit REGEX "^\t\\.file\t\"${name}" LIMIT_COUNT 1)
+string(REGEX REPLACE "^.*\"(.*)\".*$" "\\1" unit "${unit}")
+string(FIND "${rust}" ".${unit}.rcgu.o" found)
+if(unit AND found EQUAL -1)
+    message(FATAL_ERROR "mqtt: ${ASSEMBLY} is of another build than ${BUILT}: clean the build folder (wm.py distclean)")
+endif()
+
+run(${CMAKE_COMMAND} -E env --unset=RUSTFLAGS --unset=CARGO_ENCODED_RUSTFLAGS --unset=CARGO_BUILD_TARGET
+    ${CARGO} +nightly run --quiet --locked --release --target host-tuple --manifest-path ${peephole}
+    --target-dir ${folder}/cargo-host -- ${ASSEMBLY} ${object}.s)
 run(${CMAKE_COMMAND} -E copy ${BUILT} ${copy})
 separate_arguments(FLAGS)
 execute_process(COMMAND ${COMPILER} ${FLAGS} -c ${object}.s -o ${object} RESULT_VARIABLE failed)

@@ -77,7 +77,7 @@ fn parse_line(line: &str) -> Line {
     let Some(code) = line.strip_prefix('\t').filter(|code| code.starts_with(|c: char| c.is_ascii_lowercase())) else {
         return Line::Other(line.into());
     };
-    let (mnemonic, operands) = code.split_once('\t').unwrap_or((code, ""));
+    let (mnemonic, operands) = code.split_once(['\t', ' ']).unwrap_or((code, ""));
     Line::Code(Instruction { op: without_size(mnemonic.trim()), args: split(operands) })
 }
 
@@ -155,6 +155,15 @@ mod tests {
         let printed =
             "\t.type\tf,@function\nf:\n\tst.w\tlr, (sp, 8)\n\tjsri\t[.LCPI0_0]\n\trts\t\n.Lfunc_end0:\n\t.long\t1\n";
         assert_eq!(print(&lines), printed);
+    }
+
+    #[test]
+    fn assembly_that_somebody_wrote_by_hand_is_read_too() {
+        let lines = parse("\tmov16 a0, a1\n\trts\n\tmula.32.l\ta0, a1, a2\n\tff1.32\ta0, a1\n");
+        assert_eq!(lines[0], Line::Code(Instruction::new("mov", &["a0", "a1"])));
+        assert_eq!(lines[1], Line::Code(Instruction::new("rts", &[])));
+        assert_eq!(lines[2], Line::Code(Instruction::new("mula.32.l", &["a0", "a1", "a2"])));
+        assert_eq!(lines[3], Line::Code(Instruction::new("ff1.32", &["a0", "a1"])));
     }
 
     #[test]
