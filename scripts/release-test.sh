@@ -56,12 +56,11 @@ for archive in tcp full; do
     done
 done
 
-# As the SDK links it, with some address near by for what is the C library's. The authorities stay only where the C half
-# refers to them.
-libc=(-Wl,--defsym={memcpy,memmove,memset,memcmp}=wm_mqtt_client_init)
+# As the SDK links it. What is the SDK's is left at 0, hence the code near by. The authorities stay only where the C half refers
+# to them.
 authorities() { # LINKER-OPTION...
     csky-elfabiv2-gcc -mcpu=ck804ef -mhard-float -nostdlib -nostartfiles -Wl,--gc-sections -Wl,-e,wm_mqtt_client_connect \
-        -Wl,--no-warn-execstack -Wl,--unresolved-symbols=ignore-all "${libc[@]}" "$@" -Wl,--whole-archive \
+        -Wl,--no-warn-execstack -Wl,--unresolved-symbols=ignore-all -Wl,-Ttext=0x10000 "$@" -Wl,--whole-archive \
         "$mqtt/lib/libwm_mqtt_client_full.a" -Wl,--no-whole-archive -lgcc -o "$work/linked" || fail "it does not link"
     grep -aqF "ISRG Root X1" "$work/linked" && echo there || echo "not there"
 }
