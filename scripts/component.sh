@@ -156,6 +156,16 @@ more=$(comm -13 <(listed) <(symbols tcp))
 [ -z "$more" ] || failed "tcp: takes from the SDK besides: $more"
 ok "TCP only"
 
+# What is left when cargo takes an archive of before is not what belongs to it.
+built=target/component/cargo
+if cmake -DBUILT="$built/csky-w800-elfabiv2/release/libwm_mqtt_client.a" -DASSEMBLY="$built/freertos-tls-tls12-websocket.s" \
+    -DLIBRARY="$out/mixed.a" -DCARGO="$(command -v cargo)" -DCOMPILER="$compiler" "-DFLAGS=-mcpu=ck804ef -mhard-float" \
+    -DAR="$(command -v csky-elfabiv2-ar)" -DOBJCOPY="$(command -v csky-elfabiv2-objcopy)" -P cmake/archive.cmake >"$out/mixed.log" 2>&1; then
+    failed "assembly of another build: taken"
+fi
+tr -s ' \n' ' ' <"$out/mixed.log" | grep -qF "is of another build than" || failed "assembly of another build: $(cat "$out/mixed.log")"
+ok "assembly of another build is refused"
+
 # What is libc's and libgcc's by that list is there.
 gcc=(csky-elfabiv2-gcc -mcpu=ck804ef -mhard-float)
 for library in libc libgcc; do
