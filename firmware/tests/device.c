@@ -168,6 +168,22 @@ static void many_lookups(void)
     }
 }
 
+/* Lookups cannot be cancelled: those of handles that are gone, with their task, have all of lwIP's places. */
+static void lookups_of_gone_handles(void)
+{
+    enum { LOST = 6 };
+    handle_t lost[LOST];
+    call_t *connects[LOST];
+    for (int i = 0; i < LOST; i++) connects[i] = start_connect(lost[i] = client_for("mqtt://more.silent", true));
+    for (int i = 0; i < LOST; i++) CHECK(!call_done(connects[i], 20));
+    for (int i = 0; i < LOST; i++) CHECK_EQ(client_deinit(lost[i]), 0);
+    sleep_ms(1500); /* lwIP has forgotten localhost */
+    auto_broker_t *broker = auto_broker_open();
+    char *uri = test_alloc(60), *after = strstr(auto_broker_uri(broker), "//") + 2;
+    snprintf(uri, 60, "%s://localhost%s", scheme_name(), strchr(after, ':'));
+    CHECK_EQ(call_result_within(start_connect(client_for(uri, true)), 20000), 0);
+}
+
 static void unknown_name(void)
 {
     handle_t handle = client_for("mqtt://nobody.invalid", true);
@@ -225,6 +241,7 @@ static const test_t tests[] = {
     TEST(silent_name),
     TEST(unknown_name),
     LONG_TEST(many_lookups, 60),
+    LONG_TEST(lookups_of_gone_handles, 60),
     TEST(bulk),
 };
 TESTS_MAIN(tests)

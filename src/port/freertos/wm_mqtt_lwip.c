@@ -39,8 +39,6 @@ struct net {
     SemaphoreHandle_t wake;
     unsigned users;
     struct lookup *answers; /* lookups that have ended */
-    struct lookup *waiting; /* those that lwIP had no place for; they are no users */
-    unsigned asked;         /* lookups but for those that wait: each will be among the answers */
 };
 
 struct socket {
@@ -81,15 +79,6 @@ void wm_mqtt_port_net_share(void *handle)
     taskEXIT_CRITICAL();
 }
 
-static void free_lookups(struct lookup *lookup)
-{
-    while (lookup != NULL) {
-        struct lookup *next = lookup->next;
-        free(lookup);
-        lookup = next;
-    }
-}
-
 void wm_mqtt_port_net_close(void *handle)
 {
     struct net *net = handle;
@@ -98,8 +87,11 @@ void wm_mqtt_port_net_close(void *handle)
     taskEXIT_CRITICAL();
     if (!last)
         return;
-    free_lookups(net->answers);
-    free_lookups(net->waiting);
+    while (net->answers != NULL) {
+        struct lookup *lookup = net->answers;
+        net->answers = lookup->next;
+        free(lookup);
+    }
     vSemaphoreDelete(net->wake);
     free(net);
 }
@@ -117,26 +109,16 @@ void wm_mqtt_port_net_task_ends(void)
 #endif
 }
 
-static bool begin_lookup(struct lookup *lookup);
-static void answer(struct lookup *lookup, const ip_addr_t *address);
-
 /* The next thing that has happened. */
 static bool take_event(struct net *net, struct wm_mqtt_port_event *event)
 {
-    struct lookup *lookup, *next = NULL;
+    struct lookup *lookup;
     struct socket *socket;
 
     taskENTER_CRITICAL();
     lookup = net->answers;
-    if (lookup != NULL) {
+    if (lookup != NULL)
         net->answers = lookup->next;
-        /* Its place at lwIP is free. */
-        next = net->waiting;
-        if (next != NULL)
-            net->waiting = next->next;
-        else
-            net->asked--;
-    }
     for (socket = sockets; lookup == NULL && socket != NULL; socket = socket->next) {
         if (socket->ready && socket->net == net) {
             socket->ready = false;
@@ -145,8 +127,6 @@ static bool take_event(struct net *net, struct wm_mqtt_port_event *event)
     }
     taskEXIT_CRITICAL();
 
-    if (next != NULL && !begin_lookup(next))
-        answer(next, NULL);
     memset(event, 0, sizeof *event);
     if (lookup != NULL) {
         event->token = lookup->token;
@@ -181,6 +161,13 @@ bool wm_mqtt_port_net_wait(void *handle, uint32_t timeout, struct wm_mqtt_port_e
 
 /* ---- names ---- */
 
+/* lwIP has places for a few lookups, four by default. Those that it has no place for wait until one of ours has ended, also one
+ * of a net that is gone: a lookup cannot be cancelled. Only lwIP's task touches these. */
+static unsigned asked;
+static struct lookup *waiting;
+
+static void look_up(void *argument);
+
 static void answer(struct lookup *lookup, const ip_addr_t *address)
 {
     struct net *net = lookup->net;
@@ -191,77 +178,54 @@ static void answer(struct lookup *lookup, const ip_addr_t *address)
     lookup->next = net->answers;
     net->answers = lookup;
     taskEXIT_CRITICAL();
-}
-
-/* In lwIP's task. */
-static void on_found(const char *name, const ip_addr_t *address, void *argument)
-{
-    struct lookup *lookup = argument;
-    struct net *net = lookup->net;
-    (void)name;
-    answer(lookup, address);
     wm_mqtt_port_net_wake(net);
     wm_mqtt_port_net_close(net);
 }
 
-/* Whether it waits until one of ours has ended: lwIP has places for four lookups. */
-static bool waits(struct lookup *lookup)
+static void on_found(const char *name, const ip_addr_t *address, void *lookup)
 {
-    struct net *net = lookup->net;
-    taskENTER_CRITICAL();
-    bool others = net->asked > 1;
-    if (others) {
-        struct lookup **link = &net->waiting;
+    struct lookup *next = waiting;
+    (void)name;
+    asked--;
+    if (next != NULL) {
+        waiting = next->next;
+        /* Not here: the place becomes free when this has returned. */
+        if (tcpip_try_callback(look_up, next) != ERR_OK)
+            answer(next, NULL);
+    }
+    answer(lookup, address);
+}
+
+static void look_up(void *argument)
+{
+    struct lookup *lookup = argument;
+    ip_addr_t address;
+    err_t err = dns_gethostbyname(lookup->host, &address, on_found, lookup);
+    if (err == ERR_INPROGRESS) {
+        asked++;
+    } else if (err == ERR_MEM && asked > 0) {
+        struct lookup **link = &waiting;
         while (*link != NULL)
             link = &(*link)->next;
         lookup->next = NULL;
         *link = lookup;
-        net->asked--;
+    } else {
+        answer(lookup, err == ERR_OK ? &address : NULL);
     }
-    taskEXIT_CRITICAL();
-    return others;
 }
 
-/* In lwIP's task. */
-static void look_up(void *argument)
+bool wm_mqtt_port_net_resolve(void *net, uintptr_t token, const char *host, size_t len)
 {
-    struct lookup *lookup = argument;
-    struct net *net = lookup->net;
-    ip_addr_t address;
-    err_t err = dns_gethostbyname(lookup->host, &address, on_found, lookup);
-    if (err == ERR_MEM && waits(lookup))
-        wm_mqtt_port_net_close(net);
-    else if (err != ERR_INPROGRESS)
-        on_found(lookup->host, err == ERR_OK ? &address : NULL, lookup);
-}
-
-/* A lookup cannot be cancelled: it keeps what it answers to. */
-static bool begin_lookup(struct lookup *lookup)
-{
-    wm_mqtt_port_net_share(lookup->net);
-    if (tcpip_callback(look_up, lookup) == ERR_OK)
-        return true;
-    wm_mqtt_port_net_close(lookup->net);
-    return false;
-}
-
-bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, size_t len)
-{
-    struct net *net = handle;
     struct lookup *lookup = calloc(1, sizeof *lookup + len + 1);
     if (lookup == NULL)
         return false;
     lookup->net = net;
     lookup->token = token;
     memcpy(lookup->host, host, len);
-    taskENTER_CRITICAL();
-    net->asked++;
-    taskEXIT_CRITICAL();
-    if (begin_lookup(lookup))
+    wm_mqtt_port_net_share(net);
+    if (tcpip_callback(look_up, lookup) == ERR_OK)
         return true;
-    taskENTER_CRITICAL();
-    net->asked--;
-    taskEXIT_CRITICAL();
+    wm_mqtt_port_net_close(net);
     free(lookup);
     return false;
 }
