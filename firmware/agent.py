@@ -5,7 +5,7 @@
 
 The firmware runs in a network namespace of its own that has nothing but the loopback interface, so nothing that the
 firmware sends can leave the machine. QEMU's user network makes 127.0.0.1 of this namespace reachable for the firmware under
-that very address. C-SKY images run in what CSKY_EMULATOR names, which makes the connections for them. A name server answers there: `localhost` is 127.0.0.1, names under `.silent` get no answer, others
+that very address. C-SKY images run in what CSKY_EMULATOR names, which makes the connections for them. A name server answers there: `localhost` is 127.0.0.1 for a second, names under `.silent` get no answer, others
 do not exist. The exit status is the firmware's.
 """
 
@@ -58,7 +58,7 @@ def serve_names():
         if labels[-1:] == ["silent"]:
             continue
         known = labels == ["localhost"]
-        answer = b"\xc0\x0c\0\1\0\1\0\0\0\0\0\4\x7f\0\0\1" if known and question[-4:-2] == b"\0\1" else b""
+        answer = b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4\x7f\0\0\1" if known and question[-4:-2] == b"\0\1" else b""
         head = query[:2] + (b"\x85\x80" if known else b"\x85\x83") + b"\0\1" + struct.pack(">H", bool(answer)) + bytes(4)
         server.sendto(head + question + answer, client)
 

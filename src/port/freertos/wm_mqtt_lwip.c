@@ -182,18 +182,24 @@ static void answer(struct lookup *lookup, const ip_addr_t *address)
     wm_mqtt_port_net_close(net);
 }
 
+/* A lookup has ended: the first that waits may try again. Not in this call: a place becomes free only when lwIP's own is over. */
+static void try_waiting(void)
+{
+    struct lookup *next;
+    while ((next = waiting) != NULL) {
+        waiting = next->next;
+        if (tcpip_try_callback(look_up, next) == ERR_OK)
+            return;
+        answer(next, NULL);
+    }
+}
+
 static void on_found(const char *name, const ip_addr_t *address, void *lookup)
 {
-    struct lookup *next = waiting;
     (void)name;
     asked--;
-    if (next != NULL) {
-        waiting = next->next;
-        /* Not here: the place becomes free when this has returned. */
-        if (tcpip_try_callback(look_up, next) != ERR_OK)
-            answer(next, NULL);
-    }
     answer(lookup, address);
+    try_waiting();
 }
 
 static void look_up(void *argument)
@@ -209,8 +215,9 @@ static void look_up(void *argument)
             link = &(*link)->next;
         lookup->next = NULL;
         *link = lookup;
-    } else {
+    } else { /* known already, or a failure: others that wait are no further for it */
         answer(lookup, err == ERR_OK ? &address : NULL);
+        try_waiting();
     }
 }
 
