@@ -27,10 +27,8 @@ fn rewrite(lines: &mut Vec<Line>, function: Range<usize>) -> Option<()> {
         return None;
     }
     let list = list(&places)?;
-    let restores: Vec<usize> = function
-        .clone()
-        .filter(|at| restore(&lines[*at..function.end]).is_some_and(|(found, _)| found == places))
-        .collect();
+    let restores: Vec<usize> =
+        function.clone().filter(|at| restore(&lines[*at..function.end]).as_ref() == Some(&places)).collect();
     // A return or a jump that leaves the function another way is not understood.
     let returns = lines[function.clone()].iter().filter(|line| is_return(line)).count();
     if restores.len() != returns || lines[function].windows(2).any(|pair| leaves(&pair[0], &pair[1])) {
@@ -38,14 +36,10 @@ fn rewrite(lines: &mut Vec<Line>, function: Range<usize>) -> Option<()> {
     }
     let count = places.len();
     for at in restores.into_iter().rev() {
-        lines.splice(at..at + count + 2, [Line::Code(pop_or_push("pop", &list))]);
+        lines.splice(at..at + count + 2, [Line::Code(Instruction::new("pop", &list))]);
     }
-    lines.splice(start..start + count + 1, [Line::Code(pop_or_push("push", &list))]);
+    lines.splice(start..start + count + 1, [Line::Code(Instruction::new("push", &list))]);
     Some(())
-}
-
-fn pop_or_push(op: &str, list: &[&str]) -> Instruction {
-    Instruction::new(op, list)
 }
 
 /// The registers as `push` wants them; `None` when they are not such a list.
@@ -64,17 +58,15 @@ fn list(places: &Places) -> Option<Vec<&'static str>> {
 
 /// `subi sp, sp, N` and a store for each of N bytes.
 fn save(lines: &[Line]) -> Option<Places> {
-    let bytes = adjustment(lines.first()?, "subi")?;
-    let places = places(&lines[1..], "st.w", bytes)?;
-    Some(places)
+    places(&lines[1..], "st.w", adjustment(lines.first()?, "subi")?)
 }
 
 /// A load for each of N bytes, `addi sp, sp, N` and `rts`.
-fn restore(lines: &[Line]) -> Option<(Places, usize)> {
+fn restore(lines: &[Line]) -> Option<Places> {
     let count = lines.iter().take_while(|line| access(line, "ld.w").is_some()).count();
     let bytes = adjustment(lines.get(count)?, "addi")?;
     let is_whole = bytes == 4 * count && is_return(lines.get(count + 1)?);
-    Some((places(lines, "ld.w", bytes).filter(|_| is_whole)?, count))
+    places(lines, "ld.w", bytes).filter(|_| is_whole)
 }
 
 /// The first N / 4 accesses, each to a word of its own below N.
