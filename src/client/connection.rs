@@ -73,8 +73,9 @@ pub(super) struct Means<P: Port> {
     pub(super) buffer: Vec<u8>,
 }
 
-/// Reads of one socket before the others get their turn.
+/// Reads and writes of one socket before the others get their turn.
 const READS: usize = 4;
+const WRITES: usize = 4;
 
 impl<P: Port> Connection<P> {
     pub(super) fn new(client: Shared<Client<P>>) -> Self {
@@ -346,38 +347,43 @@ impl<P: Port> Connection<P> {
         Ok(())
     }
 
-    /// Sends what the session has, as far as the socket takes it.
+    /// Hands the pipe what the session has, as far as the socket takes it, and no more than others can wait for.
     fn transmit(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
         let pipe = match self.link.as_mut().map(|link| &mut link.stage) {
-            Some(Stage::Securing(pipe)) => return pipe.flush().map(|_| ()),
+            Some(Stage::Securing(pipe)) => return pipe.flush(),
             Some(Stage::Up(pipe)) => pipe,
             _ => return Ok(()),
         };
-        let mut sent = if pipe.may_write() { 0 } else { pipe.flush()? };
-        loop {
+        if !pipe.may_write() {
+            pipe.flush()?;
+        }
+        for turn in 0.. {
             let (len, secret) = {
                 let mut guard = self.client.state().lock();
                 let state = &mut *guard;
-                state.session.transmitted(means.now, sent);
-                state.has_room |= sent > 0;
+                let left = pipe.take_left();
+                state.session.transmitted(means.now, left);
+                state.has_room |= left > 0;
                 state.drain(means.now);
-                let len = if pipe.may_write() { state.session.transmit(&mut means.buffer) } else { 0 };
-                // Only now, so that who was waiting finds the lock free and all of the room.
+                self.more |= turn == WRITES;
+                let len = if pipe.may_write() && turn < WRITES { state.session.transmit(&mut means.buffer) } else { 0 };
+                // The publishers that wait are woken when nothing is left to hand over: they find all of the room.
                 if len == 0 && core::mem::take(&mut state.has_room) {
                     state.calls.finish(Ok(()), &|kind| kind == Kind::Room);
                 }
                 (len, state.phase == Phase::Connecting)
             };
             if len == 0 {
-                // Answers of the layers.
-                return pipe.flush().map(|_| ());
+                break;
             }
             let written = pipe.write(&means.buffer[..len]);
             if secret {
                 means.buffer[..len].zeroize();
             }
-            sent = written?;
+            written?;
         }
+        // Answers of the layers.
+        pipe.flush()
     }
 
     /// A disconnect that was asked for is done when DISCONNECT is with the transport, or its time is up.

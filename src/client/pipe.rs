@@ -21,12 +21,14 @@ pub(super) struct Pipe<P: Port> {
     /// News of the socket has not been followed to its end yet.
     pub(super) readable: bool,
     pub(super) writable: bool,
-    /// What the layers have to send.
+    /// What the socket has not taken yet: what the layers have to send, or without any what MQTT has.
     output: Vec<u8>,
     /// How much of it the socket has.
     sent: usize,
     /// How much of MQTT's own stands in it.
     carried: usize,
+    /// How much of MQTT's own the socket has taken since [`take_left`](Self::take_left).
+    left: usize,
     /// How much of it are answers to the server.
     answers: usize,
 }
@@ -34,7 +36,7 @@ pub(super) struct Pipe<P: Port> {
 impl<P: Port> Pipe<P> {
     /// A stream over a connected socket; `output` is what the layers begin with.
     pub(super) fn new(socket: LinkSocket<P>, layers: Layers, output: Vec<u8>) -> Self {
-        Self { socket, layers, readable: true, writable: true, output, sent: 0, carried: 0, answers: 0 }
+        Self { socket, layers, readable: true, writable: true, output, sent: 0, carried: 0, left: 0, answers: 0 }
     }
 
     /// Whether MQTT may begin.
@@ -77,19 +79,23 @@ impl<P: Port> Pipe<P> {
         result
     }
 
-    /// Whether [`write`](Self::write) would do anything.
+    /// Whether [`write`](Self::write) may be called: the socket has taken what was written before.
     pub(super) fn may_write(&self) -> bool {
         self.writable && self.carried == 0
     }
 
-    /// Sends bytes of MQTT; how many have left for good, also of those that were handed over before. What has not left
-    /// must not be handed over again until [`may_write`](Self::may_write) allows.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<usize, Trouble> {
-        if self.layers.is_empty() {
-            return self.write_to_socket(bytes);
-        }
-        self.layers.send(bytes, &mut self.output).map_err(Trouble::Layer)?;
+    /// Takes bytes of MQTT, all of them: the socket's own buffer has them then, or this pipe.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
         self.carried = bytes.len();
+        if !self.layers.is_empty() {
+            self.layers.send(bytes, &mut self.output).map_err(Trouble::Layer)?;
+            return self.flush();
+        }
+        let taken = self.write_to_socket(bytes)?;
+        let rest = &bytes[taken..];
+        self.output.try_reserve_exact(rest.len()).map_err(|_| Trouble::NoMemory)?;
+        self.output.extend_from_slice(rest);
+        (self.carried, self.left) = (rest.len(), self.left + taken);
         self.flush()
     }
 
@@ -103,27 +109,38 @@ impl<P: Port> Pipe<P> {
         }
     }
 
-    /// Sends what the layers have left; how many bytes of MQTT have left with it.
-    pub(super) fn flush(&mut self) -> Result<usize, Trouble> {
+    /// Sends what waits here, as far as the socket takes it.
+    pub(super) fn flush(&mut self) -> Result<(), Trouble> {
         while self.writable && self.sent < self.output.len() {
-            self.sent += match self.socket.write(&self.output[self.sent..]) {
-                Ok(sent) => sent,
+            let taken = match self.socket.write(&self.output[self.sent..]) {
+                Ok(taken) => taken,
                 Err(NetError::WouldBlock) => {
                     self.writable = false;
                     0
                 }
                 Err(error) => return Err(Trouble::Broken(error)),
             };
+            self.sent += taken;
+            // Nobody knows how the layers have divided it: the last byte of MQTT leaves with the last of all.
+            let left = taken.min(self.carried.saturating_sub(1));
+            self.carried -= left;
+            self.left += left;
         }
         if self.sent < self.output.len() {
-            return Ok(0);
+            return Ok(());
         }
+        self.left += core::mem::take(&mut self.carried);
         self.output.clear();
         if self.output.capacity() > OUTPUT {
             self.output = Vec::new();
         }
         (self.sent, self.answers) = (0, 0);
-        Ok(core::mem::take(&mut self.carried))
+        Ok(())
+    }
+
+    /// How many bytes of MQTT the socket has taken since the last call.
+    pub(super) fn take_left(&mut self) -> usize {
+        core::mem::take(&mut self.left)
     }
 
     /// Ends the stream in order and leaves the socket, to wait for the server's end.

@@ -3,6 +3,8 @@
 
 use alloc::vec::Vec;
 
+use super::packet::{acknowledgement, first_byte};
+
 /// How far a message has come.
 #[derive(Debug)]
 pub(super) enum Stage {
@@ -15,20 +17,28 @@ pub(super) enum Stage {
 }
 
 #[derive(Debug)]
-pub(super) struct Unacknowledged {
-    pub(super) id: u16,
-    pub(super) stage: Stage,
+struct Unacknowledged {
+    id: u16,
+    stage: Stage,
+    /// Its packet must leave from here, before anything new.
+    leaves: bool,
+    /// Not for the first time.
+    again: bool,
 }
 
 /// The window. A vector, since windows are short and acknowledgements come from the front.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct InFlight {
     messages: Vec<Unacknowledged>,
+    /// How many of them must leave from here.
+    waiting: usize,
+    /// The one that leaves just now, and how many bytes of it are gone.
+    leaving: Option<(u16, usize)>,
 }
 
 impl InFlight {
     pub(super) const fn new() -> Self {
-        Self { messages: Vec::new() }
+        Self { messages: Vec::new(), waiting: 0, leaving: None }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -40,11 +50,72 @@ impl InFlight {
     }
 
     pub(super) fn clear(&mut self) {
-        self.messages = Vec::new();
+        *self = Self::new();
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Unacknowledged> {
-        self.messages.iter()
+    /// A session goes on: from now on all of them must leave again.
+    pub(super) fn begin_resends(&mut self) {
+        self.messages.iter_mut().for_each(|message| (message.leaves, message.again) = (true, true));
+        self.waiting = self.messages.len();
+    }
+
+    /// None of them leaves from here, but for the rest of a packet that has begun to.
+    pub(super) fn end_resends(&mut self) {
+        let leaving = self.leaving.map(|(id, _)| id);
+        self.messages.iter_mut().for_each(|message| message.leaves = Some(message.id) == leaving);
+        self.waiting = usize::from(leaving.is_some());
+    }
+
+    /// The connection is gone, and with it what was leaving.
+    pub(super) fn closed(&mut self) {
+        self.leaving = None;
+        self.end_resends();
+    }
+
+    /// Whether something must leave from here.
+    pub(super) fn has_resends(&self) -> bool {
+        self.waiting > 0
+    }
+
+    /// Whether the last [`take`](Self::take) has left the rest of a packet behind.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+
+    /// Moves bytes that must leave from here into `out`, at most one packet: PUBLISH, the second time with DUP
+    /// `[MQTT-3.3.1-1]`, in the order of publication, and PUBREL `[MQTT-4.4.0-1]`. How many bytes, and of a packet that
+    /// begins with them its first byte, identifier and length.
+    pub(super) fn take(&mut self, out: &mut [u8]) -> (usize, Option<(u8, u16, usize)>) {
+        let leaving = self.leaving;
+        let is_it = |m: &&mut Unacknowledged| leaving.map_or(m.leaves, |(id, _)| m.id == id);
+        let Some(message) = self.messages.iter_mut().find(is_it) else { return (0, None) };
+        let pubrel = acknowledgement(first_byte::PUBREL, message.id);
+        let packet = match &message.stage {
+            Stage::AtLeastOnce(packet) | Stage::ExactlyOnce(packet) => packet.as_slice(),
+            Stage::Released => &pubrel,
+        };
+        let gone = leaving.map_or(0, |(_, gone)| gone);
+        let rest = packet.get(gone..).unwrap_or_default();
+        let len = rest.len().min(out.len());
+        out[..len].copy_from_slice(&rest[..len]);
+        let mut begun = None;
+        if gone == 0 && len > 0 {
+            if message.again && !matches!(message.stage, Stage::Released) {
+                out[0] |= first_byte::DUP;
+            }
+            begun = Some((out[0], message.id, packet.len()));
+        }
+        self.leaving = if len < rest.len() { Some((message.id, gone + len)) } else { None };
+        if self.leaving.is_none() {
+            message.leaves = false;
+            self.waiting -= 1;
+        }
+        (len, begun)
+    }
+
+    /// Whether bytes of this message's PUBLISH must still leave for the packet to be whole.
+    pub(super) fn is_cut(&self, id: u16) -> bool {
+        self.leaving.is_some_and(|(leaving, _)| leaving == id)
     }
 
     pub(super) fn contains(&self, id: u16) -> bool {
@@ -56,9 +127,11 @@ impl InFlight {
         self.messages.try_reserve(1).is_ok()
     }
 
-    /// Appends a message; room was reserved.
-    pub(super) fn push(&mut self, message: Unacknowledged) {
-        self.messages.push(message);
+    /// Appends a message; room was reserved. Where older ones must leave from here, so must this one.
+    pub(super) fn push(&mut self, id: u16, stage: Stage) {
+        let leaves = self.has_resends();
+        self.waiting += usize::from(leaves);
+        self.messages.push(Unacknowledged { id, stage, leaves, again: false });
     }
 
     /// The packet of a message that may have to be sent (again).
@@ -76,13 +149,30 @@ impl InFlight {
 
     /// PUBACK or PUBCOMP: the message is done.
     pub(super) fn complete(&mut self, id: u16) {
+        if self.waiting > 0 && self.messages.iter().any(|m| m.id == id && m.leaves) {
+            self.waiting -= 1;
+        }
         self.messages.retain(|m| m.id != id);
     }
 
-    /// PUBREC: the server has the message, from now on only PUBREL counts.
-    pub(super) fn received(&mut self, id: u16) {
-        if let Some(message) = self.messages.iter_mut().find(|m| m.id == id) {
-            message.stage = Stage::Released;
+    /// PUBREC: the server has the message, from now on only PUBREL counts. Whether that may be sent now; else it leaves
+    /// with what must leave from here, in the order of the PUBREC packets `[MQTT-4.6.0-4]`.
+    pub(super) fn received(&mut self, id: u16) -> bool {
+        let Some(mut at) = self.messages.iter().position(|m| m.id == id) else { return false };
+        let is_released = |m: &Unacknowledged| matches!(m.stage, Stage::Released);
+        if !is_released(&self.messages[at]) {
+            let before = usize::from(self.messages[at].leaves);
+            let leaves = self.waiting > before && self.messages.iter().any(|m| m.leaves && is_released(m));
+            self.waiting = self.waiting - before + usize::from(leaves);
+            self.messages[at] = Unacknowledged { id, stage: Stage::Released, leaves, again: true };
+            // The released ones have nothing but their identifiers, which stand in the order of their PUBREC packets.
+            for next in at + 1..self.messages.len() {
+                if is_released(&self.messages[next]) {
+                    self.messages.swap(at, next);
+                    at = next;
+                }
+            }
         }
+        !self.messages[at].leaves
     }
 }

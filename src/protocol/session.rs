@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::decode::{Arrived, Buffer, Decoder, Fate, Incoming, Malformed, Message, Receipt};
 use super::event::{Event, KeepAliveTimeout, PublishError, SubscribeError, Violation};
-use super::in_flight::{InFlight, Stage, Unacknowledged};
+use super::in_flight::{InFlight, Stage};
 use super::keep_alive::{Due, KeepAlive};
 use super::outbox::{NoMemory, Outbox};
 use super::packet::{
@@ -55,7 +55,8 @@ struct Received {
 ///
 /// Feed it: [`connect`](Self::connect) when the transport is up, [`handle_input`](Self::handle_input) with what was
 /// read, [`handle_timeout`](Self::handle_timeout) at [`deadline`](Self::deadline), [`closed`](Self::closed) when the
-/// transport is gone. Drain it after each: [`transmit`](Self::transmit) into the transport until nothing is left.
+/// transport is gone. Drain it after each: [`transmit`](Self::transmit) hands bytes to the transport, until nothing is
+/// left; [`transmitted`](Self::transmitted) says how many of those are with the network.
 pub struct Session<B> {
     limits: Limits,
     state: State,
@@ -70,7 +71,11 @@ pub struct Session<B> {
     /// SUBSCRIBE and UNSUBSCRIBE packets without an answer yet: packet identifier, and which of the two.
     requests: Vec<(u16, Request)>,
     keep_alive: KeepAlive,
-    /// Bytes that must leave until the last PINGREQ has.
+    /// Bytes that were handed over and are not with the network yet.
+    held: usize,
+    /// Bytes of acknowledgements among what has not reached the network; more, if that was never nothing since.
+    acknowledgements: usize,
+    /// Bytes that must reach the network until the last PINGREQ has.
     ahead_of_ping: usize,
     /// Counts messages that were too large for an event.
     skipped: u32,
@@ -94,6 +99,8 @@ impl<B: Buffer> Session<B> {
             received: Vec::new(),
             requests: Vec::new(),
             keep_alive: KeepAlive::off(),
+            held: 0,
+            acknowledgements: 0,
             ahead_of_ping: 0,
             skipped: 0,
             trace,
@@ -122,9 +129,10 @@ impl<B: Buffer> Session<B> {
         self.state = State::Closed;
         self.decoder = Decoder::new();
         self.outbox.clear();
+        self.in_flight.closed();
         self.requests = Vec::new();
         self.keep_alive = KeepAlive::off();
-        self.ahead_of_ping = 0;
+        (self.held, self.acknowledgements, self.ahead_of_ping) = (0, 0, 0);
     }
 
     /// Whether CONNACK has come and DISCONNECT has not been asked for.
@@ -136,25 +144,32 @@ impl<B: Buffer> Session<B> {
     pub fn disconnect(&mut self) {
         if self.state == State::Connected {
             self.state = State::Disconnecting;
+            self.in_flight.end_resends();
             // Without memory for two bytes the transport just closes.
             let _ = self.outbox.push_bytes(&[first_byte::DISCONNECT, 0]);
             self.trace("->", first_byte::DISCONNECT, 0, 2);
         }
     }
 
-    /// Whether every message is acknowledged and every byte is with the transport.
+    /// Whether every message is acknowledged and every byte is with the network.
     pub fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.outbox.queued() == 0
+        self.in_flight.is_empty() && self.unsent() == 0
     }
 
-    /// Whether bytes wait for the transport.
+    /// Whether bytes wait for the network, handed over or not.
     pub fn wants_write(&self) -> bool {
-        self.outbox.queued() > 0
+        self.unsent() > 0 || self.in_flight.has_resends()
     }
 
-    /// Whether so much waits for the transport that acknowledging more would only add to it.
+    /// Whether so many acknowledgements wait for the network that reading more would only add to them. Nothing else
+    /// counts: a server may not read while it cannot write, and then both would wait for ever.
     pub fn is_congested(&self) -> bool {
-        self.outbox.queued() > self.limits.outgoing.saturating_mul(4)
+        let waiting = self.acknowledgements.min(self.outbox.small() + self.held);
+        waiting > self.limits.outgoing.saturating_mul(4)
+    }
+
+    fn unsent(&self) -> usize {
+        self.outbox.queued() + self.held
     }
 
     /// Takes a message for sending; the packet identifier, or 0 for QoS 0.
@@ -167,7 +182,9 @@ impl<B: Buffer> Session<B> {
         if qos != QoS::AtMostOnce && self.in_flight.len() >= self.limits.window.into() {
             return Err(PublishError::WindowFull);
         }
-        if self.outbox.queued() >= self.limits.outgoing {
+        // A message with QoS 0 must not overtake those that leave again; the others leave behind them.
+        let resending = self.in_flight.has_resends();
+        if self.unsent() >= self.limits.outgoing || (resending && qos == QoS::AtMostOnce) {
             return Err(PublishError::Congested);
         }
         let id = if qos == QoS::AtMostOnce { None } else { Some(self.unused_id()) };
@@ -190,9 +207,11 @@ impl<B: Buffer> Session<B> {
         if !self.in_flight.reserve() {
             return Err(PublishError::NoMemory);
         }
-        self.outbox.push_stored(id, &packet, false)?;
+        if !resending {
+            self.outbox.push_stored(id, &packet)?;
+        }
         let stage = if qos == QoS::AtLeastOnce { Stage::AtLeastOnce(packet) } else { Stage::ExactlyOnce(packet) };
-        self.in_flight.push(Unacknowledged { id, stage });
+        self.in_flight.push(id, stage);
         self.last_id = id;
         self.trace("->", first_byte::PUBLISH, id, len);
         Ok(id)
@@ -283,8 +302,10 @@ impl<B: Buffer> Session<B> {
                     return Ok(None);
                 }
                 self.check_sent(id)?;
-                self.in_flight.received(id);
-                self.acknowledge(first_byte::PUBREL, id).map(|()| None)
+                if self.in_flight.received(id) {
+                    self.acknowledge(first_byte::PUBREL, id)?;
+                }
+                Ok(None)
             }
             Incoming::PubComp(id) => self.complete(id, |stage| matches!(stage, Stage::Released), "PUBCOMP"),
             Incoming::PubRel(id) => {
@@ -324,26 +345,8 @@ impl<B: Buffer> Session<B> {
             // The server remembers none of the identifiers it used; ours it must still get.
             self.received = Vec::new();
         }
-        self.resend()?;
+        self.in_flight.begin_resends();
         Ok(Event::Connected { session_present })
-    }
-
-    /// Unacknowledged PUBLISH and PUBREL packets again, in their order `[MQTT-4.4.0-1]` `[MQTT-4.6.0-1]`.
-    fn resend(&mut self) -> Result<(), Violation> {
-        for message in self.in_flight.iter() {
-            let (first, len) = match &message.stage {
-                Stage::AtLeastOnce(packet) | Stage::ExactlyOnce(packet) => {
-                    self.outbox.push_stored(message.id, packet, true)?;
-                    (first_byte::PUBLISH | first_byte::DUP, packet.len())
-                }
-                Stage::Released => {
-                    self.outbox.push_bytes(&acknowledgement(first_byte::PUBREL, message.id))?;
-                    (first_byte::PUBREL, 4)
-                }
-            };
-            self.trace("->", first, message.id, len);
-        }
-        Ok(())
     }
 
     fn message(&mut self, Arrived { id, qos, len, fate }: Arrived) -> Result<Option<Event>, Violation> {
@@ -415,14 +418,18 @@ impl<B: Buffer> Session<B> {
         true
     }
 
-    /// A message is acknowledged: it need not be sent again, but must have been sent once.
-    fn check_sent(&mut self, id: u16) -> Result<(), Violation> {
-        if self.outbox.withdraw(id) { Ok(()) } else { Err(Violation::EarlyAcknowledgement) }
+    /// A message is acknowledged: then the server has all of it.
+    fn check_sent(&self, id: u16) -> Result<(), Violation> {
+        if self.outbox.holds(id) || self.in_flight.is_cut(id) {
+            return Err(Violation::EarlyAcknowledgement);
+        }
+        Ok(())
     }
 
     fn acknowledge(&mut self, first: u8, id: u16) -> Result<(), Violation> {
         if self.state == State::Connected {
             self.outbox.push_bytes(&acknowledgement(first, id))?;
+            self.acknowledgements = self.acknowledgements.saturating_add(4);
             self.trace("->", first, id, 4);
         }
         Ok(())
@@ -436,18 +443,44 @@ impl<B: Buffer> Session<B> {
         }
     }
 
-    /// Copies bytes to send into `out` and says how many; they stay queued until [`Self::transmitted`].
-    pub fn transmit(&self, out: &mut [u8]) -> usize {
-        self.outbox.peek(&self.in_flight, out)
+    /// Hands bytes over: moves them into `out`, and says how many.
+    ///
+    /// From now on the transport owns them, and for the session they are sent: the server may answer them at any moment,
+    /// however slowly they leave. A transport that cannot deliver them ends the connection. What it still holds counts as
+    /// unsent only for [`publish`](Self::publish)'s room, for [`is_idle`](Self::is_idle) and
+    /// [`wants_write`](Self::wants_write), and for the time that a PINGREQ waits for its answer.
+    ///
+    /// What a resumed session must send again comes after what is queued, and leaves from where it is stored, so it needs
+    /// no memory.
+    pub fn transmit(&mut self, out: &mut [u8]) -> usize {
+        let mut filled = 0;
+        loop {
+            if !self.in_flight.is_leaving() {
+                filled += self.outbox.take(&self.in_flight, &mut out[filled..]);
+            }
+            if filled == out.len() || !self.in_flight.has_resends() {
+                break;
+            }
+            let (len, begun) = self.in_flight.take(&mut out[filled..]);
+            if let Some((first, id, whole)) = begun {
+                self.trace("->", first, id, whole);
+            }
+            filled += len;
+        }
+        self.held += filled;
+        filled
     }
 
-    /// The transport has taken `count` of the bytes that [`Self::transmit`] gave.
+    /// The network has taken `count` of the bytes that [`Self::transmit`] gave.
     pub fn transmitted(&mut self, now: Instant, count: usize) {
         if count > 0 {
             self.keep_alive.sent(now);
-            self.outbox.sent(count);
+            self.held = self.held.saturating_sub(count);
+            if self.unsent() == 0 {
+                self.acknowledgements = 0;
+            }
             if self.ahead_of_ping > 0 {
-                self.ahead_of_ping = self.ahead_of_ping.saturating_sub(count).min(self.outbox.queued());
+                self.ahead_of_ping = self.ahead_of_ping.saturating_sub(count);
                 self.keep_alive.ping_moved(now);
             }
         }
@@ -469,7 +502,7 @@ impl<B: Buffer> Session<B> {
                 self.outbox.shrink();
                 self.trace("->", first_byte::PINGREQ, 0, 2);
                 self.outbox.push_bytes(&[first_byte::PINGREQ, 0]).map_err(|NoMemory| KeepAliveTimeout)?;
-                self.ahead_of_ping = self.outbox.queued();
+                self.ahead_of_ping = self.unsent();
                 Ok(())
             }
             Due::Dead => Err(KeepAliveTimeout),

@@ -3,6 +3,7 @@
 
 mod decode;
 mod encode;
+mod handed_over;
 mod handshake;
 mod identifiers;
 mod keep_alive;

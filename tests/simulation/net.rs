@@ -7,7 +7,7 @@ use wm_mqtt_client::port::{Net, NetError, Readiness, Socket, Token, Waker};
 use wm_mqtt_client::time::Instant;
 
 use crate::memory;
-use crate::world::{World, with, with_if_any};
+use crate::world::{World, stall_point, with, with_if_any};
 
 const RESET: NetError = NetError::Failed(104);
 const REFUSED: NetError = NetError::Failed(111);
@@ -422,6 +422,7 @@ impl Socket for SimSocket {
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, NetError> {
+        stall_point();
         with(|w| {
             w.unlocked("reading");
             w.activity += 1;
@@ -439,7 +440,7 @@ impl Socket for SimSocket {
                 return Err(NetError::WouldBlock);
             }
             let most = conn.down_arrived.len().min(buffer.len());
-            let count = if w.faults.segment > 0 && w.rng.permille(300) { 1 + w.rng.below(most) } else { most };
+            let count = if w.rng.permille(w.faults.partial) { 1 + w.rng.below(most) } else { most };
             let conn = &mut w.conns[self.id];
             for (place, byte) in buffer.iter_mut().zip(conn.down_arrived.drain(..count)) {
                 *place = byte;
@@ -453,6 +454,7 @@ impl Socket for SimSocket {
 
     fn write(&mut self, bytes: &[u8]) -> Result<usize, NetError> {
         let id = self.id;
+        stall_point();
         with(|w| {
             w.unlocked("writing");
             w.activity += 1;
@@ -470,7 +472,7 @@ impl Socket for SimSocket {
                 return Err(NetError::WouldBlock);
             }
             let most = bytes.len().min(room);
-            let count = if w.faults.segment > 0 && w.rng.permille(300) { 1 + w.rng.below(most) } else { most };
+            let count = if w.rng.permille(w.faults.partial) { 1 + w.rng.below(most) } else { most };
             w.conns[id].up_moving += count;
             w.turns_in_vain = 0;
             let last = w.conns[id].up_last;

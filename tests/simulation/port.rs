@@ -24,6 +24,7 @@ impl Port for Sim {
     type Join = SimJoin;
 
     fn now() -> Instant {
+        world::stall_point();
         Instant::from_millis(with(|w| w.now))
     }
 
@@ -76,6 +77,7 @@ impl<T: Send> Lock<T> for SimLock<T> {
 
     fn lock(&self) -> impl DerefMut<Target = T> + '_ {
         world::preemption_point();
+        world::stall_point();
         match self.0.try_lock() {
             Ok(guard) => {
                 with(|w| w.locks_held += 1);

@@ -1,11 +1,23 @@
 //! The broker's end of a WebSocket (RFC 6455), for clients that keep to the rules.
 
+use std::collections::VecDeque;
+
 use tungstenite::handshake::derive_accept_key;
 
 #[derive(Default)]
 pub(crate) struct Server {
-    input: Vec<u8>,
+    input: VecDeque<u8>,
     open: bool,
+    /// The frame whose payload is coming.
+    frame: Option<Frame>,
+}
+
+struct Frame {
+    opcode: u8,
+    mask: [u8; 4],
+    /// How much of its payload has come.
+    at: usize,
+    len: usize,
 }
 
 impl Server {
@@ -14,7 +26,9 @@ impl Server {
         self.input.extend(bytes);
         let (mut carried, mut answer) = (Vec::new(), Vec::new());
         if !self.open {
-            let Some(end) = self.input.windows(4).position(|end| end == b"\r\n\r\n") else { return (carried, answer) };
+            let Some(end) = self.input.make_contiguous().windows(4).position(|end| end == b"\r\n\r\n") else {
+                return (carried, answer);
+            };
             let head: Vec<u8> = self.input.drain(..end + 4).collect();
             let head = String::from_utf8(head).expect("ASCII");
             let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
@@ -24,30 +38,36 @@ impl Server {
             answer.extend(head.into_bytes());
             self.open = true;
         }
-        while let Some((opcode, payload)) = self.frame() {
+        // A frame's payload is passed on as it comes, so that MQTT can answer before the frame is whole.
+        while let Some(frame) = self.frame.take().or_else(|| self.header()) {
+            let count = self.input.len().min(frame.len - frame.at);
+            let payload: Vec<u8> = self.input.drain(..count).collect();
             // pong and close say nothing that this broker wants to know
-            if opcode == 2 {
-                carried.extend(payload);
+            if frame.opcode == 2 {
+                let mask = frame.mask.iter().cycle().skip(frame.at % 4);
+                carried.extend(payload.iter().zip(mask).map(|(byte, mask)| byte ^ mask));
+            }
+            if frame.at + count < frame.len {
+                self.frame = Some(Frame { at: frame.at + count, ..frame });
+                break;
             }
         }
         (carried, answer)
     }
 
-    fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
-        let (first, len) = (*self.input.first()?, *self.input.get(1)?);
+    fn header(&mut self) -> Option<Frame> {
+        let (first, len) = (*self.input.front()?, *self.input.get(1)?);
         assert!(first & 0xf0 == 0x80 && len & 0x80 != 0, "a fragment, or without a mask");
         let (begin, len) = match len & 0x7f {
             126 => (4, usize::from(u16::from_be_bytes([*self.input.get(2)?, *self.input.get(3)?]))),
             127 => panic!("a longer frame than expected"),
             len => (2, usize::from(len)),
         };
-        let end = begin + 4 + len;
-        if self.input.len() < end {
+        if self.input.len() < begin + 4 {
             return None;
         }
-        let frame: Vec<u8> = self.input.drain(..end).collect();
-        let (mask, payload) = frame[begin..].split_at(4);
-        Some((first & 0x0f, payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect()))
+        let header: Vec<u8> = self.input.drain(..begin + 4).collect();
+        Some(Frame { opcode: first & 0x0f, mask: header[begin..].try_into().expect("four bytes"), at: 0, len })
     }
 }
 

@@ -43,6 +43,11 @@ pub(crate) struct Faults {
     pub(crate) preempt: u64,
     /// The event callback takes up to this long for one event.
     pub(crate) slow_callback: u64,
+    /// A socket takes or gives only a part of what it could.
+    pub(crate) partial: u64,
+    /// A task is not run for a while, wherever it is; and how long at most.
+    pub(crate) stall: u64,
+    pub(crate) stall_for: u64,
 }
 
 impl Faults {
@@ -58,6 +63,9 @@ impl Faults {
         lookup: 1,
         preempt: 0,
         slow_callback: 0,
+        partial: 0,
+        stall: 0,
+        stall_for: 1,
     };
 }
 
@@ -73,6 +81,8 @@ pub(crate) struct TaskSlot {
     pub(crate) ended: bool,
     /// Its deadline is not known before it has come to its wait once more.
     settling: bool,
+    /// It is not run before.
+    stopped_until: u64,
 }
 
 struct App {
@@ -240,10 +250,14 @@ impl World {
             return None;
         }
         let net = &self.nets[slot.net];
-        if slot.settling || net.woken || !net.ready.is_empty() {
-            return Some(self.now);
-        }
-        net.deadline
+        let due = if slot.settling || net.woken || !net.ready.is_empty() { Some(self.now) } else { net.deadline };
+        due.map(|at| at.max(slot.stopped_until))
+    }
+
+    /// The MQTT task is not run for so long: a task above it does not wait, flash is written, somebody debugs.
+    pub(crate) fn stop_mqtt_task(&mut self, ms: u64) {
+        let until = self.now + ms;
+        self.tasks.iter_mut().for_each(|slot| slot.stopped_until = until);
     }
 
     fn deliver_due(&self) -> Option<u64> {
@@ -355,7 +369,7 @@ fn turn(slot: usize) {
 pub(crate) fn start(body: Box<dyn Task>) -> usize {
     with(|w| {
         let net = w.nets.len() - 1;
-        w.tasks.push(TaskSlot { body: Some(body), net, ended: false, settling: true });
+        w.tasks.push(TaskSlot { body: Some(body), net, ended: false, settling: true, stopped_until: 0 });
         w.tasks.len() - 1
     })
 }
@@ -405,6 +419,30 @@ fn app_step(n: usize) {
     });
 }
 
+/// The MQTT task may stand still here, in the middle of its turn, while time, network and broker go on.
+pub(crate) fn stall_point() {
+    let until = with(|w| {
+        let faults = &w.faults;
+        let (stall, longest) = (faults.stall, faults.stall_for);
+        let possible = stall > 0 && w.locks_held == 0 && w.running.last() == Some(&MQTT_TASK);
+        let ms = if possible && w.rng.permille(stall) { w.rng.between(1, longest) } else { 0 };
+        w.now + ms
+    });
+    let _world = memory::world();
+    while let Some(action) = with(|w| {
+        if w.now >= until {
+            return None;
+        }
+        let first = w.agenda.keys().next().map_or(until, |(at, _)| *at);
+        w.now = w.now.max(first.min(until));
+        w.turns_in_vain = 0;
+        if first > until || w.agenda.is_empty() { None } else { Some(w.agenda.pop_first()?.1) }
+    }) {
+        action();
+    }
+    with(|w| w.now = w.now.max(until));
+}
+
 /// Other tasks may come in between here, as far as that can be shown with one stack: the MQTT task cannot be
 /// interrupted by who waits for it.
 pub(crate) fn preemption_point() {
@@ -412,15 +450,15 @@ pub(crate) fn preemption_point() {
         let _world = memory::world();
         hook();
     }
-    let times = with(|w| {
-        let possible = w.faults.preempt > 0
-            && w.locks_held == 0
-            && w.preemptions < 2
-            && !w.frames.is_empty()
-            && !w.is_running(MQTT_TASK);
-        if possible && w.rng.permille(w.faults.preempt) { w.rng.between(1, 4) } else { 0 }
+    let (times, stall) = with(|w| {
+        let possible = w.locks_held == 0 && w.preemptions < 2 && !w.frames.is_empty() && !w.is_running(MQTT_TASK);
+        let (preempt, stall, stall_for) = (w.faults.preempt, w.faults.stall, w.faults.stall_for);
+        let mut happens = |permille, most| {
+            if possible && permille > 0 && w.rng.permille(permille) { w.rng.between(1, most) } else { 0 }
+        };
+        (happens(preempt, 4), happens(stall, stall_for))
     });
-    if times == 0 {
+    if times == 0 && stall == 0 {
         return;
     }
     let before = with(|w| {
@@ -429,6 +467,9 @@ pub(crate) fn preemption_point() {
     });
     for _ in 0..times {
         step(before);
+    }
+    if stall > 0 {
+        while step(before + stall) {}
     }
     with(|w| {
         w.preemptions -= 1;
