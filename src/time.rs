@@ -78,10 +78,90 @@ impl Add<Millis> for Instant {
     }
 }
 
+/// How late a turn must be for limits to be put off, and by how much they are.
+const GRACE: Millis = 1000;
+
+/// The time of one turn of a task, taken once, and which time limits are over by it.
+///
+/// A limit counts the peer's silence. When the task itself was not run in time (a starved task, a long computation, light
+/// sleep, a debugger), the answer may still be in the network: a limit that passed meanwhile is over one second after
+/// that late turn instead. Once: a limit is not put off again by the next late turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    now: Instant,
+    /// The last late turn, and the one before.
+    late: Instant,
+    late_before: Instant,
+}
+
+impl Clock {
+    /// A clock whose first turn is at `now`.
+    pub const fn new(now: Instant) -> Self {
+        let origin = Instant::from_millis(0);
+        Self { now, late: origin, late_before: origin }
+    }
+
+    /// A turn begins at `now`; the task had asked for it at `asked`, `None`: at no time.
+    pub fn turn(&mut self, now: Instant, asked: Option<Instant>) {
+        if asked.is_some_and(|asked| now > asked + GRACE) {
+            (self.late_before, self.late) = (self.late, now);
+        }
+        self.now = now;
+    }
+
+    /// The time of this turn.
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// When `limit` is over.
+    pub fn end_of(&self, limit: Instant) -> Instant {
+        if limit > self.late_before && limit <= self.late { self.late + GRACE } else { limit }
+    }
+
+    /// Whether `limit` is over.
+    pub fn is_over(&self, limit: Instant) -> bool {
+        self.now >= self.end_of(limit)
+    }
+}
+
 /// The earlier of two optional deadlines; `None` means never.
 pub fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_millis(ms)
+    }
+
+    #[test]
+    fn a_turn_in_time_judges_at_once() {
+        let mut clock = Clock::new(at(0));
+        clock.turn(at(6_000), Some(at(5_000)));
+        assert!(clock.is_over(at(6_000)) && !clock.is_over(at(6_001)));
+        // Whoever asked for nothing cannot be late.
+        clock.turn(at(60_000), None);
+        assert!(clock.is_over(at(60_000)));
+    }
+
+    #[test]
+    fn a_late_turn_puts_limits_off_once() {
+        let mut clock = Clock::new(at(0));
+        clock.turn(at(6_001), Some(at(5_000)));
+        assert!(!clock.is_over(at(5_000)) && !clock.is_over(at(6_001)));
+        assert_eq!(clock.end_of(at(5_000)), at(7_001));
+        assert_eq!(clock.end_of(at(6_002)), at(6_002));
+        // Late again: those that passed since are put off, the others have had their second.
+        clock.turn(at(9_000), Some(at(7_001)));
+        assert!(clock.is_over(at(5_000)) && clock.is_over(at(6_001)) && !clock.is_over(at(6_002)));
+        clock.turn(at(10_000), Some(at(10_000)));
+        assert!(clock.is_over(at(6_002)) && clock.is_over(at(9_000)));
     }
 }

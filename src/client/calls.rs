@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::Error;
 use crate::port::{Port, Signal};
+use crate::time::{Clock, Instant};
 
 /// What a call waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,8 +13,8 @@ pub(super) enum Kind {
     Connect,
     /// SUBACK or UNSUBACK with this packet identifier.
     Acknowledgement(u16),
-    /// Room for a message.
-    Room,
+    /// Room for a message; otherwise with this error.
+    Room(Error),
     /// The end of a disconnect.
     Closed,
     /// Nobody else waiting any more (deinit).
@@ -26,6 +27,8 @@ struct Call<P: Port> {
     /// The caller stands in the event task, so no event is delivered until it returns.
     blocks_events: bool,
     signal: P::Signal,
+    /// When the MQTT task ends it, if it is to be ended for no other reason.
+    limit: Option<Instant>,
     outcome: Option<Result<(), Error>>,
 }
 
@@ -49,12 +52,40 @@ impl<P: Port> Calls<P> {
         self.entries.try_reserve(1).is_ok()
     }
 
-    /// Enters a call; room was reserved.
-    pub(super) fn add(&mut self, kind: Kind, signal: P::Signal, blocks_events: bool) -> Ticket {
+    /// Enters a call; room was reserved. The MQTT task ends it at `limit`.
+    pub(super) fn add(&mut self, kind: Kind, signal: P::Signal, blocks_events: bool, limit: Option<Instant>) -> Ticket {
         let ticket = self.next;
         self.next = self.next.wrapping_add(1);
-        self.entries.push(Call { ticket, kind, blocks_events, signal, outcome: None });
+        self.entries.push(Call { ticket, kind, blocks_events, signal, limit, outcome: None });
         Ticket(ticket)
+    }
+
+    /// The limits of the calls that wait.
+    fn limits(&self) -> impl Iterator<Item = Instant> {
+        self.entries.iter().filter(|call| call.outcome.is_none()).filter_map(|call| call.limit)
+    }
+
+    /// When the next of them must be ended.
+    pub(super) fn deadline(&self, clock: &Clock) -> Option<Instant> {
+        self.limits().map(|limit| clock.end_of(limit)).min()
+    }
+
+    /// Ends the calls whose limit is over, but for those that wait for room which has come; `forgotten` gets the
+    /// identifiers of requests that nobody waits for any more.
+    pub(super) fn expire(&mut self, clock: &Clock, has_room: bool, mut forgotten: impl FnMut(u16)) {
+        let waits = |call: &&mut Call<P>| call.outcome.is_none() && !(has_room && matches!(call.kind, Kind::Room(_)));
+        let waiting = self.entries.iter_mut().filter(waits);
+        for call in waiting.filter(|call| call.limit.is_some_and(|limit| clock.is_over(limit))) {
+            call.outcome = Some(Err(match call.kind {
+                Kind::Room(error) => error,
+                Kind::Acknowledgement(id) => {
+                    forgotten(id);
+                    Error::Failure
+                }
+                _ => Error::Failure,
+            }));
+            call.signal.notify();
+        }
     }
 
     /// A call is over; its outcome, `None` when none has come.
@@ -65,6 +96,11 @@ impl<P: Port> Calls<P> {
             self.finish(Ok(()), &|kind| kind == Kind::Quiet);
         }
         outcome
+    }
+
+    /// Whether a call of these kinds waits.
+    pub(super) fn any(&self, kinds: impl Fn(Kind) -> bool) -> bool {
+        self.entries.iter().any(|call| kinds(call.kind))
     }
 
     /// Whether nobody waits but a deinit.

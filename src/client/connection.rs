@@ -16,7 +16,7 @@ use super::{CONNECT_TIMEOUT, Client, Error, LINGER_TIMEOUT};
 use crate::log;
 use crate::port::{Lock, Net, NetError, Port, Readiness, Shared, Socket, Token};
 use crate::protocol::Receipt;
-use crate::time::{Instant, Millis, earliest};
+use crate::time::{Clock, Instant, Millis, earliest};
 
 /// A client in the task's care.
 pub(super) struct Connection<P: Port> {
@@ -67,7 +67,8 @@ enum Stage<P: Port> {
 /// What the task lends to the connection that it serves.
 pub(super) struct Means<P: Port> {
     pub(super) net: P::Net,
-    pub(super) now: Instant,
+    /// The time of this turn: limits are judged with it after what has arrived was read.
+    pub(super) clock: Clock,
     pub(super) last_token: Token,
     /// For reading and writing, one at a time.
     pub(super) buffer: Vec<u8>,
@@ -143,10 +144,10 @@ impl<P: Port> Connection<P> {
             }
             self.finish_drain(means);
             self.intake.backlog.trim();
-            self.deadline = self.next_deadline();
-            self.more |= self.stopped_reading() && self.may_read(means.now);
+            self.deadline = self.next_deadline(&means.clock);
+            self.more |= self.stopped_reading() && self.may_read(means.now());
         }
-        if self.more { Some(means.now) } else { self.deadline }
+        if self.more { Some(means.now()) } else { self.deadline }
     }
 
     /// An event of the backlog was accepted; with the receipt of its message, if it was one.
@@ -197,7 +198,7 @@ impl<P: Port> Connection<P> {
     fn begin(&mut self, means: &mut Means<P>, attempt: u32) {
         let token = means.new_token();
         let client = self.client.clone();
-        let deadline = means.now + CONNECT_TIMEOUT;
+        let deadline = means.now() + CONNECT_TIMEOUT;
         self.link = Some(Link { token, attempt, deadline, stage: Stage::Resolving });
         // What it was made with was checked before anybody could wish for a connection.
         let Ok(broker) = client.config().broker() else { return self.fail(means, Trouble::NotFound) };
@@ -215,7 +216,7 @@ impl<P: Port> Connection<P> {
         loop {
             let Some(link) = &mut self.link else { return Ok(()) };
             match &mut link.stage {
-                Stage::Resolving => return link.check_deadline(means.now),
+                Stage::Resolving => return link.check_deadline(means),
                 Stage::Resolved(addresses) => {
                     if addresses.is_empty() {
                         return Err(Trouble::NotFound);
@@ -225,7 +226,7 @@ impl<P: Port> Connection<P> {
                 }
                 Stage::Opening { socket, rest, give_up } => match socket.established() {
                     Ok(()) => self.secure()?,
-                    Err(NetError::WouldBlock) if means.now < *give_up => return link.check_deadline(means.now),
+                    Err(NetError::WouldBlock) if !means.clock.is_over(*give_up) => return link.check_deadline(means),
                     Err(_) => {
                         let rest = core::mem::take(rest);
                         self.open(means, rest)?;
@@ -233,6 +234,9 @@ impl<P: Port> Connection<P> {
                 },
                 Stage::Securing(pipe) => {
                     let mut early = false;
+                    if means.clock.is_over(link.deadline) {
+                        pipe.ready();
+                    }
                     for _ in 0..READS {
                         if !pipe.is_open() && pipe.readable {
                             pipe.read(&mut means.buffer, &mut |_| early = true).map_err(Trouble::in_handshake)?;
@@ -243,26 +247,24 @@ impl<P: Port> Connection<P> {
                     }
                     if !pipe.is_open() {
                         self.more |= pipe.readable;
-                        return link.check_deadline(means.now).map_err(Trouble::in_handshake);
+                        return link.check_deadline(means).map_err(Trouble::in_handshake);
                     }
                     self.begin_session(means)?;
                 }
-                Stage::Up(_) => {
-                    {
-                        let mut state = self.client.state().lock();
-                        if state.phase == Phase::Connecting {
-                            link.check_deadline(means.now)?;
-                        }
-                        state.session.handle_timeout(means.now).map_err(|_| Trouble::NoPingResponse)?;
+                Stage::Up(pipe) => {
+                    // Whatever is judged now, the socket is asked before.
+                    if self.deadline.is_some_and(|deadline| deadline <= means.now()) {
+                        pipe.ready();
                     }
-                    return self.receive(means);
+                    self.receive(means)?;
+                    return self.judge(means);
                 }
                 Stage::Lingering { socket, until } => {
                     let open = loop {
                         match socket.read(&mut means.buffer) {
                             Ok(0) => break false,
                             Ok(_) => {}
-                            Err(NetError::WouldBlock) => break means.now < *until,
+                            Err(NetError::WouldBlock) => break means.now() < *until,
                             Err(_) => break false,
                         }
                     };
@@ -280,15 +282,15 @@ impl<P: Port> Connection<P> {
     #[cfg_attr(feature = "tls", inline(never))]
     fn open(&mut self, means: &mut Means<P>, mut rest: vec::IntoIter<SocketAddr>) -> Result<(), Trouble> {
         let Some(link) = &mut self.link else { return Ok(()) };
-        link.check_deadline(means.now)?;
+        link.check_deadline(means)?;
         if let Stage::Opening { socket, .. } = core::mem::replace(&mut link.stage, Stage::Resolving) {
             means.net.close(socket);
         }
         while let Some(address) = rest.next() {
             link.token = means.new_token();
             if let Ok(socket) = means.net.connect(link.token, address) {
-                let share = link.deadline.millis_from(means.now) / (rest.len() as Millis + 1);
-                link.stage = Stage::Opening { socket, rest, give_up: means.now + share };
+                let share = link.deadline.millis_from(means.now()) / (rest.len() as Millis + 1);
+                link.stage = Stage::Opening { socket, rest, give_up: means.now() + share };
                 return Ok(());
             }
         }
@@ -319,18 +321,39 @@ impl<P: Port> Connection<P> {
         link.stage = Stage::Up(pipe);
         let client = self.client.clone();
         let connect = client.config().connect().map_err(|_| Trouble::NoMemory)?;
-        let result = client.state().lock().session.connect(means.now, &connect);
+        let result = client.state().lock().session.connect(means.now(), &connect);
         result.map_err(|_| Trouble::NoMemory)
+    }
+
+    /// Ends what has waited too long, now that what has arrived was read: the attempt, calls, a server that is silent.
+    fn judge(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
+        let (Some(link), clock) = (&self.link, &means.clock) else { return Ok(()) };
+        let mut guard = self.client.state().lock();
+        let state = &mut *guard;
+        if state.phase == Phase::Connecting {
+            link.check_deadline(means)?;
+        }
+        let session = &mut state.session;
+        state.calls.expire(clock, state.has_room, |id| {
+            session.forget(id);
+            log::error(&[&"no answer to request ", &id, &" within 10 s"]);
+        });
+        // The server's time to answer PINGREQ is a limit; the time to send one is not.
+        let silent = state.session.deadline().filter(|_| state.session.awaits_answer());
+        if silent.is_none_or(|limit| clock.is_over(limit)) {
+            state.session.handle_timeout(clock.now()).map_err(|_| Trouble::NoPingResponse)?;
+        }
+        Ok(())
     }
 
     /// Reads and takes input until there is no more, or no room for what it brings.
     fn receive(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
         for _ in 0..READS {
-            if !self.stopped_reading() || !self.may_read(means.now) {
+            if !self.stopped_reading() || !self.may_read(means.now()) {
                 return Ok(());
             }
             let Some(Link { stage: Stage::Up(pipe), attempt, .. }) = &mut self.link else { return Ok(()) };
-            let (now, attempt) = (means.now, *attempt);
+            let (now, attempt) = (means.now(), *attempt);
             if self.intake.has_leftover() {
                 self.intake.consume_leftover(now, attempt)?;
                 continue;
@@ -362,14 +385,14 @@ impl<P: Port> Connection<P> {
                 let mut guard = self.client.state().lock();
                 let state = &mut *guard;
                 let left = pipe.take_left();
-                state.session.transmitted(means.now, left);
+                state.session.transmitted(means.now(), left);
                 state.has_room |= left > 0;
-                state.drain(means.now);
+                state.drain(&means.clock);
                 self.more |= turn == WRITES;
                 let len = if pipe.may_write() && turn < WRITES { state.session.transmit(&mut means.buffer) } else { 0 };
                 // The publishers that wait are woken when nothing is left to hand over: they find all of the room.
                 if len == 0 && core::mem::take(&mut state.has_room) {
-                    state.calls.finish(Ok(()), &|kind| kind == Kind::Room);
+                    state.calls.finish(Ok(()), &|kind| matches!(kind, Kind::Room(_)));
                 }
                 (len, state.phase == Phase::Connecting)
             };
@@ -395,7 +418,7 @@ impl<P: Port> Connection<P> {
             let state = &mut *guard;
             let Phase::Draining(deadline) = state.phase else { return };
             let flushed = !state.session.is_connected() && !state.session.wants_write();
-            if !flushed && means.now < deadline {
+            if !flushed && !means.clock.is_over(deadline) {
                 return;
             }
             self.end(state, Error::Failure);
@@ -403,7 +426,7 @@ impl<P: Port> Connection<P> {
         };
         match self.link.as_mut().map(|link| (core::mem::replace(&mut link.stage, Stage::Resolving), link)) {
             Some((Stage::Up(pipe), link)) if flushed => {
-                link.stage = Stage::Lingering { socket: pipe.finish(), until: means.now + LINGER_TIMEOUT };
+                link.stage = Stage::Lingering { socket: pipe.finish(), until: means.now() + LINGER_TIMEOUT };
                 // The server may have closed already, and that is reported only once.
                 self.more = true;
             }
@@ -467,26 +490,33 @@ impl<P: Port> Connection<P> {
         }
     }
 
-    fn next_deadline(&self) -> Option<Instant> {
+    fn next_deadline(&self, clock: &Clock) -> Option<Instant> {
         let link = self.link.as_ref()?;
         match &link.stage {
-            Stage::Resolving | Stage::Resolved(_) | Stage::Securing(_) => Some(link.deadline),
-            Stage::Opening { give_up, .. } => Some(link.deadline.min(*give_up)),
+            Stage::Resolving | Stage::Resolved(_) | Stage::Securing(_) => Some(clock.end_of(link.deadline)),
+            Stage::Opening { give_up, .. } => Some(clock.end_of(link.deadline).min(clock.end_of(*give_up))),
             Stage::Lingering { until, .. } => Some(*until),
             Stage::Up(_) => {
                 let state = self.client.state().lock();
                 let phase = match state.phase {
-                    Phase::Connecting => Some(link.deadline),
-                    Phase::Draining(deadline) => Some(deadline),
+                    Phase::Connecting => Some(clock.end_of(link.deadline)),
+                    Phase::Draining(deadline) => Some(clock.end_of(deadline)),
                     _ => None,
                 };
-                earliest(phase, state.session.deadline())
+                let session = state.session.deadline();
+                let silent = session.filter(|_| state.session.awaits_answer());
+                let session = silent.map(|limit| clock.end_of(limit)).or(session);
+                earliest(earliest(phase, session), state.calls.deadline(clock))
             }
         }
     }
 }
 
 impl<P: Port> Means<P> {
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
     fn new_token(&mut self) -> Token {
         self.last_token += 1;
         self.last_token
@@ -494,7 +524,7 @@ impl<P: Port> Means<P> {
 }
 
 impl<P: Port> Link<P> {
-    fn check_deadline(&self, now: Instant) -> Result<(), Trouble> {
-        if now < self.deadline { Ok(()) } else { Err(Trouble::TimedOut) }
+    fn check_deadline(&self, means: &Means<P>) -> Result<(), Trouble> {
+        if means.clock.is_over(self.deadline) { Err(Trouble::TimedOut) } else { Ok(()) }
     }
 }

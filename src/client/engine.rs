@@ -8,7 +8,7 @@ use super::hub::NextTry;
 use super::{DRAIN_TIMEOUT, Hub};
 use crate::log;
 use crate::port::{Net, Port, Task};
-use crate::time::{Instant, Millis, earliest};
+use crate::time::{Clock, Instant, Millis, earliest};
 
 /// First and longest pause before an event is tried again that met a queue full of other people's events.
 const RETRY: (Millis, Millis) = (10, 100);
@@ -46,7 +46,7 @@ impl<P: Port> Engine<P> {
         let (waker, now) = (net.waker(), P::now());
         let engine = Self {
             hub,
-            means: Means { net, now, last_token: 0, buffer },
+            means: Means { net, clock: Clock::new(now), last_token: 0, buffer },
             connections: Vec::new(),
             orphans: Vec::new(),
             orphans_until: now,
@@ -161,7 +161,7 @@ impl<P: Port> Task for Engine<P> {
     fn turn(&mut self) -> bool {
         self.wait();
         let now = P::now();
-        self.means.now = now;
+        self.means.clock.turn(now, self.deadline);
         self.hub.about_to_look();
         self.take_arrivals();
         for connection in &mut self.connections {

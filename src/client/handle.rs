@@ -3,12 +3,12 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::calls::{Calls, Kind};
-use super::{ACKNOWLEDGE_TIMEOUT, CONNECT_TIMEOUT, Config, DRAIN_TIMEOUT, Error, Hub, ROOM_TIMEOUT};
+use super::{ACKNOWLEDGE_TIMEOUT, CONNECT_TIMEOUT, Config, DRAIN_TIMEOUT, Error, Hub, ROOM_TIMEOUT, TASK_TIMEOUT};
 use crate::log;
 use crate::port::{Lock, Net, Port, Shared, Signal, Waker};
 use crate::protocol::topic::{check_filter, check_name};
 use crate::protocol::{PublishError, QoS, Session};
-use crate::time::Instant;
+use crate::time::{Clock, Instant};
 
 /// A client. Every function may be called from any task, event callbacks included, and from several at a time.
 pub struct Client<P: Port> {
@@ -88,7 +88,7 @@ impl<P: Port> Client<P> {
     /// nothing to do.
     pub fn connect(this: &Shared<Self>) -> Result<(), Error> {
         this.config.check(P::parts())?;
-        let deadline = P::now() + CONNECT_TIMEOUT + DRAIN_TIMEOUT;
+        let deadline = P::now() + (CONNECT_TIMEOUT + DRAIN_TIMEOUT + TASK_TIMEOUT);
         let signal = P::Signal::new().ok_or(Error::Failure)?;
         if this.state.lock().waker.is_none() {
             this.hub.attach(this)?;
@@ -116,7 +116,7 @@ impl<P: Port> Client<P> {
                     state.phase = Phase::Connecting;
                     state.attempt = state.attempt.wrapping_add(1);
                 }
-                let ticket = state.calls.add(kind, signal.clone(), this.hub.may_block_events());
+                let ticket = state.calls.add(kind, signal.clone(), this.hub.may_block_events(), None);
                 (ticket, this.touch(state), kind)
             };
             wake(waker);
@@ -126,10 +126,26 @@ impl<P: Port> Client<P> {
                 // The disconnect that was under way is over.
                 Some(Ok(())) if kind == Kind::Closed => {}
                 Some(outcome) => return outcome,
-                // The task answers before its own deadline: this is for the case that it cannot run at all.
-                None => return Err(Error::Failure),
+                // The task, which cannot run at all, must not connect for nobody later.
+                None => {
+                    this.withdraw_connect();
+                    return Err(Error::Failure);
+                }
             }
         }
+    }
+
+    /// A connect has given up: without another one that waits, nobody wants the connection.
+    fn withdraw_connect(&self) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let unwanted = state.phase == Phase::Connecting && !state.calls.any(|kind| kind == Kind::Connect);
+        if unwanted {
+            state.phase = Phase::Idle;
+        }
+        let waker = if unwanted { self.touch(state) } else { None };
+        drop(guard);
+        wake(waker);
     }
 
     /// Disconnects: waits up to 10 s for what is in flight, and not at all when nothing is.
@@ -161,7 +177,7 @@ impl<P: Port> Client<P> {
             if state.calls.is_quiet() || !state.calls.reserve() {
                 return;
             }
-            state.calls.add(Kind::Quiet, signal.clone(), false)
+            state.calls.add(Kind::Quiet, signal.clone(), false, None)
         };
         signal.wait(deadline);
         self.state.lock().calls.remove(ticket);
@@ -190,18 +206,19 @@ impl<P: Port> Client<P> {
                 Phase::Connected => state.phase = Phase::Draining(deadline),
                 Phase::Draining(earlier) => state.phase = Phase::Draining(earlier.min(deadline)),
             }
-            state.calls.finish(Err(Error::Disconnected), &|kind| matches!(kind, Kind::Room | Kind::Acknowledgement(_)));
+            state
+                .calls
+                .finish(Err(Error::Disconnected), &|kind| matches!(kind, Kind::Room(_) | Kind::Acknowledgement(_)));
             let signal = signal.filter(|_| state.calls.reserve());
             let ticket = signal.map(|signal| {
-                let ticket = state.calls.add(Kind::Closed, signal.clone(), self.hub.may_block_events());
+                let ticket = state.calls.add(Kind::Closed, signal.clone(), self.hub.may_block_events(), None);
                 (ticket, signal)
             });
             (ticket, self.touch(state))
         };
         wake(waker);
         if let Some((ticket, signal)) = ticket {
-            // The task keeps the deadline; one second is for its own delay.
-            signal.wait(deadline + 1000);
+            signal.wait(deadline + TASK_TIMEOUT);
             self.state.lock().calls.remove(ticket);
         }
     }
@@ -209,6 +226,7 @@ impl<P: Port> Client<P> {
     /// Subscribes (with a QoS) or unsubscribes (without), and waits up to 10 s for the answer; the packet identifier.
     fn request(&self, filter: &[u8], qos: Option<u8>) -> Result<u16, Error> {
         let signal = P::Signal::new().ok_or(Error::Failure)?;
+        let limit = P::now() + ACKNOWLEDGE_TIMEOUT;
         let (id, ticket, waker) = {
             let mut guard = self.state.lock();
             let state = &mut *guard;
@@ -222,17 +240,17 @@ impl<P: Port> Client<P> {
                 return Err(Error::Failure);
             }
             let id = state.session.subscribe(filter, qos)?;
-            let ticket = state.calls.add(Kind::Acknowledgement(id), signal.clone(), self.hub.may_block_events());
+            let (kind, blocks_events) = (Kind::Acknowledgement(id), self.hub.may_block_events());
+            let ticket = state.calls.add(kind, signal.clone(), blocks_events, Some(limit));
             (id, ticket, self.touch(state))
         };
         wake(waker);
-        signal.wait(P::now() + ACKNOWLEDGE_TIMEOUT);
+        signal.wait(limit + TASK_TIMEOUT);
         let mut state = self.state.lock();
         match state.calls.remove(ticket) {
             Some(outcome) => outcome.map(|()| id),
             None => {
                 state.session.forget(id);
-                log::error(&[&"no answer to request ", &id, &" within 10 s"]);
                 Err(Error::Failure)
             }
         }
@@ -267,21 +285,27 @@ impl<P: Port> Client<P> {
                 Err(refusal @ (PublishError::WindowFull | PublishError::Congested)) => refusal,
                 Err(refusal) => return Err(refusal.into()),
             };
-            let (signal, deadline) = match &room {
+            let (signal, limit) = match &room {
                 Some(room) => room,
                 None => room.insert((P::Signal::new().ok_or(Error::Failure)?, P::now() + ROOM_TIMEOUT)),
             };
-            if P::now() >= *deadline {
+            if P::now() >= *limit {
                 return Err(refusal.into());
             }
             if !state.calls.reserve() {
                 return Err(Error::Failure);
             }
-            let ticket = state.calls.add(Kind::Room, signal.clone(), self.hub.may_block_events());
+            let (kind, blocks_events) = (Kind::Room(refusal.into()), self.hub.may_block_events());
+            let ticket = state.calls.add(kind, signal.clone(), blocks_events, Some(*limit));
+            // The task must know the limit.
+            let waker = self.touch(state);
             drop(guard);
-            signal.wait(*deadline);
-            if let Some(Err(error)) = self.state.lock().calls.remove(ticket) {
-                return Err(error);
+            wake(waker);
+            signal.wait(*limit + TASK_TIMEOUT);
+            match self.state.lock().calls.remove(ticket) {
+                Some(Ok(())) => {}
+                Some(Err(error)) => return Err(error),
+                None => return Err(refusal.into()),
             }
         }
     }
@@ -319,9 +343,9 @@ impl<P: Port> State<P> {
     }
 
     /// A disconnect that was asked for sends DISCONNECT when nothing is in flight any more, or its time is up.
-    pub(super) fn drain(&mut self, now: Instant) {
+    pub(super) fn drain(&mut self, clock: &Clock) {
         if let Phase::Draining(deadline) = self.phase
-            && (self.session.is_idle() || now >= deadline)
+            && (self.session.is_idle() || clock.is_over(deadline))
         {
             self.session.disconnect();
         }

@@ -32,6 +32,8 @@ const CONNECT_TIMEOUT: Millis = 30_000;
 const ACKNOWLEDGE_TIMEOUT: Millis = 10_000;
 /// Longest wait of a publish for room.
 const ROOM_TIMEOUT: Millis = 10_000;
+/// How much longer a call waits than the MQTT task lets it: only for a task that cannot run at all.
+const TASK_TIMEOUT: Millis = 2000;
 /// Longest wait of a disconnect or deinit for what is in flight.
 const DRAIN_TIMEOUT: Millis = 10_000;
 /// How much longer the deinit of the last handle may wait for the task.

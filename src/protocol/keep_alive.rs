@@ -56,6 +56,11 @@ impl KeepAlive {
         self.deaf = deaf;
     }
 
+    /// Whether the deadline is the server's.
+    pub(super) fn awaits_answer(&self) -> bool {
+        self.ping.is_some() && !self.deaf
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         if self.interval == 0 {
             return None;
@@ -72,7 +77,7 @@ impl KeepAlive {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return Due::Nothing;
         }
-        if self.ping.is_some() && !self.deaf {
+        if self.awaits_answer() {
             return Due::Dead;
         }
         self.ping = Some(now);

@@ -491,6 +491,11 @@ impl<B: Buffer> Session<B> {
         if self.state == State::Connected { self.keep_alive.deadline() } else { None }
     }
 
+    /// Whether the server must answer a PINGREQ by then. Else the deadline is that of the next PINGREQ.
+    pub fn awaits_answer(&self) -> bool {
+        self.keep_alive.awaits_answer()
+    }
+
     /// Time has passed: queues a PINGREQ, or says that the connection is dead (section 3.1.2.10).
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), KeepAliveTimeout> {
         if self.state != State::Connected {

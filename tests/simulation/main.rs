@@ -22,6 +22,7 @@ mod event_queue;
 mod idle;
 mod limits;
 mod out_of_memory;
+mod silence;
 
 #[path = "../protocol/wire.rs"]
 mod wire;

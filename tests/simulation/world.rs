@@ -260,6 +260,11 @@ impl World {
         self.tasks.iter_mut().for_each(|slot| slot.stopped_until = until);
     }
 
+    /// Whether it may happen that the MQTT task is not run.
+    pub(crate) fn mqtt_task_stands_still(&self) -> bool {
+        self.faults.stall > 0 || self.tasks.iter().any(|slot| slot.stopped_until > 0)
+    }
+
     fn deliver_due(&self) -> Option<u64> {
         let idle = !self.is_running(EVENT_TASK) && !self.queue.is_empty();
         if idle { Some(self.queue.busy_until) } else { None }

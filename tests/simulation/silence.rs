@@ -1,0 +1,191 @@
+//! A time limit counts the server's silence: what has arrived is read before it is judged, however late that is, and an
+//! answer that is still in the network has one second more. Absolute limits hold against whoever talks.
+
+use wm_mqtt_client::client::{Config, Error};
+
+use crate::app::config;
+use crate::broker;
+use crate::directed::*;
+use crate::random::all_is_gone;
+use crate::world::{call_later, run, run_until, with};
+
+/// The MQTT task is not run for so long, from now on.
+fn stop(ms: u64) {
+    with(|w| w.stop_mqtt_task(ms));
+}
+
+/// The same, in `delay` milliseconds: a call that waits drives the world itself.
+fn stop_later(delay: u64, ms: u64) {
+    with(|w| w.later(delay, move || stop(ms)));
+}
+
+fn lost() -> u64 {
+    with(|w| w.broker.lost)
+}
+
+/// Answers take so long.
+fn answers_take(ms: u64) {
+    with(|w| w.broker.style.reply = (ms, ms));
+}
+
+#[test]
+fn pingresp_waits_in_the_socket() {
+    for stopped in [900, 12_000, 100_000] {
+        let handle = one_with(Config { keep_alive: 10, ..config("c") });
+        assert_eq!(handle.connect(), Ok(()));
+        answers_take(150);
+        assert!(run_until(20_000, || with(|w| w.broker.pings) == 1));
+        stop(stopped);
+        run(stopped + 5_000);
+        assert_eq!(lost(), 0, "stopped for {stopped} ms");
+        assert!(with(|w| w.broker.is_connected("c")));
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+#[test]
+fn connack_waits_in_the_socket() {
+    // Up to the 2 s that connect waits longer than the task.
+    for stopped in [29_000, 30_500, 31_500] {
+        let handle = one();
+        answers_take(150);
+        let result = call_later(0, move || handle.connect());
+        stop_later(50, stopped);
+        run(stopped + 1_000);
+        assert_eq!(result.borrow().expect("over").0, Ok(()), "stopped for {stopped} ms");
+    }
+}
+
+#[test]
+fn suback_waits_in_the_socket() {
+    for stopped in [9_000, 10_500, 11_500] {
+        let handle = connected();
+        answers_take(150);
+        let result = call_later(0, move || handle.subscribe("f", 1));
+        stop_later(50, stopped);
+        run(stopped + 1_000);
+        assert!(result.borrow().expect("over").0.is_ok(), "stopped for {stopped} ms");
+    }
+}
+
+#[test]
+fn pubacks_wait_in_the_socket_while_a_disconnect_waits() {
+    for stopped in [9_500, 10_500, 11_500] {
+        let handle = connected();
+        answers_take(150);
+        let serial = handle.publish("t", 1, 10).0;
+        let copy = handle.clone();
+        let result = call_later(0, move || copy.disconnect());
+        stop_later(50, stopped);
+        run(stopped + 1_000);
+        assert!(result.borrow().is_some());
+        with(|w| {
+            assert_eq!(w.broker.arrivals[&serial].taken, 1);
+            assert_eq!(w.books.published.len(), 1, "stopped for {stopped} ms");
+            assert_eq!((w.broker.graceful, w.broker.lost), (1, 0), "the will goes out");
+        });
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+#[test]
+fn acknowledgements_of_a_full_window_wait_in_the_socket() {
+    for stopped in [9_500, 10_500, 11_500] {
+        let handle = connected();
+        answers_take(150);
+        for _ in 0..20 {
+            assert!(handle.publish("t", 1, 10).1.is_ok());
+        }
+        let result = call_later(0, move || handle.publish("t", 1, 10).1);
+        stop_later(50, stopped);
+        run(stopped + 1_000);
+        assert!(result.borrow().expect("over").0.is_ok(), "stopped for {stopped} ms");
+    }
+}
+
+#[test]
+fn an_answer_that_is_still_in_the_network_has_a_second_more_and_no_other() {
+    // PINGREQ has left at 10 s; the device sleeps past its limit, and the answer needs some time more.
+    for (still, lives) in [(700, true), (1_300, false)] {
+        let handle = one_with(Config { keep_alive: 10, ..config("c") });
+        assert_eq!(handle.connect(), Ok(()));
+        answers_take(25_000 + still);
+        assert!(run_until(20_000, || with(|w| w.broker.pings) == 1));
+        stop(25_000);
+        run(25_000 + 5_000);
+        assert_eq!(lost() == 0, lives, "{still} ms after the sleep");
+        with(|w| w.broker.style.reply = (0, 0));
+        handle.remove();
+        all_is_gone();
+    }
+    // A task that is late again and again judges all the same.
+    let handle = one_with(Config { keep_alive: 10, ..config("c") });
+    assert_eq!(handle.connect(), Ok(()));
+    with(|w| w.broker.style.pongs = false);
+    assert!(run_until(20_000, || with(|w| w.broker.pings) == 1));
+    for _ in 0..8 {
+        stop(3_000);
+        run(3_000);
+    }
+    assert_eq!(with(|w| w.books.disconnected), 1);
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn calls_return_when_the_task_cannot_run_at_all() {
+    let handle = connected();
+    with(|w| w.broker.style.acknowledges = false);
+    for _ in 0..20 {
+        assert!(handle.publish("t", 1, 10).1.is_ok());
+    }
+    stop(100_000);
+    let (one, other) = (handle.clone(), handle.clone());
+    let results = [
+        call_later(0, move || one.publish("t", 1, 10).1.map(drop)),
+        call_later(0, move || other.subscribe("f", 1).map(drop)),
+    ];
+    run(12_100);
+    for (result, error) in results.iter().zip([Error::MaxMessagesInFlight, Error::Failure]) {
+        let result = result.borrow();
+        assert_eq!(result.expect("over").0, Err(error));
+    }
+    run(100_000);
+    broker::behave();
+    handle.remove();
+    all_is_gone();
+}
+
+/// Whoever talks all the time, but does not answer.
+#[test]
+fn a_talkative_server_gains_nothing() {
+    let handle = subscribed();
+    with(|w| {
+        (w.broker.style.acknowledges, w.broker.style.ignores_subscription) = (false, 1000);
+        w.broker.style.window = 0;
+        w.limits.io_buffer = 600;
+    });
+    for n in 0..4_000 {
+        with(|w| w.later(10 * n, || broker::publish("in/x", &crate::app::payload(7, 400), 0)));
+    }
+    for _ in 0..20 {
+        assert!(handle.publish("t", 1, 10).1.is_ok());
+    }
+    with(|w| w.handler = Some(std::rc::Rc::new(|_| {})));
+    let (one, other, last) = (handle.clone(), handle.clone(), handle.clone());
+    let publish = call_later(0, move || one.publish("t", 1, 10).1.map(drop));
+    let subscribe = call_later(0, move || other.subscribe("f", 1).map(drop));
+    let start = now();
+    run(11_000);
+    assert_eq!(publish.borrow().expect("over"), (Err(Error::MaxMessagesInFlight), start + 10_000));
+    assert_eq!(subscribe.borrow().expect("over"), (Err(Error::Failure), start + 10_000));
+    let disconnect = call_later(0, move || last.disconnect());
+    run(11_000);
+    assert!(disconnect.borrow().expect("over").0 <= 10_000);
+    broker::behave();
+    run(40_000);
+    handle.remove();
+    all_is_gone();
+}
