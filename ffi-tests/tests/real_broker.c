@@ -70,6 +70,35 @@ static void echo(void)
     }
 }
 
+/* As fast as publish lets; with small socket buffers most of it waits somewhere between us and the broker. */
+static void bursts(void)
+{
+    enum { N = 200 };
+    static const uint16_t sizes[] = {600, 1500, 3000, 20000};
+    mosquitto_t *broker = mosquitto_start("max_inflight_messages 0");
+    handle_t handle = connected(broker, "c", false);
+    char *payload = test_alloc(20001);
+    memset(payload, 'x', 20000);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        for (int qos = 1; qos <= 2; qos++) {
+            check_row("%u bytes, QoS %d", sizes[i], qos);
+            for (int n = 0; n < N; n++) CHECK(publish(handle, "t", payload, sizes[i], (uint8_t)qos, 0) > 0);
+            CHECK(wait_count(PUBLISHED, N, 20000));
+            CHECK_EQ(event_count(PUBLISHED), N);
+            CHECK_EQ(event_count(DISCONNECTED), 0);
+            check_row("%u bytes, QoS %d, with the connection anew in the middle", sizes[i], qos);
+            for (int n = 0; n < N; n++) {
+                if (n == N / 2) CHECK_EQ(wm_mqtt_client_reconnect(handle), 0);
+                CHECK(publish(handle, "t", payload, sizes[i], (uint8_t)qos, 0) > 0);
+            }
+            CHECK(wait_count(PUBLISHED, 2 * N, 20000));
+            CHECK_EQ(event_count(PUBLISHED), 2 * N);
+            CHECK_EQ(event_count(DISCONNECTED), 1);
+            events_reset();
+        }
+    }
+}
+
 static void retained(void)
 {
     mosquitto_t *broker = mosquitto_start(NULL);
@@ -245,6 +274,7 @@ static void nothing_lost_by_a_restart(void)
 static const test_t tests[] = {
     TEST(qos_matrix),
     TEST(echo),
+    LONG_TEST(bursts, 120),
     TEST(retained),
     TEST(large_payloads),
     TEST(unsubscribed),

@@ -238,6 +238,30 @@ static void bulk(void)
     CHECK(now_ms() - started < scaled(3000));
 }
 
+/* ---- bursts: the socket's buffer is full, and what is in front is acknowledged already ---- */
+
+static void bursts(void)
+{
+    enum { N = 60 };
+    static const uint16_t sizes[] = {600, 1500, 3000};
+    auto_broker_t *broker = auto_broker_open();
+    handle_t handle = client_for(auto_broker_uri(broker), true);
+    CHECK_EQ(wm_mqtt_client_connect(handle), 0);
+    char *payload = test_alloc(3000);
+    memset(payload, 'x', 3000);
+    int published = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        for (int qos = 1; qos <= 2; qos++) {
+            check_row("%u bytes, QoS %d", sizes[i], qos);
+            for (int n = 0; n < N; n++) CHECK(wm_mqtt_client_publish(handle, "t", payload, sizes[i], (uint8_t)qos, 0) > 0);
+            published += N;
+            CHECK(wait_count(PUBLISHED, published, 20000));
+            CHECK_EQ(event_count(PUBLISHED), published);
+            CHECK_EQ(event_count(DISCONNECTED), 0);
+        }
+    }
+}
+
 static const test_t tests[] = {
     LONG_TEST(tick_wraps, 60),
     TEST(measurements),
@@ -246,5 +270,6 @@ static const test_t tests[] = {
     TEST(silent_name),
     LONG_TEST(lookups_of_gone_handles, 60),
     TEST(bulk),
+    LONG_TEST(bursts, 60),
 };
 TESTS_MAIN(tests)
