@@ -8,7 +8,7 @@ use crate::log;
 use crate::port::{Lock, Net, Port, Shared, Signal, Waker};
 use crate::protocol::topic::{check_filter, check_name};
 use crate::protocol::{PublishError, QoS, Session};
-use crate::time::{Clock, Instant};
+use crate::time::{Clock, Instant, Millis};
 
 /// A client. Every function may be called from any task, event callbacks included, and from several at a time.
 pub struct Client<P: Port> {
@@ -19,6 +19,9 @@ pub struct Client<P: Port> {
     dirty: AtomicBool,
     state: P::Lock<State<P>>,
 }
+
+/// How long a connection that a reconnect has made is what another reconnect asks for.
+const FRESH: Millis = 1000;
 
 /// How far the backlog may grow beyond its bound while a call holds up the event task.
 pub(super) const PATIENCE: usize = 4;
@@ -45,6 +48,8 @@ pub(super) struct State<P: Port> {
     pub(super) calls: Calls<P>,
     /// Something was acknowledged or sent since those who wait for room were told.
     pub(super) has_room: bool,
+    /// The attempt whose connection a reconnect has made, and until when that is what another reconnect asks for.
+    fresh: Option<(u32, Instant)>,
     /// Deinit has begun.
     pub(super) closed: bool,
     waker: Option<<P::Net as Net>::Waker>,
@@ -59,6 +64,7 @@ impl<P: Port> Client<P> {
             attempt: 0,
             calls: Calls::new(),
             has_room: false,
+            fresh: None,
             closed: false,
             waker: None,
         };
@@ -155,11 +161,18 @@ impl<P: Port> Client<P> {
     }
 
     /// Ends the connection, if there is one, and connects. A persistent session sends what is in flight again, so it
-    /// does not wait for that.
+    /// does not wait for that. A connection that stands, and that another reconnect has made less than 1 s ago, is left
+    /// alone: applications reconnect at every DISCONNECTED, also at those that their own reconnects cause.
     pub fn reconnect(this: &Shared<Self>) -> Result<(), Error> {
+        if this.state.lock().is_fresh(P::now()) {
+            return Ok(());
+        }
         let drain = if this.config.clean_session { DRAIN_TIMEOUT } else { 0 };
         this.end_connection(P::now() + drain);
-        Self::connect(this)
+        Self::connect(this)?;
+        let mut state = this.state.lock();
+        state.fresh = Some((state.attempt, P::now() + FRESH));
+        Ok(())
     }
 
     /// Ends the client: its connection, and every call that waits on it.
@@ -349,6 +362,12 @@ impl<P: Port> State<P> {
         {
             self.session.disconnect();
         }
+    }
+
+    /// Whether the connection is one that a reconnect has just made.
+    fn is_fresh(&self, now: Instant) -> bool {
+        let fresh = self.fresh.is_some_and(|(attempt, until)| attempt == self.attempt && now < until);
+        fresh && self.phase == Phase::Connected
     }
 
     fn check_connected(&self) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use crate::broker;
 use crate::directed::*;
 use crate::events::Delivery;
 use crate::random::all_is_gone;
-use crate::world::{call_later, create, run, with};
+use crate::world::{call_later, create, run, start_app, with};
 
 #[test]
 fn the_task_ends_with_the_last_handle_and_starts_again() {
@@ -139,6 +139,56 @@ fn a_handler_that_always_reconnects_does_not_keep_remove() {
 #[test]
 fn a_handler_that_always_connects_does_not_keep_remove() {
     a_handler_that_reconnects(Handle::connect);
+}
+
+/// A worker reconnects after every DISCONNECTED, those included that its own reconnects cause.
+#[test]
+fn a_worker_that_reconnects_at_every_disconnected_comes_to_rest() {
+    for pause in [1, 10, 300] {
+        let handle = connected();
+        let lost = Rc::new(RefCell::new(false));
+        let (flag, worker) = (lost.clone(), handle.clone());
+        react(move |delivery| *flag.borrow_mut() |= matches!(delivery, Delivery::Disconnected(_)));
+        let flag = lost.clone();
+        start_app(0, move || {
+            if flag.replace(false) {
+                assert_eq!(worker.reconnect(), Ok(()));
+            }
+            if with(|w| w.now) < 60_000 { Some(pause) } else { None }
+        });
+        for round in 1..=3 {
+            // Once without need, and once because of a loss.
+            lost.replace(true);
+            run(5_000);
+            assert_eq!(with(|w| w.broker.connects), 2 * round);
+            broker::die(true);
+            run(5_000);
+            assert_eq!(with(|w| w.broker.connects), 2 * round + 1);
+        }
+        run(60_000);
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+#[test]
+fn reconnect_ends_what_is_no_fresh_connection() {
+    let handle = connected();
+    for (age, connects) in [(0, 2), (990, 2), (1_020, 3), (0, 3)] {
+        run(age);
+        assert_eq!(handle.reconnect(), Ok(()));
+        assert_eq!(with(|w| w.broker.connects), connects, "{age} ms");
+    }
+    // Lost, or asked for otherwise.
+    broker::die(true);
+    run(100);
+    assert_eq!(handle.reconnect(), Ok(()));
+    handle.disconnect();
+    assert_eq!(handle.connect(), Ok(()));
+    assert_eq!(handle.reconnect(), Ok(()));
+    assert_eq!(with(|w| w.broker.connects), 6);
+    handle.remove();
+    all_is_gone();
 }
 
 #[test]
