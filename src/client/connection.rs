@@ -333,6 +333,7 @@ impl<P: Port> Connection<P> {
         if state.phase == Phase::Connecting {
             link.check_deadline(means)?;
         }
+        state.room_limit = state.room_limit.filter(|limit| *limit > clock.now());
         let session = &mut state.session;
         state.calls.expire(clock, state.has_room, |id| {
             session.forget(id);
@@ -471,7 +472,7 @@ impl<P: Port> Connection<P> {
             // Room for it has been there since CONNACK.
             self.intake.backlog.push(Some(Notification::Disconnected { client }), None);
         }
-        state.phase = Phase::Idle;
+        (state.phase, state.room_limit) = (Phase::Idle, None);
         state.session.closed();
         state.calls.finish(Ok(()), &|kind| kind == Kind::Closed);
         state.calls.finish(Err(connect_error), &|kind| kind == Kind::Connect);
@@ -506,7 +507,8 @@ impl<P: Port> Connection<P> {
                 let session = state.session.deadline();
                 let silent = session.filter(|_| state.session.awaits_answer());
                 let session = silent.map(|limit| clock.end_of(limit)).or(session);
-                earliest(earliest(phase, session), state.calls.deadline(clock))
+                let calls = earliest(state.calls.deadline(clock), state.room_limit);
+                earliest(earliest(phase, session), calls)
             }
         }
     }

@@ -48,6 +48,8 @@ pub(super) struct State<P: Port> {
     pub(super) calls: Calls<P>,
     /// Something was acknowledged or sent since those who wait for room were told.
     pub(super) has_room: bool,
+    /// When the MQTT task looks after publishers that wait for room, at the latest: none of them need wake it before.
+    pub(super) room_limit: Option<Instant>,
     /// The attempt whose connection a reconnect has made, and until when that is what another reconnect asks for.
     fresh: Option<(u32, Instant)>,
     /// Deinit has begun.
@@ -64,6 +66,7 @@ impl<P: Port> Client<P> {
             attempt: 0,
             calls: Calls::new(),
             has_room: false,
+            room_limit: None,
             fresh: None,
             closed: false,
             waker: None,
@@ -310,8 +313,13 @@ impl<P: Port> Client<P> {
             }
             let (kind, blocks_events) = (Kind::Room(refusal.into()), self.hub.may_block_events());
             let ticket = state.calls.add(kind, signal.clone(), blocks_events, Some(*limit));
-            // The task must know the limit.
-            let waker = self.touch(state);
+            let waker = match state.room_limit {
+                Some(_) => None,
+                None => {
+                    state.room_limit = Some(*limit);
+                    self.touch(state)
+                }
+            };
             drop(guard);
             wake(waker);
             signal.wait(*limit + TASK_TIMEOUT);
