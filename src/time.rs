@@ -114,12 +114,14 @@ impl Clock {
         self.now
     }
 
-    /// When `limit` is over.
+    /// When `limit` is over. Not inlined, as the comparisons.
+    #[inline(never)]
     pub fn end_of(&self, limit: Instant) -> Instant {
         if limit > self.late_before && limit <= self.late { self.late + GRACE } else { limit }
     }
 
     /// Whether `limit` is over.
+    #[inline(never)]
     pub fn is_over(&self, limit: Instant) -> bool {
         self.now >= self.end_of(limit)
     }
