@@ -1,5 +1,5 @@
 # cmake -P: makes the component's archive (LIBRARY) from cargo's (BUILT) and the assembly of its Rust half (ASSEMBLY), with
-# cargo (CARGO) and the toolchain's compiler (COMPILER, FLAGS), AR and OBJCOPY.
+# cargo (CARGO, TOOLCHAIN) and the toolchain's compiler (COMPILER, FLAGS), AR and OBJCOPY.
 # - The assembly is shortened by targets/csky-peephole and assembled by the toolchain: a fifth less flash. An assembler that
 #   does not take it, if there is one, leaves us LLVM's object.
 # - Objects carry an attribute section; the linker refuses to mix LLVM's with gcc's, and those of gccs that name the core otherwise.
@@ -36,7 +36,7 @@ if(unit AND found EQUAL -1)
 endif()
 
 run(${CMAKE_COMMAND} -E env --unset=RUSTFLAGS --unset=CARGO_ENCODED_RUSTFLAGS --unset=CARGO_BUILD_TARGET
-    ${CARGO} +nightly run --quiet --locked --release --target host-tuple --manifest-path ${peephole}
+    ${CARGO} ${TOOLCHAIN} run --quiet --locked --release --target host-tuple --manifest-path ${peephole}
     --target-dir ${folder}/cargo-host -- ${ASSEMBLY} ${object}.s)
 run(${CMAKE_COMMAND} -E copy ${BUILT} ${copy})
 separate_arguments(FLAGS)

@@ -88,7 +88,7 @@ def first_line(*command):
 def main():
     values = measured(sys.argv[1])
     made_by, gcc = MACHINES[sys.argv[2]]
-    compilers = f"{first_line('rustc', '+nightly', '--version')}, {first_line(gcc, '--version')}"
+    compilers = f"{os.environ['MADE_WITH']}, {first_line(gcc, '--version')}"
     end = f"<!-- end of {made_by} -->"
     new = table(values, f"<!-- {made_by}: {compilers} -->", end)
     print(new)

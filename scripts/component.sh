@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # The component as the SDK builds it, with a stand-in of the SDK's build (ffi-tests/component): what its text scan reads, what is
-# compiled and linked, and what a user is told who has no cargo, no nightly toolchain or no rust-src. What the images leave
+# compiled and linked, and what a user is told who has no cargo, no nightly toolchain, another one or no rust-src. What the images leave
 # to the SDK is compared with docs/sdk-symbols.txt.
 #
 # Compiling needs the device's C compiler (csky-elfabiv2-gcc with the SDK's options: on PATH or in /opt/csky/sdk-bin).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/sources.sh
+. scripts/rust.sh
 
 export PATH="/opt/csky/sdk-bin:$PATH"
 root=$PWD
@@ -47,7 +48,7 @@ configure() { # NAME COMPONENT; its Kconfig is NAME.cmake
 # A path with nothing on it but what the build needs, and a home without cargo.
 without_cargo() (
     unset CARGO_HOME USERPROFILE
-    export HOME="$out/home" PATH="$out/bin"
+    export HOME="$out/home" PATH="$out/bin" RUST_NIGHTLY=${chosen:-}
     "$@"
 )
 mkdir "$out/bin" "$out/home"
@@ -55,14 +56,17 @@ for name in cmake ninja csky-elfabiv2-gcc csky-elfabiv2-ar csky-elfabiv2-objcopy
     program=$(command -v "$name") && ln -s "$program" "$out/bin/$name"
 done
 
-refuses() { # NAME TEXT: configuring ends with this message, and with where to get Rust from
+refuses() { # NAME TEXT [WARNING]: configuring ends with this message, and with where to get Rust from
     if without_cargo configure "$1" "$component"; then failed "$1: configured all the same"; fi
     [ "$(grep -c "^CMake Error" "$out/$1.log")" = 1 ] || failed "$1: another error besides"
     local said # CMake breaks long lines
     said=$(tr -s ' \n' ' ' <"$out/$1.log")
     grep -qF "mqtt: $2" <<<"$said" || failed "$1: does not say: $2"
-    grep -qF "rustup component add rust-src --toolchain nightly" <<<"$said" || failed "$1: does not say what to install"
-    ok "$1: $2"
+    local name=${chosen:-$pinned_nightly}
+    grep -qF "rustup toolchain install $name --profile minimal rustup component add rust-src --toolchain $name" <<<"$said" ||
+        failed "$1: does not say what to install"
+    grep -qF "${3:-}" <<<"$said" || failed "$1: does not warn: $3"
+    ok "$1: $2${3:+ (a warning: $3)}"
 }
 
 # ---- what a user is told; nothing is compiled ----
@@ -86,13 +90,25 @@ fake() { # NAME SCRIPT: a program of Rust's
 cp "$out/no-cargo.cmake" "$out/no-nightly.cmake"
 fake cargo 'exit 1'
 fake rustc 'exit 1'
-refuses no-nightly "no nightly toolchain of Rust"
+refuses no-nightly "no toolchain $pinned_nightly of Rust"
+fake_rustc() { # TOOLCHAIN VERSION: the only toolchain that is there
+    fake rustc "[ \"\$1\" = '+$1' ] || exit 1; [ \"\$2\" = --version ] && echo '$2' || echo '$out/home'"
+}
 cp "$out/no-cargo.cmake" "$out/no-rust-src.cmake"
-fake rustc "echo '$out/home'"
-refuses no-rust-src "the nightly toolchain lacks rust-src"
+fake_rustc "$pinned_nightly" "$pinned_rustc"
+refuses no-rust-src "the toolchain $pinned_nightly lacks rust-src"
+fake_rustc nightly "$pinned_rustc"
+refuses no-rust-src "the toolchain nightly lacks rust-src"
 cp "$out/no-cargo.cmake" "$out/no-success.cmake"
 mkdir -p "$out/home/lib/rustlib/src/rust/library/core"
 refuses no-success "cargo could not build the library"
+! grep "CMake Warning" "$out/no-success.log" || failed "no-success: a warning"
+# Another toolchain: one that is called nightly, and one that the user names.
+fake_rustc nightly "rustc 1.98.0-nightly"
+refuses no-success "cargo could not build the library" "the toolchain nightly is rustc 1.98.0-nightly. Figures and flags"
+chosen=mine refuses no-nightly "no toolchain mine of Rust"
+fake_rustc mine "rustc 1.99.0-dev"
+chosen=mine refuses no-success "cargo could not build the library" "the toolchain mine is rustc 1.99.0-dev. Figures and flags"
 
 if ! command -v csky-elfabiv2-gcc >/dev/null; then
     echo "skip component: compiled nothing, no csky-elfabiv2-gcc"

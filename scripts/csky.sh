@@ -6,10 +6,14 @@
 # is Rust alone is built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/rust.sh
+need_nightly
 
 cargo=${CARGO:-cargo}
 export PATH="$PATH:/opt/csky/bin"
 target=csky-w800-elfabiv2
+# The date of the build is part of the library: a fixed one, so that the same sources give the same bytes.
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1780000000}
 # The C half of ring. Upstream gcc has no ck804ef, and its ck803ef uses registers that the SDK's tasks do not save.
 export CC_csky_w800_elfabiv2=csky-elfabiv2-gcc AR_csky_w800_elfabiv2=csky-elfabiv2-ar
 export CFLAGS_csky_w800_elfabiv2="-mcpu=ck803f -mhard-float -Os -ffunction-sections -fdata-sections"
@@ -24,13 +28,13 @@ libc=$(printf -- '-Wl,--defsym=%s=wm_mqtt_client_init ' memcpy memmove memset me
 device() { # CARGO-COMMAND FEATURES ARGUMENT...
     local command=$1 features=$2
     shift 2
-    "$cargo" +nightly "$command" --locked --lib --no-default-features --features "freertos$features" \
+    "$cargo" "$NIGHTLY" "$command" --locked --lib --no-default-features --features "freertos$features" \
         --config targets/csky.toml "$@"
 }
 
 # The archive NAME from LIBRARY of cargo's, as the component does it.
 archive() { # NAME LIBRARY
-    cmake -DBUILT="target/$target/release/$2" -DASSEMBLY="$out/$1.s" -DLIBRARY="$out/$1.a" -DCARGO="$cargo" \
+    cmake -DBUILT="target/$target/release/$2" -DASSEMBLY="$out/$1.s" -DLIBRARY="$out/$1.a" -DCARGO="$cargo" -DTOOLCHAIN="$NIGHTLY" \
         -DCOMPILER=csky-elfabiv2-gcc -DFLAGS="-mcpu=ck803f -mhard-float" -DAR=csky-elfabiv2-ar -DOBJCOPY=csky-elfabiv2-objcopy \
         -P cmake/archive.cmake
 }
@@ -49,7 +53,7 @@ build() { # NAME FEATURES
 only=${1:-}
 if [ "$only" = checks ]; then
     # Computations that firmware.sh compares with the host's.
-    "$cargo" +nightly rustc --locked --lib --features device --config targets/csky.toml --release --crate-type staticlib \
+    "$cargo" "$NIGHTLY" rustc --locked --lib --features device --config targets/csky.toml --release --crate-type staticlib \
         --manifest-path firmware/csky/checks/Cargo.toml --target-dir target -- --emit asm="$PWD/$out/checks.s"
     archive checks libchecks.a
     exit 0

@@ -7,6 +7,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/sources.sh
+. scripts/rust.sh
+need_nightly
 
 machine=${MACHINE:-virt}
 out=$PWD/target/firmware
@@ -29,7 +31,7 @@ build_virt() {
     local flags="-march=rv32imac -mabi=ilp32 -D__ILP32__=1 --specs=picolibc.specs -Os -ffunction-sections -fdata-sections"
     env CC_${target//-/_}=riscv64-unknown-elf-gcc AR_${target//-/_}=riscv64-unknown-elf-ar CFLAGS_${target//-/_}="$flags" \
         RUSTFLAGS="-Zunstable-options -Cpanic=immediate-abort -Zfmt-debug=none -Zlocation-detail=none" \
-        "${CARGO:-cargo}" +nightly build --locked --release --manifest-path firmware/Cargo.toml --target "$target" \
+        "${CARGO:-cargo}" "$NIGHTLY" build --locked --release --manifest-path firmware/Cargo.toml --target "$target" \
         -Zbuild-std=core,alloc --target-dir "$out/rust"
     library=$out/rust/$target/release/libfirmware.a
 }
@@ -158,4 +160,4 @@ grep -h '^---- .*: FAIL ' "$logs"/*.done || true
 passed=$(cat "$logs"/*.done | grep -c '^---- .*: ok, ' || true)
 echo "$passed of $started programs on the machine $machine, $SECONDS s"
 [ "$passed" = "$started" ]
-[ "$#" != 0 ] || python3 firmware/measures.py "$logs" "$machine"
+[ "$#" != 0 ] || MADE_WITH=$(made_with) python3 firmware/measures.py "$logs" "$machine"

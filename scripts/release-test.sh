@@ -3,6 +3,8 @@
 # archives, notices, and what its CMake takes for Kconfig's choices on a machine without Rust.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/rust.sh
+need_nightly
 
 export PATH="$PATH:/opt/csky/sdk-bin"
 if ! command -v csky-elfabiv2-gcc >/dev/null; then
@@ -52,7 +54,7 @@ for archive in tcp full; do
     # rcgu: LLVM's object, where the assembler has not taken the shortened one.
     ! csky-elfabiv2-ar t "$library" | grep -E 'compiler_builtins|rcgu' || fail "$archive has these members"
     ! csky-elfabiv2-readelf -SW "$library" | grep -E '\.csky\.attributes|\.debug' || fail "$archive has these sections"
-    for folder in "$HOME" "$PWD" "$work" "$(rustc +nightly --print sysroot)" .cargo/registry; do
+    for folder in "$HOME" "$PWD" "$work" "$(rustc "$NIGHTLY" --print sysroot)" .cargo/registry; do
         ! grep -aqF "$folder" "$library" || fail "$archive names $folder"
     done
 done

@@ -7,6 +7,8 @@
 # folder than target.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/rust.sh
+need_nightly
 
 export PATH="$PATH:/opt/csky/sdk-bin"
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
@@ -37,7 +39,7 @@ rm "$stage/docs/architecture.md" # of the sources that are not here
 install -D -m 644 -t "$stage/lib" "$build"/libwm_mqtt_client_{tcp,full}.a
 install -D -m 644 -t "$stage/lib/freertos-rust" "$build/freertos-rust/shim.c"
 scripts/release/notices.py >"$stage/THIRD-PARTY-NOTICES.txt"
-sed "s|@VERSION@|$version|; s|@RUSTC@|$(rustc +nightly --version)|; s|@GCC@|$(csky-elfabiv2-gcc --version | head -n 1)|" \
+sed "s|@VERSION@|$version|; s|@RUSTC@|$(made_with)|; s|@GCC@|$(csky-elfabiv2-gcc --version | head -n 1)|" \
     scripts/release/README.md >"$stage/README.md"
 (cd "$stage" && find . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum >../SHA256SUMS && mv ../SHA256SUMS .)
 
