@@ -12,8 +12,6 @@ need_nightly
 cargo=${CARGO:-cargo}
 export PATH="$PATH:/opt/csky/bin"
 target=csky-w800-elfabiv2
-# The date of the build is part of the library: a fixed one, so that the same sources give the same bytes.
-export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1780000000}
 # The C half of ring. Upstream gcc has no ck804ef, and its ck803ef uses registers that the SDK's tasks do not save.
 export CC_csky_w800_elfabiv2=csky-elfabiv2-gcc AR_csky_w800_elfabiv2=csky-elfabiv2-ar
 export CFLAGS_csky_w800_elfabiv2="-mcpu=ck803f -mhard-float -Os -ffunction-sections -fdata-sections"

@@ -12,7 +12,6 @@ flags="-march=rv32imac -mabi=ilp32"
 export CC_riscv32imac_unknown_none_elf=$gcc AR_riscv32imac_unknown_none_elf=riscv64-unknown-elf-ar
 # ring takes a RISC-V for one of 64 bits otherwise.
 export CFLAGS_riscv32imac_unknown_none_elf="$flags -D__ILP32__=1 --specs=picolibc.specs -Os -ffunction-sections -fdata-sections"
-export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1780000000} # as scripts/csky.sh
 out=target/$target/flash
 mkdir -p "$out"
 roots=$(sed -n 's/.*\(wm_mqtt_client_[a-z]*\)(.*/-Wl,-u,\1/p' include/wm_mqtt_client.h | sort -u; echo -Wl,-u,wm_mqtt_authorities)
