@@ -121,7 +121,7 @@ if [ "$machine" = csky ] && ! PATH="$PATH:/opt/csky/bin" command -v csky-elfabiv
     exit 0
 fi
 build
-[ -x "$peers/relay" ] || make peers
+[ -x "$peers/demo-broker" ] || make peers
 [ -f "$WM_MQTT_CERTS/ca.pem" ] || "$peers/certs" "$WM_MQTT_CERTS"
 
 logs=$out/logs
