@@ -6,7 +6,7 @@ import pathlib
 import subprocess
 import sys
 
-FEATURES = "freertos,tls,tls12,websocket,webpki-roots"
+FEATURES = "freertos,tls,tls12,rsa,chacha20,websocket,webpki-roots"
 NAMES = ("license", "licence", "copying", "copyright", "notice", "unlicense")
 ROOT = pathlib.Path(__file__).parents[2]
 
