@@ -107,7 +107,11 @@ fn server_keys() {
                     pair.run().unwrap();
                     pair.assert_works();
                 } else {
-                    assert_eq!(pair.run(), Err(NOTHING_IN_COMMON.into()), "{algorithm:?}");
+                    let result = pair.run();
+                    assert!(pair.refusal.is_some() && !pair.client.layers.is_open(), "{algorithm:?}");
+                    // In TLS 1.2 rustls gives up without an alert; what OpenSSL sends then `peers` has.
+                    let silent = name(version) == "TLS 1.2";
+                    assert!(silent || result == Err(NOTHING_IN_COMMON.into()), "{algorithm:?}: {result:?}");
                 }
             }
         }
