@@ -173,10 +173,12 @@ cmake --build "$out/default" >>"$out/default.log" 2>&1
 [ "$(stat -c %y "$out/default/image.elf")" = "$before" ] || failed "nothing has changed, and it is linked again"
 ok "nothing has changed: nothing is linked"
 
-kconfig "$out/default.cmake" MQTT_CLIENT_BUILTIN_ROOTS=y
+! grep -i ed25519 "$out/default.symbols" || failed "default: has Ed25519 in it"
+kconfig "$out/default.cmake" MQTT_CLIENT_BUILTIN_ROOTS=y MQTT_CLIENT_TLS_ED25519=y
 cmake --build "$out/default" >>"$out/default.log" 2>&1 || failed "another choice in Kconfig: build"
 csky-elfabiv2-nm "$out/default/image.elf" >"$out/all.symbols"
 grep -qaF "ISRG Root X1" "$out/default/image.elf" || failed "the roots are not in it"
+grep -qi ed25519 "$out/all.symbols" || failed "Ed25519 is not in it"
 ok "another choice in Kconfig: compiled and linked by the next build"
 
 diff <(listed) <(symbols all) >"$out/difference" ||
