@@ -137,7 +137,8 @@ HARNESS_SRC    := $(wildcard ffi-tests/harness/*.c ffi-tests/harness/host/*.c)
 # What a library with FEATURES lacks, some tests want to know.
 ifneq ($(findstring no-default-features,$(FEATURES)),)
 LACKS := $(if $(findstring tls,$(FEATURES)),,-DWM_MQTT_WITHOUT_TLS) \
-	$(if $(findstring websocket,$(FEATURES)),,-DWM_MQTT_WITHOUT_WEBSOCKET)
+	$(if $(findstring websocket,$(FEATURES)),,-DWM_MQTT_WITHOUT_WEBSOCKET) \
+	$(if $(findstring ed25519,$(FEATURES)),,-DWM_MQTT_WITHOUT_ED25519)
 endif
 
 test-programs: $(TESTS:%=$(T)/%)

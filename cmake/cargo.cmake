@@ -66,7 +66,8 @@ set(wm_mqtt_cargo_command
 set(wm_mqtt_rustc_options -- --emit asm=${wm_mqtt_assembly})
 set(wm_mqtt_archive_command
     ${CMAKE_COMMAND} -DBUILT=${wm_mqtt_built} -DASSEMBLY=${wm_mqtt_assembly} -DLIBRARY=${wm_mqtt_library}
-    -DCARGO=${WM_MQTT_CARGO} -DTOOLCHAIN=+${wm_mqtt_nightly} -DCOMPILER=${CMAKE_C_COMPILER} "-DFLAGS=-mcpu=ck804ef -mhard-float"
+    -DSHORTEN=${CONFIG_MQTT_CLIENT_SHORTEN_ASSEMBLY} -DCARGO=${WM_MQTT_CARGO} -DTOOLCHAIN=+${wm_mqtt_nightly}
+    -DCOMPILER=${CMAKE_C_COMPILER} "-DFLAGS=-mcpu=ck804ef -mhard-float"
     -DAR=${CMAKE_AR} -DOBJCOPY=${CMAKE_OBJCOPY} -P ${wm_mqtt_root}/cmake/archive.cmake)
 
 message(STATUS "mqtt: cargo builds the library (${wm_mqtt_feature_list}); the first time takes a minute or two")

@@ -31,10 +31,11 @@ failed() {
 kconfig() { # FILE OPTION=VALUE...
     {
         echo COMPONENT_MQTT_ENABLED=y
-        awk '$1 == "config" { name = $2 } $1 == "default" && NF == 2 { print name "=" $2 }' Kconfig
+        awk '$1 == "config" { name = $2 } $1 == "default" && NF == 2 { print name "=" $2 }
+            $1 == "depends" { print name "=" $3 "=needs" }' Kconfig
         [ $# = 1 ] || printf '%s\n' "${@:2}"
-    } | awk -F = '{ value[$1] = $2 }
-        END { for (name in value) if (value[name] != "n") {
+    } | awk -F = '$3 == "needs" { needs[$1] = $2; next } { value[$1] = $2 }
+        END { for (name in value) if (value[name] != "n" && !(name in needs && value[needs[name]] == "n")) {
             print "set(CONFIG_" name " " value[name] ")"
             print "add_compile_definitions(CONFIG_" name "=" (value[name] == "y" ? 1 : value[name]) ")"
         } }' | sort >"$1"
@@ -42,6 +43,7 @@ kconfig() { # FILE OPTION=VALUE...
 
 configure() { # NAME COMPONENT; its Kconfig is NAME.cmake
     cmake -G Ninja -S ffi-tests/component -B "$out/$1" -DCOMPONENT="$2" -DCONFIG="$out/$1.cmake" -DSDK_PATH="$out/sdk" \
+        -DPROJECT_PATH="$out/project" \
         -DHEADERS="$headers" -DCMAKE_C_COMPILER="$compiler" >"$out/$1.log" 2>&1
 }
 
@@ -110,6 +112,39 @@ chosen=mine refuses no-nightly "no toolchain mine of Rust"
 fake_rustc mine "rustc 1.99.0-dev"
 chosen=mine refuses no-success "cargo could not build the library" "the toolchain mine is rustc 1.99.0-dev. Figures and flags"
 
+# Lines of prj.config that did not arrive are named, others are not.
+mkdir "$out/project"
+cat >"$out/project/prj.config" <<'LINES'
+CONFIG_COMPONENT_NET_MANAGER_ENABLED=y
+# CONFIG_MQTT_CLIENT_TLS12=y
+CONFIG_MQTT_CLIENT_TLS=n
+CONFIG_MQTT_CLIENT_TLS_ED25519=y
+CONFIG_MQTT_CLIENT_WINDOW=30
+CONFIG_MQTT_CLIENT_BACKLOG=16384
+CONFIG_MQTT_CLIENT_TLS_RSA=y
+# CONFIG_MQTT_CLIENT_WEBSOCKET is not set
+# CONFIG_MQTT_CLIENT_BUILTIN_ROOTS is not set
+LINES
+mkdir -p "$out/prebuilt/lib/freertos-rust"
+cp -r CMakeLists.txt Kconfig cmake include src "$out/prebuilt" # configures without cargo
+touch "$out/prebuilt/lib/libwm_mqtt_client_"{full,tcp}.a "$out/prebuilt/lib/freertos-rust/shim.c"
+ineffective() { # NAME: the lines that are named
+    without_cargo configure "$1" "$out/prebuilt" || { cat "$out/$1.log"; failed "$1: does not configure"; }
+    sed -n 's/^ *CONFIG_\(MQTT_CLIENT_[A-Z0-9_]*=[a-z0-9]* is [a-z0-9]*\)$/\1/p' "$out/$1.log" | paste -sd ,
+}
+kconfig "$out/prj.cmake"
+said=$(ineffective prj)
+[ "$said" = "MQTT_CLIENT_TLS=n is y,MQTT_CLIENT_TLS_ED25519=y is n,MQTT_CLIENT_WINDOW=30 is 20,MQTT_CLIENT_WEBSOCKET=n is y" ] ||
+    failed "prj.config: names $said"
+tr -s ' \n' ' ' <"$out/prj.log" | grep -qF "need CONFIG_COMPONENT_MQTT_ENABLED=y beside them" || failed "prj.config: does not say what to do"
+kconfig "$out/prj.cmake" MQTT_CLIENT_TLS=n MQTT_CLIENT_WINDOW=30 MQTT_CLIENT_WEBSOCKET=n
+sed -i '/ED25519/d; /TLS_RSA/d' "$out/project/prj.config"
+said=$(ineffective prj)
+[ -z "$said" ] || failed "prj.config, all of it arrived: names $said"
+! grep -F "prj.config" "$out/prj.log" || failed "prj.config, all of it arrived: is spoken of"
+rm "$out/project/prj.config"
+ok "lines of prj.config that have no effect are named"
+
 if ! command -v csky-elfabiv2-gcc >/dev/null; then
     echo "skip component: compiled nothing, no csky-elfabiv2-gcc"
     echo "$cases passed"
@@ -146,7 +181,7 @@ listed() { # the name that it has here
 kconfig "$out/default.cmake"
 build default "$component"
 grep -qx -- "-- scan: $component/include" "$out/default.log" || failed "default: the scan does not find the headers"
-grep -qF "(freertos,tls,tls12,websocket)" "$out/default.log" || failed "default: other features"
+grep -qF "(freertos,tls,tls12,rsa,chacha20,websocket)" "$out/default.log" || failed "default: other features"
 ok "Kconfig's defaults"
 
 before=$(stat -c %y "$out/default/image.elf")
@@ -154,17 +189,30 @@ cmake --build "$out/default" >>"$out/default.log" 2>&1
 [ "$(stat -c %y "$out/default/image.elf")" = "$before" ] || failed "nothing has changed, and it is linked again"
 ok "nothing has changed: nothing is linked"
 
-kconfig "$out/default.cmake" MQTT_CLIENT_BUILTIN_ROOTS=y
+! grep -i ed25519 "$out/default.symbols" || failed "default: has Ed25519 in it"
+kconfig "$out/default.cmake" MQTT_CLIENT_BUILTIN_ROOTS=y MQTT_CLIENT_TLS_ED25519=y
 cmake --build "$out/default" >>"$out/default.log" 2>&1 || failed "another choice in Kconfig: build"
 csky-elfabiv2-nm "$out/default/image.elf" >"$out/all.symbols"
 grep -qaF "ISRG Root X1" "$out/default/image.elf" || failed "the roots are not in it"
+grep -qi ed25519 "$out/all.symbols" || failed "Ed25519 is not in it"
 ok "another choice in Kconfig: compiled and linked by the next build"
 
 diff <(listed) <(symbols all) >"$out/difference" ||
     failed "what the component takes from the SDK (>) is not what docs/sdk-symbols.txt says (<): $(grep '^[<>]' "$out/difference" | tr '\n' ' ')"
 ok "it takes from the SDK what docs/sdk-symbols.txt says"
 
-kconfig "$out/tcp.cmake" MQTT_CLIENT_TLS=n MQTT_CLIENT_TLS12=n MQTT_CLIENT_WEBSOCKET=n
+kconfig "$out/default.cmake" MQTT_CLIENT_SHORTEN_ASSEMBLY=n
+cmake --build "$out/default" >>"$out/default.log" 2>&1 || failed "assembly not shortened: build"
+text_size() { csky-elfabiv2-size "$1" | awk 'NR == 2 { print $1 }'; }
+long=$(text_size "$out/default/image.elf")
+kconfig "$out/default.cmake"
+cmake --build "$out/default" >>"$out/default.log" 2>&1 || failed "assembly shortened again: build"
+short=$(text_size "$out/default/image.elf")
+[ "$long" -gt $((short + short / 8)) ] || failed "shortened assembly or not: $short and $long bytes"
+csky-elfabiv2-nm "$out/default/image.elf" >"$out/default.symbols"
+ok "rustc's own object is linked where Kconfig says so: $long bytes, not $short"
+
+kconfig "$out/tcp.cmake" MQTT_CLIENT_TLS=n MQTT_CLIENT_WEBSOCKET=n
 build tcp "$component"
 grep -qF "(freertos)" "$out/tcp.log" || failed "tcp: other features"
 ! grep -E 'rustls|ring_core|mqtt_client_tls|edge_ws' "$out/tcp.symbols" || failed "tcp: has TLS or WebSocket in it"
@@ -174,8 +222,8 @@ ok "TCP only"
 
 # What is left when cargo takes an archive of before is not what belongs to it.
 built=target/component/cargo
-if cmake -DBUILT="$built/csky-w800-elfabiv2/release/libwm_mqtt_client.a" -DASSEMBLY="$built/freertos-tls-tls12-websocket.s" \
-    -DLIBRARY="$out/mixed.a" -DCARGO="$(command -v cargo)" -DCOMPILER="$compiler" "-DFLAGS=-mcpu=ck804ef -mhard-float" \
+if cmake -DBUILT="$built/csky-w800-elfabiv2/release/libwm_mqtt_client.a" -DASSEMBLY="$built/freertos-tls-tls12-rsa-chacha20-websocket.s" \
+    -DLIBRARY="$out/mixed.a" -DSHORTEN=y -DCARGO="$(command -v cargo)" -DCOMPILER="$compiler" "-DFLAGS=-mcpu=ck804ef -mhard-float" \
     -DAR="$(command -v csky-elfabiv2-ar)" -DOBJCOPY="$(command -v csky-elfabiv2-objcopy)" -P cmake/archive.cmake >"$out/mixed.log" 2>&1; then
     failed "assembly of another build: taken"
 fi

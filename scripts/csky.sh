@@ -34,8 +34,9 @@ device() { # CARGO-COMMAND FEATURES ARGUMENT...
 
 # The archive NAME from LIBRARY of cargo's, as the component does it.
 archive() { # NAME LIBRARY
-    cmake -DBUILT="target/$target/release/$2" -DASSEMBLY="$out/$1.s" -DLIBRARY="$out/$1.a" -DCARGO="$cargo" -DTOOLCHAIN="$NIGHTLY" \
-        -DCOMPILER=csky-elfabiv2-gcc -DFLAGS="$cpu" -DAR=csky-elfabiv2-ar -DOBJCOPY=csky-elfabiv2-objcopy \
+    cmake -DBUILT="target/$target/release/$2" -DASSEMBLY="$out/$1.s" -DLIBRARY="$out/$1.a" -DSHORTEN=y \
+        -DCARGO="$cargo" -DTOOLCHAIN="$NIGHTLY" -DCOMPILER=csky-elfabiv2-gcc -DFLAGS="$cpu" \
+        -DAR=csky-elfabiv2-ar -DOBJCOPY=csky-elfabiv2-objcopy \
         -P cmake/archive.cmake
 }
 
@@ -65,6 +66,8 @@ if ! command -v csky-elfabiv2-gcc >/dev/null; then
     echo "no csky-elfabiv2-gcc: built without TLS, not linked"
     exit 0
 fi
-build tls13 ",websocket,tls"
-build tls12 ",websocket,tls,tls12"
-build roots ",websocket,tls,tls12,webpki-roots"
+build tls13 ",websocket,tls,rsa,chacha20"
+build tls12 ",websocket,tls,rsa,chacha20,tls12" # the defaults of Kconfig
+build roots ",websocket,tls,rsa,chacha20,tls12,webpki-roots"
+# The least that speaks TLS to most brokers.
+build smallest ",tls,rsa"

@@ -107,12 +107,14 @@ set(SDK_PATH $work/sdk)
 set(CONFIG_COMPONENT_MQTT_ENABLED y)
 add_subdirectory($mqtt mqtt)
 LISTS
+configure() { # CHOICE...
+    rm -rf "$work/configured"
+    env -i PATH="/usr/bin:/bin" "$(command -v cmake)" -S "$work/sdk" -B "$work/configured" "${@/%/=y}" 2>&1
+}
 take() { # ARCHIVE LEFT-OUT CHOICE...
     local archive=libwm_mqtt_client_$1.a left_out=$2 said
     shift 2
-    rm -rf "$work/configured"
-    said=$(env -i PATH="/usr/bin:/bin" "$(command -v cmake)" -S "$work/sdk" -B "$work/configured" "${@/%/=y}" 2>&1) ||
-        fail "$* does not configure: $said"
+    said=$(configure "$@") || fail "$* does not configure: $said"
     grep -qF -- "-- $archive: src/" <<<"$said" || fail "$* does not take $archive: $said"
     if [ -n "$left_out" ]; then
         grep -qF "what Kconfig leaves out ($left_out)" <<<"$said" || fail "$* says nothing of $left_out: $said"
@@ -122,8 +124,11 @@ take() { # ARCHIVE LEFT-OUT CHOICE...
 }
 option=-DCONFIG_MQTT_CLIENT_
 take tcp ""
-take full "" ${option}TLS ${option}TLS12 ${option}WEBSOCKET
-take full "" ${option}TLS ${option}TLS12 ${option}WEBSOCKET ${option}BUILTIN_ROOTS
-take full "tls12;websocket" ${option}TLS
-take full "tls;tls12" ${option}WEBSOCKET
+all=(${option}TLS ${option}TLS12 ${option}TLS_RSA ${option}TLS_CHACHA20 ${option}WEBSOCKET)
+take full "" "${all[@]}"
+take full "" "${all[@]}" ${option}BUILTIN_ROOTS
+take full "tls12;chacha20;websocket" ${option}TLS ${option}TLS_RSA
+take full "tls;tls12;rsa;chacha20" ${option}WEBSOCKET
+if said=$(configure "${all[@]}" ${option}TLS_ED25519); then fail "Ed25519 configures: $said"; fi
+grep -qF "the prebuilt library has no Ed25519" <<<"$said" || fail "says nothing of Ed25519: $said"
 echo "the release is right"

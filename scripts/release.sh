@@ -23,17 +23,19 @@ if ! command -v csky-elfabiv2-gcc >/dev/null; then
     exit 1
 fi
 
-# One folder for both: they have most of what is compiled in common.
+# One folder for both: they have most of what is compiled in common. Kconfig's defaults and the authorities, which the linker
+# leaves out.
 for choices in OFF ON; do
     cmake -S scripts/release -B "$build" -DCMAKE_C_COMPILER=csky-elfabiv2-gcc -DCMAKE_AR=csky-elfabiv2-ar \
         -DCMAKE_OBJCOPY=csky-elfabiv2-objcopy -DCONFIG_MQTT_CLIENT_TLS=$choices -DCONFIG_MQTT_CLIENT_TLS12=$choices \
-        -DCONFIG_MQTT_CLIENT_BUILTIN_ROOTS=$choices -DCONFIG_MQTT_CLIENT_WEBSOCKET=$choices
+        -DCONFIG_MQTT_CLIENT_BUILTIN_ROOTS=$choices -DCONFIG_MQTT_CLIENT_WEBSOCKET=$choices \
+        -DCONFIG_MQTT_CLIENT_TLS_RSA=$choices -DCONFIG_MQTT_CLIENT_TLS_CHACHA20=$choices -DCONFIG_MQTT_CLIENT_SHORTEN_ASSEMBLY=ON
 done
 
 # As components/mqtt of the SDK has it.
 rm -rf "$stage"
 mkdir -p "$stage"
-cp --parents CMakeLists.txt Kconfig LICENSE CHANGELOG.md cmake/device.cmake include/wm_mqtt_client.h \
+cp --parents CMakeLists.txt Kconfig LICENSE CHANGELOG.md cmake/device.cmake cmake/prj-config.cmake include/wm_mqtt_client.h \
     src/port/freertos/*.[ch] src/ffi/mqtt_client_tls.c docs/* "$stage"
 rm "$stage/docs/architecture.md" # of the sources that are not here
 install -D -m 644 -t "$stage/lib" "$build"/libwm_mqtt_client_{tcp,full}.a

@@ -29,6 +29,7 @@ build() { # NAME FEATURES
 # As scripts/csky.sh.
 build tcp ""
 build websocket ",websocket"
-build tls13 ",websocket,tls"
-build tls12 ",websocket,tls,tls12"
-build roots ",websocket,tls,tls12,webpki-roots"
+build tls13 ",websocket,tls,rsa,chacha20"
+build tls12 ",websocket,tls,rsa,chacha20,tls12"
+build roots ",websocket,tls,rsa,chacha20,tls12,webpki-roots"
+build smallest ",tls,rsa"

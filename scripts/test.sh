@@ -58,8 +58,8 @@ for test in connect session receive lifecycle; do
 done
 with_features tcp host config:mqtt
 with_features websocket host,websocket config:mqtt connect:ws receive:ws
-# Everything, with the WebSocket engine of the device.
-with_features embedded host,tls,tls12,websocket,webpki-roots websocket:mqtt session:mqtts receive:wss
+# What the device has by default and the authorities, with its WebSocket engine.
+with_features embedded host,tls,tls12,rsa,chacha20,websocket,webpki-roots websocket:mqtt session:mqtts receive:wss tls:mqtt
 if [ -n "${WM_SDK:-}" ]; then
     step "the SDK's examples" python3 ffi-tests/run_examples.py --sdk "$WM_SDK"
 else

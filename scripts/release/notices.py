@@ -7,7 +7,7 @@ import pathlib
 import subprocess
 import sys
 
-FEATURES = "freertos,tls,tls12,websocket,webpki-roots"
+FEATURES = "freertos,tls,tls12,rsa,chacha20,websocket,webpki-roots"
 NAMES = ("license", "licence", "copying", "copyright", "notice", "unlicense")
 NIGHTLY = os.environ["NIGHTLY"]  # scripts/rust.sh
 ROOT = pathlib.Path(__file__).parents[2]
