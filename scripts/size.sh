@@ -67,7 +67,9 @@ echo "$new" | awk -F ' *[|] *' '
 if [ -n "${WRITE:-}" ]; then
     NEW=$new perl -0pi -e 's/<!-- make size: .*?<!-- end of make size -->/$ENV{NEW}/s' "$document"
 elif ! grep -qxF "$begin" "$document"; then
-    echo "compared with the targets, not with the figures of $document: those are of $(sed -n 's/^<!-- make size: \(.*\) -->$/\1/p' "$document"), these of $compilers"
+    echo "compared with the targets alone, not with the figures of $document. Those are of"
+    echo "    $(sed -n 's/^<!-- make size: \(.*\) -->$/\1/p' "$document"), these of"
+    echo "    $compilers"
 elif [ "$(sed -n '/^<!-- make size:/,/^<!-- end of make size/p' "$document")" != "$new" ]; then
     echo "$document has other figures; WRITE=1 make size puts these there"
     status=1
