@@ -25,46 +25,25 @@ fail() {
     exit 1
 }
 
+# What multiplies into HI and LO, with other CPUs of the family, takes a pair of general registers instead, with ours. A product may
+# take the place of its factors: the processor has read them before, and the vendor's archives have it so, in the low and in the
+# high register. The sum may not ("&"), of which they have no example.
 patch_gcc() { # SOURCES
     python3 - "$1/gcc/config/csky/csky_insn_dsp.md" <<'PY'
 import pathlib, sys
 
 path = pathlib.Path(sys.argv[1])
 text = path.read_text()
-
-def template(extend, sums):
-    product = f"""(mult:DI ({extend}:DI (match_operand:SI 1 "register_operand" "r"))
-                 ({extend}:DI (match_operand:SI 2 "register_operand" "r")))"""
-    if sums:
-        product = f"""(plus:DI {product}
-                 (match_operand:DI 3 "register_operand" "0"))"""
-    return product
-
-# The product may take the place of its factors: the processor has read them before, and the vendor's archives have it so, the
-# low and the high register. The sum may not, of which they have no example.
-for name, extend, mnemonic, sums in (("mulsidi3", "sign_extend", "mul.s32", False), ("umulsidi3", "zero_extend", "mul.u32", False),
-                                     ("umaddsidi4", "zero_extend", "mula.u32", True)):
-    old = f'(define_insn "{name}"'
-    start = text.index(old)
-    end = text.index("\n\n", start)
-    hilo = text[start:end].replace(old, f'(define_insn "*{name}_hilo"').replace(
-        '"TARGET_DSP"', '"TARGET_DSP && !CSKY_ISA_FEATURE (3E3r1)"')
-    assert "!CSKY_ISA_FEATURE" in hilo
-    pattern = template(extend, sums)
-    expand = pattern.replace(' "r"', "").replace(' "0"', "")
-    text = text[:start] + f"""(define_expand "{name}"
-  [(set (match_operand:DI 0 "register_operand")
-        {expand})]
-  "TARGET_DSP || CSKY_ISA_FEATURE (3E3r1)")
-
-(define_insn "*{name}_pair"
-  [(set (match_operand:DI 0 "register_operand" "={"&" if sums else ""}r")
-        {pattern})]
-  "CSKY_ISA_FEATURE (3E3r1)"
-  "{mnemonic}\\t%0, %1, %2"
-  [(set_attr "length" "4")])
-
-{hilo}""" + text[end:]
+for name, hilo, pair, result in (("mulsidi3", "muls", "mul.s32", "=r"), ("umulsidi3", "mulu", "mul.u32", "=r"),
+                                 ("umaddsidi4", "mulua", "mula.u32", "=&r")):
+    start = text.index(f'(define_insn "{name}"')
+    end = text.index("\n)\n", start)
+    pattern = text[start:end]
+    for old, new in (('"=y"', f'"{result}"'), ('"TARGET_DSP"', '"CSKY_ISA_FEATURE (3E3r1)"'),
+                     (f'"{hilo}\\t%1, %2"', f'"{pair}\\t%0, %1, %2"\n  [(set_attr "length" "4")]')):
+        assert pattern.count(old) == 1, (name, old)
+        pattern = pattern.replace(old, new)
+    text = text[:start] + pattern + text[end:]
 path.write_text(text)
 PY
 }

@@ -126,7 +126,7 @@ if [ "$machine" = csky ] && ! PATH="$PATH:/opt/csky/bin" command -v csky-elfabiv
 fi
 build
 [ -x "$peers/demo-broker" ] || make peers
-[ -f "$WM_MQTT_CERTS/ca.pem" ] || "$peers/certs" "$WM_MQTT_CERTS"
+[ "$WM_MQTT_CERTS/ca.pem" -nt "$peers/certs" ] || "$peers/certs" "$WM_MQTT_CERTS"
 
 logs=$out/logs
 rm -rf "$logs"

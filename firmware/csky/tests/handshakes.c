@@ -7,7 +7,6 @@
 #include "check.h"
 #include "client.h"
 #include "machine.h"
-#include "scheme.h"
 
 enum { ROUNDS = 5 };
 
@@ -26,8 +25,8 @@ static void handshakes(void)
 {
     static const char *const versions[] = {"1.2", "1.3"};
     static const struct {
-        const char *key, *server;
-    } keys[] = {{"RSA-2048", "server-rsa2048"}, {"P-256", "server"}};
+        const char *key, *server, *ca;
+    } keys[] = {{"RSA-2048", "server-rsa-chain", "rsa-ca.pem"}, {"P-256", "server", "ca.pem"}};
     auto_broker_t *broker = auto_broker_open();
     for (int v = 0; v < 2; v++) {
         for (int k = 0; k < 2; k++) {
@@ -35,8 +34,11 @@ static void handshakes(void)
             relay_t *relay = relay_start(auto_broker_port(broker), "--tls @%s.pem @%s.key --versions %s", keys[k].server,
                                          keys[k].server, versions[v]);
             for (int round = 0; round < ROUNDS; round++) {
-                config_t config = {.uri = relay_uri(relay, "mqtts"), .client_id = "c", .clean_session = 1};
-                scheme_config(&config);
+                config_t config = {.uri = relay_uri(relay, "mqtts"),
+                                   .client_id = "c",
+                                   .clean_session = 1,
+                                   .auth_mode = WM_MQTT_CLIENT_AUTH_MODE_AUTH_SERVER_CERT,
+                                   .ca = cert_text(keys[k].ca)};
                 handle_t handle = client_new(&config);
                 connect_counted(handle, relay, versions[v], keys[k].key, false);
                 CHECK_EQ(wm_mqtt_client_disconnect(handle), 0);
