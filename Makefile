@@ -3,15 +3,16 @@
 #   make              the release library, static and shared, and the stand-in of the SDK that it runs on
 #   make demo         builds everything and runs examples/demo.c against a broker of its own, once for each scheme;
 #                     BROKER=scheme://host[:port] takes another one, CA=file what has signed its certificate
-#   make test         all tests; installs what they need (as root)
+#   make check        what finds most mistakes, in a few minutes: formatting, lints, Rust tests with few seeds, C tests over TCP
+#   make test         all tests; both install what they need (as root)
 #   make peers        the broker of the demo, and what the C tests talk to: ffi-tests/peers
 #   make install      libraries, headers, pkg-config files and CMake package under PREFIX (/usr/local), with DESTDIR before it
 #   make header       writes include/wm_mqtt_client.h anew from the Rust source
-#   make csky         compiles and lints the device core for C-SKY (nightly Rust with rust-src)
+#   make csky         compiles and lints the device core for C-SKY
 #   make size         flash and static RAM of the device library, compared with docs/memory.md; WRITE=1 puts them there
 #   make component    builds the component as the SDK does, with a stand-in of the SDK's build
 #   make firmware-test  demo and C tests as firmware (FreeRTOS, lwIP, RV32) in QEMU, and the heap and stack that they need,
-#                     compared likewise; the first run of `make test` installs what it needs
+#                     compared likewise
 #   make csky-test    the same on the device's C-SKY core, in an emulator (CSKY_EMULATOR names another one than ours)
 #   make release      packs the device's component with its library prebuilt: target/wm-mqtt-client-VERSION-w800.tar.gz
 #   make clean        removes everything that was built
@@ -48,7 +49,7 @@ WARNINGS = -Wall -Wextra
 COMPILE  = $(CC) -std=gnu11 $(INCLUDES) $(WARNINGS) $(CFLAGS) -pthread -MMD -MP -c -o $@ $<
 ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 
-.PHONY: all help header peers demo test test-programs csky size component release firmware-test csky-test install clean FORCE
+.PHONY: all help header peers demo check test test-programs csky size component release firmware-test csky-test install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -120,6 +121,9 @@ demo: all $(C)/demo $(if $(BROKER),,peers)
 
 # ---- tests ----
 
+check:
+	MAKE='$(MAKE)' CARGO='$(CARGO)' scripts/check.sh
+
 test:
 	MAKE='$(MAKE)' CARGO='$(CARGO)' scripts/test.sh
 
@@ -133,7 +137,8 @@ HARNESS_SRC    := $(wildcard ffi-tests/harness/*.c ffi-tests/harness/host/*.c)
 # What a library with FEATURES lacks, some tests want to know.
 ifneq ($(findstring no-default-features,$(FEATURES)),)
 LACKS := $(if $(findstring tls,$(FEATURES)),,-DWM_MQTT_WITHOUT_TLS) \
-	$(if $(findstring websocket,$(FEATURES)),,-DWM_MQTT_WITHOUT_WEBSOCKET)
+	$(if $(findstring websocket,$(FEATURES)),,-DWM_MQTT_WITHOUT_WEBSOCKET) \
+	$(if $(findstring ed25519,$(FEATURES)),,-DWM_MQTT_WITHOUT_ED25519)
 endif
 
 test-programs: $(TESTS:%=$(T)/%)
@@ -168,19 +173,19 @@ SHARED  = install -m 755
 
 # $(call install_shared,FILE): with its version, and the two links that the loader and the linker look for.
 define install_shared
-	$(SHARED) $(1) $(DEST)/lib/$(notdir $(1)).$(VERSION)
-	ln -sf $(notdir $(1)).$(VERSION) $(DEST)/lib/$(notdir $(1)).$(MAJOR)
-	ln -sf $(notdir $(1)).$(MAJOR) $(DEST)/lib/$(notdir $(1))
+	$(SHARED) $(1) "$(DEST)/lib/$(notdir $(1)).$(VERSION)"
+	ln -sf $(notdir $(1)).$(VERSION) "$(DEST)/lib/$(notdir $(1)).$(MAJOR)"
+	ln -sf $(notdir $(1)).$(MAJOR) "$(DEST)/lib/$(notdir $(1))"
 endef
 
 # $(call install_filled,TEMPLATE,FILE)
-install_filled = sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@NATIVE@|$(NATIVE)|' $(1) >$(DEST)/lib/$(2)
+install_filled = sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@NATIVE@|$(NATIVE)|' $(1) >"$(DEST)/lib/$(2)"
 
 install: all
-	install -d $(DEST)/lib/pkgconfig $(DEST)/lib/cmake/wm_mqtt_client $(DEST)/include
-	$(INSTALL) include/wm_mqtt_client.h $(DEST)/include/
-	cd ffi-tests/sdk/include && find . -name '*.h' -exec install -D -m 644 {} $(abspath $(DEST))/include/wm-sdk-host/{} \;
-	$(INSTALL) $(RUST_STATIC) $(SDK_STATIC) $(DEST)/lib/
+	install -d "$(DEST)/lib/pkgconfig" "$(DEST)/lib/cmake/wm_mqtt_client" "$(DEST)/include"
+	$(INSTALL) include/wm_mqtt_client.h "$(DEST)/include/"
+	find ffi-tests/sdk/include -name '*.h' -printf '%P\0' | xargs -0 -I {} $(INSTALL) -D ffi-tests/sdk/include/{} "$(DEST)/include/wm-sdk-host/{}"
+	$(INSTALL) $(RUST_STATIC) $(SDK_STATIC) "$(DEST)/lib/"
 	$(call install_shared,$(RUST_SHARED))
 	$(call install_shared,$(SDK_SHARED))
 	$(call install_filled,scripts/wm-mqtt-client.pc.in,pkgconfig/wm-mqtt-client.pc)

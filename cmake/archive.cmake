@@ -1,7 +1,7 @@
 # cmake -P: makes the component's archive (LIBRARY) from cargo's (BUILT) and the assembly of its Rust half (ASSEMBLY), with
-# cargo (CARGO) and the toolchain's compiler (COMPILER, FLAGS), AR and OBJCOPY.
-# - The assembly is shortened by targets/csky-peephole and assembled by the toolchain: a fifth less flash. An assembler that
-#   does not take it, if there is one, leaves us LLVM's object.
+# cargo (CARGO, TOOLCHAIN) and the toolchain's compiler (COMPILER, FLAGS), AR and OBJCOPY.
+# - If SHORTEN says so, the assembly is shortened by targets/csky-peephole and assembled by the toolchain: a fifth less flash.
+#   An assembler that does not take it, if there is one, leaves us LLVM's object.
 # - Objects carry an attribute section; the linker refuses to mix LLVM's with gcc's, and those of gccs that name the core otherwise.
 # - compiler_builtins brings weak twins of memcpy, sin, division and much more. The SDK links the whole archive, so they would
 #   take the place of the C library's and libgcc's in all of the firmware. What Rust needs of them, those two and
@@ -26,26 +26,28 @@ run(${AR} t ${BUILT})
 string(REGEX MATCHALL "compiler_builtins-[^\n\r]*" unwanted "${output}")
 string(REGEX MATCHALL "${name}-[^\n\r]*" rust "${output}")
 
-# cargo does not know the assembly: after a change back to packages or a compiler of before it takes the archive of before, and
-# the assembly would be of what came between. Both name their unit.
-file(STRINGS ${ASSEMBLY} unit REGEX "^\t\\.file\t\"${name}" LIMIT_COUNT 1)
-string(REGEX REPLACE "^.*\"(.*)\".*$" "\\1" unit "${unit}")
-string(FIND "${rust}" ".${unit}.rcgu.o" found)
-if(unit AND found EQUAL -1)
-    message(FATAL_ERROR "mqtt: ${ASSEMBLY} is of another build than ${BUILT}: clean the build folder (wm.py distclean)")
-endif()
-
-run(${CMAKE_COMMAND} -E env --unset=RUSTFLAGS --unset=CARGO_ENCODED_RUSTFLAGS --unset=CARGO_BUILD_TARGET
-    ${CARGO} +nightly run --quiet --locked --release --target host-tuple --manifest-path ${peephole}
-    --target-dir ${folder}/cargo-host -- ${ASSEMBLY} ${object}.s)
 run(${CMAKE_COMMAND} -E copy ${BUILT} ${copy})
-separate_arguments(FLAGS)
-execute_process(COMMAND ${COMPILER} ${FLAGS} -c ${object}.s -o ${object} RESULT_VARIABLE failed)
-if(failed)
-    message(WARNING "mqtt: the assembler does not take the shortened assembly: the library is a fifth larger than it could be")
-else()
-    list(APPEND unwanted ${rust})
-    run(${AR} rD ${copy} ${object})
+if(SHORTEN)
+    # cargo does not know the assembly: after a change back to packages or a compiler of before it takes the archive of before, and
+    # the assembly would be of what came between. Both name their unit.
+    file(STRINGS ${ASSEMBLY} unit REGEX "^\t\\.file\t\"${name}" LIMIT_COUNT 1)
+    string(REGEX REPLACE "^.*\"(.*)\".*$" "\\1" unit "${unit}")
+    string(FIND "${rust}" ".${unit}.rcgu.o" found)
+    if(unit AND found EQUAL -1)
+        message(FATAL_ERROR "mqtt: ${ASSEMBLY} is of another build than ${BUILT}: clean the build folder (wm.py distclean)")
+    endif()
+
+    run(${CMAKE_COMMAND} -E env --unset=RUSTFLAGS --unset=CARGO_ENCODED_RUSTFLAGS --unset=CARGO_BUILD_TARGET
+        ${CARGO} ${TOOLCHAIN} run --quiet --locked --release --target host-tuple --manifest-path ${peephole}
+        --target-dir ${folder}/cargo-host -- ${ASSEMBLY} ${object}.s)
+    separate_arguments(FLAGS)
+    execute_process(COMMAND ${COMPILER} ${FLAGS} -c ${object}.s -o ${object} RESULT_VARIABLE failed)
+    if(failed)
+        message(WARNING "mqtt: the assembler does not take the shortened assembly: the library is a fifth larger than it could be")
+    else()
+        list(APPEND unwanted ${rust})
+        run(${AR} rD ${copy} ${object})
+    endif()
 endif()
 run(${AR} dD ${copy} ${unwanted})
 run(${OBJCOPY} --enable-deterministic-archives --strip-debug --remove-section .csky.attributes ${copy})

@@ -7,16 +7,18 @@ list(APPEND ADD_SRCS "src/port/freertos/wm_mqtt_port.c"
                      "src/port/freertos/wm_mqtt_lwip.c"
                      "src/port/freertos/wm_mqtt_xt804.c"
                      )
+include(${CMAKE_CURRENT_LIST_DIR}/prj-config.cmake)
 set(wm_mqtt_features freertos)
 set(wm_mqtt_archive tcp)
-foreach(feature "TLS tls" "TLS12 tls12" "WEBSOCKET websocket" "BUILTIN_ROOTS webpki-roots")
+foreach(feature "TLS tls" "TLS12 tls12" "TLS_RSA rsa" "TLS_CHACHA20 chacha20" "TLS_ED25519 ed25519" "WEBSOCKET websocket"
+                "BUILTIN_ROOTS webpki-roots")
     separate_arguments(feature)
     list(GET feature 0 option)
     list(GET feature 1 name)
     if(CONFIG_MQTT_CLIENT_${option})
         list(APPEND wm_mqtt_features ${name})
         set(wm_mqtt_archive full)
-    elseif(NOT option STREQUAL BUILTIN_ROOTS) # those the linker leaves out
+    elseif(NOT option MATCHES "^(BUILTIN_ROOTS|TLS_ED25519)$") # the linker leaves those out, this one is not in it
         list(APPEND wm_mqtt_left_out ${name})
     endif()
 endforeach()
@@ -26,6 +28,9 @@ endif()
 
 set(wm_mqtt_prebuilt ${wm_mqtt_root}/lib/libwm_mqtt_client_${wm_mqtt_archive}.a)
 if(EXISTS ${wm_mqtt_prebuilt})
+    if(CONFIG_MQTT_CLIENT_TLS_ED25519)
+        message(FATAL_ERROR "mqtt: the prebuilt library has no Ed25519: see Choices in docs/sdk.md")
+    endif()
     set(wm_mqtt_library ${wm_mqtt_prebuilt})
     set(wm_mqtt_shim ${wm_mqtt_root}/lib/freertos-rust)
     if(wm_mqtt_archive STREQUAL full AND wm_mqtt_left_out)

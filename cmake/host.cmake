@@ -30,10 +30,16 @@ target_compile_options(wm_sdk_host PUBLIC -pthread)
 target_link_options(wm_sdk_host INTERFACE -pthread)
 add_library(wm_mqtt::sdk_host ALIAS wm_sdk_host)
 
+set(WM_MQTT_CLIENT_FEATURES "" CACHE STRING "Features of the library, a list, host among them; empty: the default ones (README.md, Features)")
+set(wm_mqtt_feature_options)
+if(WM_MQTT_CLIENT_FEATURES)
+    string(REPLACE ";" "," wm_mqtt_feature_options "${WM_MQTT_CLIENT_FEATURES}")
+    set(wm_mqtt_feature_options --no-default-features --features ${wm_mqtt_feature_options})
+endif()
 # cargo knows whether there is something to do.
 set(wm_mqtt_library ${CMAKE_CURRENT_BINARY_DIR}/cargo/release/libwm_mqtt_client.a)
 add_custom_target(wm_mqtt_cargo ALL
-                  COMMAND ${WM_MQTT_CARGO} rustc --locked --release --lib --crate-type staticlib
+                  COMMAND ${WM_MQTT_CARGO} rustc --locked --release --lib --crate-type staticlib ${wm_mqtt_feature_options}
                           --target-dir ${CMAKE_CURRENT_BINARY_DIR}/cargo
                   BYPRODUCTS ${wm_mqtt_library}
                   WORKING_DIRECTORY ${wm_mqtt_root}

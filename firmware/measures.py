@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """measures.py LOGS MACHINE: the heap and stack table of docs/memory.md from what the firmware has measured on that machine, in
 the logs of a whole run of scripts/firmware.sh. Fails when something is above its target, or needs more than the document says; WRITE=1 puts the table
-there. With other compilers than those that the table names only the targets are compared, and that is said.
+there. With other compilers, or another core ($MADE_WITH), than the table names only the targets are compared, and that is said.
 
     MEASURE CORE SCHEME NAME BYTES      in the logs of `device`
     STACK BYTES BYTES                   in the log of each program: the MQTT task, the steps of a TLS handshake; the most counts
@@ -88,7 +88,7 @@ def first_line(*command):
 def main():
     values = measured(sys.argv[1])
     made_by, gcc = MACHINES[sys.argv[2]]
-    compilers = f"{first_line('rustc', '+nightly', '--version')}, {first_line(gcc, '--version')}"
+    compilers = f"{os.environ['MADE_WITH']}, {first_line(gcc, '--version')}"
     end = f"<!-- end of {made_by} -->"
     new = table(values, f"<!-- {made_by}: {compilers} -->", end)
     print(new)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# c-test.sh valgrind|sanitize TEST [SCHEME]: runs a C test program that `make test-programs` built, over mqtt (the default),
+# c-test.sh plain|valgrind|sanitize TEST [SCHEME]: runs a C test program that `make test-programs` built, over mqtt (the default),
 # mqtts, ws or wss. A program that ran no test fails. $C is the Makefile's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,6 +8,7 @@ kinds=definite,indirect,possible
 programs=${C:-target/c}
 export WM_MQTT_SCHEME=${3:-mqtt}
 case $1 in
+    plain) run=("$programs/plain/$2") ;;
     valgrind)
         run=(valgrind --quiet --fair-sched=yes --soname-synonyms=somalloc=nouserintercepts --leak-check=full --show-leak-kinds=$kinds
             --errors-for-leak-kinds=$kinds --error-exitcode=99)

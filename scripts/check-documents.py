@@ -3,7 +3,8 @@
 
 PAGE.zh-CN.md has the blocks of PAGE.md in the same order: headings of the same level, paragraphs, items, rows of tables, code
 blocks. In each of them stand the same pieces of code, the same numbers and the same links, so whoever changes one of these in one
-page has to change the other too. What the words say nobody checks but the reader.
+page has to change the other too. What the words say nobody checks but the reader. The toolchain that they name is that of
+targets/toolchain.
 """
 
 import re
@@ -75,6 +76,13 @@ def check_links(page):
                     yield f"{page}:{line}: {link} has a translation"
 
 
+def check_toolchain(page, pinned):
+    for line, kind, text in blocks(page):
+        for name in re.findall(r"nightly-\d{4}-\d\d-\d\d", kind + text):
+            if name != pinned:
+                yield f"{page}:{line}: {name} is not the toolchain, {pinned} is"
+
+
 def facts(text):
     plain = LINK.sub(r" \1 ", text)
     return {
@@ -111,6 +119,8 @@ def main():
     translations = [page for page in pages if page.name.endswith(TRANSLATED)]
     pairs = [(page.with_name(page.name.removesuffix(TRANSLATED) + ".md"), page) for page in translations]
     wrong = [message for page in pages for message in check_links(page)]
+    pinned = next(line for line in Path("targets/toolchain").read_text().splitlines() if not line.startswith("#"))
+    wrong += [message for page in pages for message in check_toolchain(page, pinned)]
     wrong += [message for pair in pairs for message in check_pair(*pair)]
     if wrong or not pairs:
         sys.exit("\n".join([*wrong, f"check-documents: {len(wrong)} wrong, {len(pairs)} translations"]))

@@ -7,6 +7,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/sources.sh
+. scripts/rust.sh
+need_nightly
 
 machine=${MACHINE:-virt}
 out=$PWD/target/firmware
@@ -21,7 +23,7 @@ tests=(callbacks config connect events flow hostile keepalive publish real_broke
 # TLS runs into the limits of the heap on the other machine.
 [ "$machine" != csky ] || tests+=(tls tls_traffic)
 own=()
-for source in firmware/tests/*.c; do [ ! -e "$source" ] || own+=("$(basename "$source" .c)"); done
+for source in firmware/tests/*.c "firmware/$machine/tests/"*.c; do [ ! -e "$source" ] || own+=("$(basename "$source" .c)"); done
 
 # The library, and what else is special about a machine, for the images' Makefile.
 build_virt() {
@@ -29,7 +31,7 @@ build_virt() {
     local flags="-march=rv32imac -mabi=ilp32 -D__ILP32__=1 --specs=picolibc.specs -Os -ffunction-sections -fdata-sections"
     env CC_${target//-/_}=riscv64-unknown-elf-gcc AR_${target//-/_}=riscv64-unknown-elf-ar CFLAGS_${target//-/_}="$flags" \
         RUSTFLAGS="-Zunstable-options -Cpanic=immediate-abort -Zfmt-debug=none -Zlocation-detail=none" \
-        "${CARGO:-cargo}" +nightly build --locked --release --manifest-path firmware/Cargo.toml --target "$target" \
+        "${CARGO:-cargo}" "$NIGHTLY" build --locked --release --manifest-path firmware/Cargo.toml --target "$target" \
         -Zbuild-std=core,alloc --target-dir "$out/rust"
     library=$out/rust/$target/release/libfirmware.a
 }
@@ -37,7 +39,7 @@ build_virt() {
 # The library as the component has it.
 build_csky() {
     export PATH="$PATH:/opt/csky/bin"
-    csky-elfabiv2-gcc -mcpu=ck803f -mhard-float -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -Iinclude \
+    csky-elfabiv2-gcc -mcpu=ck803fr1 -mhard-float -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -Iinclude \
         -Iffi-tests/sdk/include ffi-tests/abi.c
     scripts/csky.sh roots
     scripts/csky.sh checks
@@ -52,8 +54,12 @@ build_csky() {
 # Whether our emulator takes each instruction for what a disassembler does.
 own_emulator() {
     set -o pipefail
-    csky-elfabiv2-objdump -d -j .text "$out/c/session" >"$out/disassembled"
-    "$CSKY_EMULATOR" --list "$out/c/session" | python3 -c '
+    compared_with_objdump session 100000 && compared_with_objdump checks 1000
+}
+
+compared_with_objdump() { # IMAGE LEAST
+    csky-elfabiv2-objdump -d -j .text "$out/c/$1" >"$out/$1.disassembled"
+    "$CSKY_EMULATOR" --list "$out/c/$1" | python3 -c '
 import re, sys
 ours = dict(line.split(None, 1) for line in sys.stdin)
 wrong = compared = 0
@@ -65,7 +71,7 @@ for line in open(sys.argv[1]):
             wrong += 1
             print(line.rstrip(), "is", ours[found[1]].strip())
 print(compared, "instructions compared with the disassembler,", wrong, "differ")
-sys.exit(wrong > 0 or compared < 100000)' "$out/disassembled"
+sys.exit(wrong > 0 or compared < int(sys.argv[2]))' "$out/$1.disassembled" "$2"
 }
 
 # The same computations on the device and on the host.
@@ -119,8 +125,8 @@ if [ "$machine" = csky ] && ! PATH="$PATH:/opt/csky/bin" command -v csky-elfabiv
     exit 0
 fi
 build
-[ -x "$peers/relay" ] || make peers
-[ -f "$WM_MQTT_CERTS/ca.pem" ] || "$peers/certs" "$WM_MQTT_CERTS"
+[ -x "$peers/demo-broker" ] || make peers
+[ "$WM_MQTT_CERTS/ca.pem" -nt "$peers/certs" ] || "$peers/certs" "$WM_MQTT_CERTS"
 
 logs=$out/logs
 rm -rf "$logs"
@@ -137,13 +143,13 @@ if [ "$#" = 0 ] && [ "$machine" = virt ]; then
     "${demo[@]}"
 elif [ "$#" = 0 ]; then
     # A handshake takes an emulator half a second: TLS in part, both versions and all kinds of keys.
-    runs=(device:wss session:wss keepalive device:mqtts tls::versions tls::identities tls_traffic::forgotten)
+    runs=(handshakes:mqtts device:wss session:wss keepalive device:mqtts tls::versions tls::identities tls_traffic::forgotten)
     runs+=(device:ws device session:ws receive:ws)
     for test in "${tests[@]}"; do
         case $test in keepalive | tls | tls_traffic) ;; *) runs+=("$test") ;; esac
     done
     export out
-    export -f same_results own_emulator
+    export -f same_results own_emulator compared_with_objdump
     in_parallel 200 checks bash -ec same_results
     [ "$CSKY_EMULATOR" != "$out/rust/release/csky-emulator" ] || in_parallel 60 emulator bash -ec own_emulator
     "${demo[@]}"
@@ -158,4 +164,8 @@ grep -h '^---- .*: FAIL ' "$logs"/*.done || true
 passed=$(cat "$logs"/*.done | grep -c '^---- .*: ok, ' || true)
 echo "$passed of $started programs on the machine $machine, $SECONDS s"
 [ "$passed" = "$started" ]
-[ "$#" != 0 ] || python3 firmware/measures.py "$logs" "$machine"
+[ "$#" = 0 ] || exit 0
+MADE_WITH=$(made_with)
+export MADE_WITH
+python3 firmware/measures.py "$logs" "$machine"
+[ "${CSKY_EMULATOR:-}" != "$out/rust/release/csky-emulator" ] || python3 firmware/handshakes.py "$logs/handshakes--mqtts.log"

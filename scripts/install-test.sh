@@ -2,14 +2,19 @@
 # Installs into an empty folder, then builds examples/minimal.c as a stranger would, with nothing but pkg-config's
 # answers, and runs it against mosquitto: as documented, against the shared libraries, and as a static program. A program
 # that has certificates built in is linked with both kinds of library. Then the same with CMake: from what was installed,
-# which has moved by then, and with the sources as a subdirectory.
+# which has moved by then, and with the sources as a subdirectory, also without TLS. All paths have a blank.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-prefix=$(mktemp -d)
+work=$(mktemp -d)
 broker=
-trap 'rm -rf "$prefix"; [ -z "$broker" ] || kill "$broker"' EXIT
+trap 'rm -rf "$work"; [ -z "$broker" ] || kill "$broker"' EXIT
+prefix="$work/a folder"
 "${MAKE:-make}" install PREFIX="$prefix"
+
+# The same files under DESTDIR, which none of them names.
+"${MAKE:-make}" install PREFIX="$prefix" DESTDIR="$work/a stage"
+diff -r "$prefix" "$work/a stage$prefix"
 
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 printf 'listener %s 127.0.0.1\nallow_anonymous true\nuser %s\n' "$port" "$(id -un)" >"$prefix/mosquitto.conf"
@@ -25,25 +30,27 @@ example=$PWD/examples/minimal.c
 built_in=$PWD/ffi-tests/built_in.c
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 cd "$prefix"
+compile() { # SOURCE NAME FLAG...: what pkg-config says is for a shell
+    eval "${CC:-cc} \"\$1\" -o \"\$2\" ${*:3}"
+}
 try() { # NAME FLAG...
     local name=$1
-    shift
-    ${CC:-cc} "$example" "$@" -o "$name"
+    compile "$example" "$@"
     ldd "$name" || true # says "not a dynamic executable" of a static one, and fails
     "./$name" "mqtt://127.0.0.1:$port"
 }
 flags() { pkg-config --cflags --libs "$@" wm-mqtt-client; }
 
-try documented $(flags --static)
-try shared $(flags)
+try documented "$(flags --static)"
+try shared "$(flags)"
 # All of it is read: ldd fails when its reader leaves early.
 libraries=$(ldd shared)
 grep -q "$prefix/lib/libwm_mqtt_client.so.[0-9]" <<<"$libraries"
-try static -static $(flags --static)
+try static -static "$(flags --static)"
 
-${CC:-cc} "$built_in" $(flags) -o built-in-shared
+compile "$built_in" built-in-shared "$(flags)"
 ./built-in-shared
-${CC:-cc} "$built_in" $(flags --static) -o built-in-static
+compile "$built_in" built-in-static "$(flags --static)"
 ./built-in-static
 
 # With the SDK and without its switch the file does nothing.
@@ -75,6 +82,12 @@ if(wm_mqtt_client_FOUND)
 endif()
 find_package(wm_mqtt_client $version REQUIRED)" "-DCMAKE_PREFIX_PATH=$moved"
 # Where cargo finds what it has built before.
-project "$root/target/cmake-test" "add_subdirectory($root wm_mqtt)"
+project "$root/target/cmake test" "add_subdirectory(\"$root\" wm_mqtt)" -DWM_MQTT_CLIENT_FEATURES=
 # What CMake was told before the library was built is what the library needs.
-diff "$root/target/cmake-test/build/wm_mqtt/native-static-libs" "$root/target/release/native-static-libs"
+diff "$root/target/cmake test/build/wm_mqtt/native-static-libs" "$root/target/release/native-static-libs"
+
+# Another choice of features: the next build has it.
+rustls_symbols() { nm "$root/target/cmake test/build/hello" | grep -c rustls || true; }
+[ "$(rustls_symbols)" != 0 ]
+project "$root/target/cmake test" "add_subdirectory(\"$root\" wm_mqtt)" "-DWM_MQTT_CLIENT_FEATURES=host;websocket"
+[ "$(rustls_symbols)" = 0 ]

@@ -3,6 +3,8 @@
 # archives, notices, and what its CMake takes for Kconfig's choices on a machine without Rust.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/rust.sh
+need_nightly
 
 export PATH="$PATH:/opt/csky/sdk-bin"
 if ! command -v csky-elfabiv2-gcc >/dev/null; then
@@ -52,10 +54,15 @@ for archive in tcp full; do
     # rcgu: LLVM's object, where the assembler has not taken the shortened one.
     ! csky-elfabiv2-ar t "$library" | grep -E 'compiler_builtins|rcgu' || fail "$archive has these members"
     ! csky-elfabiv2-readelf -SW "$library" | grep -E '\.csky\.attributes|\.debug' || fail "$archive has these sections"
-    for folder in "$HOME" "$PWD" "$work" "$(rustc +nightly --print sysroot)" .cargo/registry; do
+    # Only Rust's half calls for a product of 64 bits: ring's C has the processor's instruction, as the vendor's compiler makes it.
+    ! csky-elfabiv2-nm -A "$library" | awk '$(NF - 1) == "U" && $NF == "__muldi3" { print $1 }' | grep -vF .rust.o ||
+        fail "$archive: these call __muldi3"
+    for folder in "$HOME" "$PWD" "$work" "$(rustc "$NIGHTLY" --print sysroot)" .cargo/registry; do
         ! grep -aqF "$folder" "$library" || fail "$archive names $folder"
     done
 done
+
+[ "$(csky-elfabiv2-objdump -d "$mqtt/lib/libwm_mqtt_client_full.a" | grep -cw 'mul\.u32')" -gt 100 ] || fail "full hardly has mul.u32"
 
 # As the SDK links it: what is missing is at address 0, which a call from low addresses reaches, and for what is the C
 # library's there is some address near by. The authorities stay only where the C half refers to them.
@@ -100,12 +107,14 @@ set(SDK_PATH $work/sdk)
 set(CONFIG_COMPONENT_MQTT_ENABLED y)
 add_subdirectory($mqtt mqtt)
 LISTS
+configure() { # CHOICE...
+    rm -rf "$work/configured"
+    env -i PATH="/usr/bin:/bin" "$(command -v cmake)" -S "$work/sdk" -B "$work/configured" "${@/%/=y}" 2>&1
+}
 take() { # ARCHIVE LEFT-OUT CHOICE...
     local archive=libwm_mqtt_client_$1.a left_out=$2 said
     shift 2
-    rm -rf "$work/configured"
-    said=$(env -i PATH="/usr/bin:/bin" "$(command -v cmake)" -S "$work/sdk" -B "$work/configured" "${@/%/=y}" 2>&1) ||
-        fail "$* does not configure: $said"
+    said=$(configure "$@") || fail "$* does not configure: $said"
     grep -qF -- "-- $archive: src/" <<<"$said" || fail "$* does not take $archive: $said"
     if [ -n "$left_out" ]; then
         grep -qF "what Kconfig leaves out ($left_out)" <<<"$said" || fail "$* says nothing of $left_out: $said"
@@ -115,8 +124,11 @@ take() { # ARCHIVE LEFT-OUT CHOICE...
 }
 option=-DCONFIG_MQTT_CLIENT_
 take tcp ""
-take full "" ${option}TLS ${option}TLS12 ${option}WEBSOCKET
-take full "" ${option}TLS ${option}TLS12 ${option}WEBSOCKET ${option}BUILTIN_ROOTS
-take full "tls12;websocket" ${option}TLS
-take full "tls;tls12" ${option}WEBSOCKET
+all=(${option}TLS ${option}TLS12 ${option}TLS_RSA ${option}TLS_CHACHA20 ${option}WEBSOCKET)
+take full "" "${all[@]}"
+take full "" "${all[@]}" ${option}BUILTIN_ROOTS
+take full "tls12;chacha20;websocket" ${option}TLS ${option}TLS_RSA
+take full "tls;tls12;rsa;chacha20" ${option}WEBSOCKET
+if said=$(configure "${all[@]}" ${option}TLS_ED25519); then fail "Ed25519 configures: $said"; fi
+grep -qF "the prebuilt library has no Ed25519" <<<"$said" || fail "says nothing of Ed25519: $said"
 echo "the release is right"

@@ -7,6 +7,8 @@
 # folder than target.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/rust.sh
+need_nightly
 
 export PATH="$PATH:/opt/csky/sdk-bin"
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
@@ -21,23 +23,25 @@ if ! command -v csky-elfabiv2-gcc >/dev/null; then
     exit 1
 fi
 
-# One folder for both: they have most of what is compiled in common.
+# One folder for both: they have most of what is compiled in common. Kconfig's defaults and the authorities, which the linker
+# leaves out.
 for choices in OFF ON; do
     cmake -S scripts/release -B "$build" -DCMAKE_C_COMPILER=csky-elfabiv2-gcc -DCMAKE_AR=csky-elfabiv2-ar \
         -DCMAKE_OBJCOPY=csky-elfabiv2-objcopy -DCONFIG_MQTT_CLIENT_TLS=$choices -DCONFIG_MQTT_CLIENT_TLS12=$choices \
-        -DCONFIG_MQTT_CLIENT_BUILTIN_ROOTS=$choices -DCONFIG_MQTT_CLIENT_WEBSOCKET=$choices
+        -DCONFIG_MQTT_CLIENT_BUILTIN_ROOTS=$choices -DCONFIG_MQTT_CLIENT_WEBSOCKET=$choices \
+        -DCONFIG_MQTT_CLIENT_TLS_RSA=$choices -DCONFIG_MQTT_CLIENT_TLS_CHACHA20=$choices -DCONFIG_MQTT_CLIENT_SHORTEN_ASSEMBLY=ON
 done
 
 # As components/mqtt of the SDK has it.
 rm -rf "$stage"
 mkdir -p "$stage"
-cp --parents CMakeLists.txt Kconfig LICENSE CHANGELOG.md cmake/device.cmake include/wm_mqtt_client.h \
+cp --parents CMakeLists.txt Kconfig LICENSE CHANGELOG.md cmake/device.cmake cmake/prj-config.cmake include/wm_mqtt_client.h \
     src/port/freertos/*.[ch] src/ffi/mqtt_client_tls.c docs/* "$stage"
 rm "$stage/docs/architecture.md" # of the sources that are not here
 install -D -m 644 -t "$stage/lib" "$build"/libwm_mqtt_client_{tcp,full}.a
 install -D -m 644 -t "$stage/lib/freertos-rust" "$build/freertos-rust/shim.c"
 scripts/release/notices.py >"$stage/THIRD-PARTY-NOTICES.txt"
-sed "s|@VERSION@|$version|; s|@RUSTC@|$(rustc +nightly --version)|; s|@GCC@|$(csky-elfabiv2-gcc --version | head -n 1)|" \
+sed "s|@VERSION@|$version|; s|@RUSTC@|$(made_with)|; s|@GCC@|$(csky-elfabiv2-gcc --version | head -n 1)|" \
     scripts/release/README.md >"$stage/README.md"
 (cd "$stage" && find . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum >../SHA256SUMS && mv ../SHA256SUMS .)
 

@@ -4,6 +4,8 @@
 # Needs nightly Rust with rust-src, and Debian's gcc-riscv64-unknown-elf and picolibc.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/rust.sh
+need_nightly
 
 cargo=${CARGO:-cargo} target=riscv32imac-unknown-none-elf gcc=riscv64-unknown-elf-gcc
 flags="-march=rv32imac -mabi=ilp32"
@@ -16,7 +18,7 @@ roots=$(sed -n 's/.*\(wm_mqtt_client_[a-z]*\)(.*/-Wl,-u,\1/p' include/wm_mqtt_cl
 libc=$(printf -- '-Wl,--defsym=%s=wm_mqtt_client_init ' memcpy memmove memset memcmp)
 
 build() { # NAME FEATURES
-    "$cargo" +nightly rustc --locked --lib --no-default-features --features "freertos$2" --config targets/rv32.toml \
+    "$cargo" "$NIGHTLY" rustc --locked --lib --no-default-features --features "freertos$2" --config targets/rv32.toml \
         --release --crate-type staticlib
     # shellcheck disable=SC2086 # lists of options
     $gcc $flags -nostdlib -nostartfiles -Wl,--gc-sections -Wl,-e,wm_mqtt_client_init \
@@ -27,6 +29,7 @@ build() { # NAME FEATURES
 # As scripts/csky.sh.
 build tcp ""
 build websocket ",websocket"
-build tls13 ",websocket,tls"
-build tls12 ",websocket,tls,tls12"
-build roots ",websocket,tls,tls12,webpki-roots"
+build tls13 ",websocket,tls,rsa,chacha20"
+build tls12 ",websocket,tls,rsa,chacha20,tls12"
+build roots ",websocket,tls,rsa,chacha20,tls12,webpki-roots"
+build smallest ",tls,rsa"

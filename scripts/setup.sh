@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Installs what the tests need and is not there: Debian packages (needs root), the Rust sources of core and alloc and, where
-# its script is at hand, the C compiler of the device.
+# setup.sh [check]: installs what `make test`, or only `make check`, needs and is not there: Debian packages, parts of the Rust
+# toolchains and, for all tests, the device's C compiler, which takes some 20 minutes to build, once. Packages and compiler need
+# root and Debian; elsewhere it says what is missing and stops.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/rust.sh
 
 packages=()
 need() { # PACKAGE COMMAND...: the package is needed if the command fails
@@ -13,25 +15,33 @@ need() { # PACKAGE COMMAND...: the package is needed if the command fails
 need_program() { PATH="$PATH:/usr/sbin:/sbin" need "$2" command -v "$1"; }
 
 [ -n "${MOSQUITTO:-}" ] || need_program mosquitto mosquitto
-need_program mosquitto_pub mosquitto-clients
 need_program openssl openssl
-need_program valgrind valgrind
-need_program pkg-config pkg-config
-need_program cmake cmake
-need_program ninja ninja-build
+need_program python3 python3
 need_program "${CXX:-c++}" g++
-need_program cmake cmake
-need_program qemu-system-riscv32 qemu-system-misc
-need_program riscv64-unknown-elf-gcc gcc-riscv64-unknown-elf
-need picolibc-riscv64-unknown-elf test -e /usr/lib/picolibc/riscv64-unknown-elf/picolibc.specs
-need dpkg-dev command -v dpkg-source
 need gcc-multilib "${CC:-cc}" -m32 -fsyntax-only -x c - <<<'#include <stdio.h>'
+if [ "${1:-}" != check ]; then
+    need_program mosquitto_pub mosquitto-clients
+    need_program valgrind valgrind
+    need_program pkg-config pkg-config
+    need_program cmake cmake
+    need_program ninja ninja-build
+    need_program qemu-system-riscv32 qemu-system-misc
+    need_program riscv64-unknown-elf-gcc gcc-riscv64-unknown-elf
+    need picolibc-riscv64-unknown-elf test -e /usr/lib/picolibc/riscv64-unknown-elf/picolibc.specs
+    need dpkg-dev command -v dpkg-source
+fi
+
+may_install=
+[ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || may_install=yes
+missing=("${packages[@]}")
+[ "${1:-}" = check ] || PATH="$PATH:/opt/csky/bin" command -v csky-elfabiv2-gcc >/dev/null ||
+    missing+=("csky-elfabiv2-gcc, which scripts/csky-toolchain.sh builds")
+if [ -z "$may_install" ] && [ "${#missing[@]}" -gt 0 ]; then
+    echo "setup: please install as root (these are Debian's names): ${missing[*]}" >&2
+    exit 1
+fi
 
 if [ "${#packages[@]}" -gt 0 ]; then
-    if [ "$(id -u)" != 0 ]; then
-        echo "setup: please install as root: ${packages[*]}" >&2
-        exit 1
-    fi
     # The tests start brokers of their own: Debian's service must not be started.
     policy=/usr/sbin/policy-rc.d
     if [ ! -e "$policy" ]; then
@@ -44,15 +54,18 @@ if [ "${#packages[@]}" -gt 0 ]; then
     apt-get install -y -qq --no-install-recommends "${packages[@]}"
 fi
 
-if [ ! -f "$(rustc +nightly --print sysroot)/lib/rustlib/src/rust/library/core/src/lib.rs" ]; then
-    if [ -f ../shared/tools/rust-src.sh ]; then
-        bash ../shared/tools/rust-src.sh nightly
-    else
-        rustup component add rust-src --toolchain nightly
-    fi
-fi
+component() { # RUSTUP-COMPONENT CARGO COMMAND [TOOLCHAIN]
+    "$2" ${4:++"$4"} "$3" --version >/dev/null 2>&1 || rustup component add "$1" ${4:+--toolchain "$4"}
+}
+component rustfmt "${CARGO:-cargo}" fmt
+component clippy "${CARGO:-cargo}" clippy
+[ "${1:-}" != check ] || exit 0
 
-# The device's C compiler, for the C half of the cryptography: 10 to 15 minutes, once a machine.
-if [ -f ../shared/tools/csky-toolchain.sh ] && ! PATH="$PATH:/opt/csky/bin" command -v csky-elfabiv2-gcc >/dev/null; then
-    bash ../shared/tools/csky-toolchain.sh
+if ! find_nightly; then
+    rustup toolchain install "${RUST_NIGHTLY:-$pinned_nightly}" --profile minimal -c rust-src -c clippy
+    need_nightly
 fi
+component clippy "${CARGO:-cargo}" clippy "${NIGHTLY#+}"
+scripts/rust-src.sh
+# One on PATH is the developer's own. Ours the script builds where it is not there, or older than the script.
+if [ -n "$may_install" ] && ! command -v csky-elfabiv2-gcc >/dev/null; then scripts/csky-toolchain.sh; fi

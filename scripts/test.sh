@@ -1,40 +1,12 @@
 #!/usr/bin/env bash
-# All tests, in order. Every step is printed with its duration; the first that fails ends the run and shows its output.
-# The output of each step is in target/test-logs.
+# All tests, in order.
 #
 # MOSQUITTO names the broker program (default: /usr/sbin/mosquitto, else the one on PATH). WM_SDK may name a checkout of
 # the vendor's SDK: then its MQTT examples are built and run too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-export CARGO=${CARGO:-cargo} MAKE=${MAKE:-make} PATH="$PATH:/usr/sbin"
-logs=target/test-logs
-rm -rf "$logs"
-mkdir -p "$logs"
-steps=0 passed=0 skipped=0
-
-step() { # NAME COMMAND...
-    local name=$1 log status=0 start=$EPOCHREALTIME count
-    shift
-    steps=$((steps + 1))
-    printf -v log '%s/%02d.log' "$logs" "$steps"
-    "$@" </dev/null >"$log" 2>&1 || status=$?
-    local seconds
-    seconds=$(awk -v from="$start" -v to="$EPOCHREALTIME" 'BEGIN { printf "%.1f", to - from }')
-    if [ "$status" != 0 ]; then
-        tail -n 200 "$log"
-        echo "FAILED  ${seconds} s  $name (status $status, all of its output in $log)"
-        echo "$passed passed, 1 failed"
-        exit 1
-    fi
-    # What the test runners in the step counted; a step without any counts as one test.
-    count=$(awk '{ for (i = 2; i <= NF; i++) if ($i ~ /^passed[,;.)]?$/) sum += $(i - 1) } END { print sum ? sum : 1 }' "$log")
-    passed=$((passed + count))
-    printf 'ok  %7s s  %s (%s)\n' "$seconds" "$name" "$count"
-    if grep '^skip ' "$log" | sed 's/^/               /'; then
-        skipped=$((skipped + $(grep -c '^skip ' "$log")))
-    fi
-}
+. scripts/steps.sh
 
 # The library with other features than the default ones, and C programs with it, over their scheme.
 with_features() { # NAME FEATURES PROGRAM:SCHEME...
@@ -86,8 +58,8 @@ for test in connect session receive lifecycle; do
 done
 with_features tcp host config:mqtt
 with_features websocket host,websocket config:mqtt connect:ws receive:ws
-# Everything, with the WebSocket engine of the device.
-with_features embedded host,tls,tls12,websocket,webpki-roots websocket:mqtt session:mqtts receive:wss
+# What the device has by default and the authorities, with its WebSocket engine.
+with_features embedded host,tls,tls12,rsa,chacha20,websocket,webpki-roots websocket:mqtt session:mqtts receive:wss tls:mqtt
 if [ -n "${WM_SDK:-}" ]; then
     step "the SDK's examples" python3 ffi-tests/run_examples.py --sdk "$WM_SDK"
 else

@@ -2,12 +2,14 @@
 """Prints the licence notices of what the prebuilt libraries are made of: each package that cargo compiles into them for the
 device, with the texts that its authors ship, and Rust's own libraries. Fails when a package has no text and none can be made."""
 import json
+import os
 import pathlib
 import subprocess
 import sys
 
-FEATURES = "freertos,tls,tls12,websocket,webpki-roots"
+FEATURES = "freertos,tls,tls12,rsa,chacha20,websocket,webpki-roots"
 NAMES = ("license", "licence", "copying", "copyright", "notice", "unlicense")
+NIGHTLY = os.environ["NIGHTLY"]  # scripts/rust.sh
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -16,7 +18,7 @@ def run(*command):
 
 
 def cargo(command, *arguments):
-    return run("cargo", "+nightly", command, "--locked", "--config", "targets/csky.toml", "--no-default-features",
+    return run("cargo", NIGHTLY, command, "--locked", "--config", "targets/csky.toml", "--no-default-features",
                "--features", FEATURES, *arguments)
 
 
@@ -52,12 +54,12 @@ def mit(standard, authors):
 
 
 def main():
-    sysroot = pathlib.Path(run("rustc", "+nightly", "--print", "sysroot").strip())
+    sysroot = pathlib.Path(run("rustc", NIGHTLY, "--print", "sysroot").strip())
 
     def standard(name):
         return (sysroot / "share/doc/rust/licenses" / f"{name}.txt").read_text()
 
-    rust = run("rustc", "+nightly", "--version").split()[1]
+    rust = run("rustc", NIGHTLY, "--version").split()[1]
     developers = "The Rust Project Developers (see https://thanks.rust-lang.org)"
     both = [("Apache-2.0", standard("Apache-2.0")), ("MIT", mit(standard, developers))]
     entries = [(p["name"], p["version"], p["license"], p["repository"] or "", texts(p, standard)) for p in packages()]

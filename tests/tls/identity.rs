@@ -26,7 +26,7 @@ fn clients_of(authority: &Authority) -> Arc<dyn ClientCertVerifier> {
 #[test]
 fn forms_of_keys() {
     let (p256, p384) = (openssl::ec_key("prime256v1"), openssl::ec_key("secp384r1"));
-    let (rsa, ed25519) = (openssl::rsa_key(2048), openssl(&["genpkey", "-algorithm", "ed25519"], b""));
+    let (rsa, ed25519) = (openssl::rsa_key(2048), openssl::ed25519_key());
     let sec1 = |key: &str| openssl(&["ec"], key.as_bytes());
     let keys = [
         ("PKCS#8 P-256", p256.clone()),
@@ -41,6 +41,13 @@ fn forms_of_keys() {
     ];
     for (what, key) in keys {
         let certificate = openssl::self_signed(&key, &[]);
+        if !is_built(what) {
+            let identity = Some((certificate.as_bytes(), key.as_bytes()));
+            let error = TlsConfig::new(Settings { identity, ..settings() }).err().unwrap().to_string();
+            let kind = if what == "Ed25519" { "Ed25519" } else { "RSA" };
+            assert_eq!(error, format!("this library was built without what `key` needs: {kind}"), "{what}");
+            continue;
+        }
         let both = format!("{certificate}{key}");
         // In a file of its own, in one with the certificate, with text around, with CRLF, without a last newline, with NUL.
         let texts = [

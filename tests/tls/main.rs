@@ -3,6 +3,7 @@
 #![cfg(feature = "tls")]
 
 mod certificates;
+mod choices;
 mod ending;
 mod handshake;
 mod hostile;

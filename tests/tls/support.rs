@@ -30,6 +30,19 @@ pub(crate) const UNKNOWN: &str = "unknown issuer (is an intermediate certificate
 /// How a certificate is refused that another key has signed.
 pub(crate) const BAD_SIGNATURE: &str = "its signature does not fit its issuer (another key, or RSA below 2048 bits)";
 
+/// How a server refuses us that has nothing that we have.
+pub(crate) const NOTHING_IN_COMMON: &str =
+    "TLS alert by the server: handshake_failure: nothing in common, or a client certificate is missing";
+
+/// Whether this build has what this suite, signature or kind of key needs, by any name for it.
+pub(crate) fn is_built(what: &str) -> bool {
+    let what = what.to_uppercase();
+    let lacks = |built: bool, name| !built && what.contains(name);
+    !lacks(cfg!(feature = "rsa"), "RSA")
+        && !lacks(cfg!(feature = "ed25519"), "ED25519")
+        && !lacks(cfg!(feature = "chacha20"), "CHACHA20")
+}
+
 /// When the library was built: no clock that was set shows less.
 pub(crate) fn build_time() -> u64 {
     env!("WM_MQTT_BUILD_TIME").parse().unwrap()

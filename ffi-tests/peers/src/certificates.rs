@@ -47,6 +47,8 @@ pub enum Key {
 pub enum Signer {
     Ca,
     OtherCa,
+    /// `rsa-ca.pem`, with 2048 bits.
+    RsaCa,
     /// By way of an intermediate, which is in the file too.
     Intermediate,
     Itself,
@@ -80,6 +82,7 @@ const RECIPES: &[Recipe] = &[
     Recipe { name: "server-rsa4096", key: Key::Rsa(4096), ..SERVER },
     Recipe { name: "server-rsa3072", key: Key::Rsa(3072), ..SERVER },
     Recipe { name: "server-rsa2048", key: Key::Rsa(2048), ..SERVER },
+    Recipe { name: "server-rsa-chain", key: Key::Rsa(2048), signer: Signer::RsaCa, ..SERVER },
     Recipe { name: "client-rsa", key: Key::Rsa(2048), ..CLIENT },
     SERVER,
     Recipe { name: "server-p384", key: Key::P384, ..SERVER },
@@ -114,11 +117,11 @@ impl Folder {
     /// Writes `ca.pem` into a folder that exists.
     pub fn new(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        let (certificate, ca) = authority("wm-mqtt-client test CA", None)?;
+        let (certificate, ca) = authority("wm-mqtt-client test CA", KeyPair::generate()?, None)?;
         fs::write(path.join("ca.pem"), certificate.pem())?;
-        let (certificate, other_ca) = authority("another CA", None)?;
+        let (certificate, other_ca) = authority("another CA", KeyPair::generate()?, None)?;
         fs::write(path.join("other-ca.pem"), certificate.pem())?;
-        let intermediate = authority("wm-mqtt-client intermediate CA", Some(&ca))?;
+        let intermediate = authority("wm-mqtt-client intermediate CA", KeyPair::generate()?, Some(&ca))?;
         Ok(Folder { path, ca, other_ca, intermediate })
     }
 
@@ -168,11 +171,19 @@ impl Folder {
         let chain = match recipe.signer {
             Signer::Ca => params.signed_by(&key, &self.ca)?.pem(),
             Signer::OtherCa => params.signed_by(&key, &self.other_ca)?.pem(),
+            Signer::RsaCa => params.signed_by(&key, &self.rsa_ca()?)?.pem(),
             Signer::Intermediate => params.signed_by(&key, &self.intermediate.1)?.pem() + &self.intermediate.0.pem(),
             Signer::Itself => params.self_signed(&key)?.pem(),
         };
         fs::write(self.file(&format!("{}.pem", recipe.name)), chain)?;
         self.write_key(&format!("{}.key", recipe.name), &key.serialize_pem())
+    }
+
+    fn rsa_ca(&self) -> Result<Issuer<'static, KeyPair>> {
+        let key = self.key(&Recipe { name: "rsa-ca", key: Key::Rsa(2048), ..SERVER })?;
+        let (certificate, ca) = authority("an RSA CA", key, None)?;
+        fs::write(self.file("rsa-ca.pem"), certificate.pem())?;
+        Ok(ca)
     }
 
     fn key(&self, recipe: &Recipe) -> Result<KeyPair> {
@@ -234,14 +245,17 @@ fn write_private(file: &Path, text: &str) -> Result<()> {
 }
 
 /// A new authority, signed by itself or by another one.
-fn authority(name: &str, signer: Option<&Issuer<KeyPair>>) -> Result<(Certificate, Issuer<'static, KeyPair>)> {
+fn authority(
+    name: &str,
+    key: KeyPair,
+    signer: Option<&Issuer<KeyPair>>,
+) -> Result<(Certificate, Issuer<'static, KeyPair>)> {
     let mut params = CertificateParams::default();
     params.distinguished_name = common(name);
     params.not_before = OffsetDateTime::now_utc() + Duration::days(VALID.0);
     params.not_after = OffsetDateTime::now_utc() + Duration::days(VALID.1);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let key = KeyPair::generate()?;
     let certificate = match signer {
         Some(signer) => params.signed_by(&key, signer)?,
         None => params.self_signed(&key)?,

@@ -4,7 +4,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use rustls::client::Resumption;
-use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -13,6 +12,7 @@ use rustls::{ClientConfig, InconsistentKeys, SupportedProtocolVersion};
 
 use super::Error;
 use super::clock::Clock;
+use super::provider::{load_key, provider};
 use super::tickets::Tickets;
 use super::verifier::{AcceptAnything, Trust, Verifier};
 
@@ -50,25 +50,21 @@ impl TlsConfig {
             return Err(Error::Setup("an application protocol in `alpn` is empty or longer than 255 bytes"));
         }
         let clock = Clock(settings.clock);
-        let provider = Arc::new(default_provider());
-        let schemes = provider.signature_verification_algorithms;
-        let builder = ClientConfig::builder_with_details(provider.clone(), Arc::new(clock))
+        let provider = provider()?;
+        let algorithms = provider.signature_verification_algorithms;
+        let builder = ClientConfig::builder_with_details(Arc::new(provider), Arc::new(clock))
             .with_protocol_versions(if settings.tls12 { rustls::ALL_VERSIONS } else { TLS13_ALONE })?
             .dangerous();
         let builder = if settings.verify {
             let trust = Trust::new(settings.ca, settings.authorities)?;
-            builder.with_custom_certificate_verifier(Arc::new(Verifier::new(trust, schemes)))
+            builder.with_custom_certificate_verifier(Arc::new(Verifier::new(trust, algorithms)))
         } else {
-            builder.with_custom_certificate_verifier(Arc::new(AcceptAnything(schemes)))
+            builder.with_custom_certificate_verifier(Arc::new(AcceptAnything(algorithms)))
         };
         let mut config = match settings.identity {
             Some((chain, key)) => {
                 let (chain, key) = parse_identity(chain, key)?;
-                let key = provider
-                    .key_provider
-                    .load_private_key(key)
-                    .map_err(|_| Error::Setup("`key` is malformed, or of a kind that is not supported"))?;
-                let identity = CertifiedKey::new(chain, key);
+                let identity = CertifiedKey::new(chain, load_key(key)?);
                 // What rustls cannot read, X.509 version 1 for one, the server may: that is its affair.
                 if identity.keys_match() == Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) {
                     return Err(Error::Setup("`key` is not the one of `cert`"));

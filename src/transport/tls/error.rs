@@ -10,6 +10,8 @@ use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 pub enum Error {
     /// The application's certificates, key or host are of no use.
     Setup(&'static str),
+    /// The application's key is of this kind, which the library was built without.
+    Lacking(&'static str),
     /// The server's certificate was refused.
     Certificate(&'static str),
     /// The server ended the connection with this alert (RFC 8446 section 6).
@@ -47,6 +49,7 @@ impl Say for Error {
     fn say(&self, out: &mut dyn FnMut(&str)) {
         let (before, text) = match self {
             Error::Setup(text) => ("", *text),
+            Error::Lacking(kind) => ("this library was built without what `key` needs: ", *kind),
             Error::Certificate(text) => ("server certificate refused: ", *text),
             Error::Alert(code) => match ALERTS.iter().find(|(known, _)| known == code) {
                 Some((_, name)) => ("TLS alert by the server: ", *name),

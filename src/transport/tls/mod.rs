@@ -13,6 +13,7 @@ use super::{Layer, find_free};
 mod clock;
 mod config;
 mod error;
+mod provider;
 mod tickets;
 mod verifier;
 

@@ -16,6 +16,7 @@ use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use super::clock::BUILD_TIME;
 use super::config::{certificates, push};
 use super::error::Error;
+use super::provider::{UNVERIFIED, lacking};
 
 /// Whom a handle trusts.
 pub(super) struct Trust {
@@ -37,7 +38,11 @@ impl Trust {
         let (mut anchors, mut fingerprints) = (Vec::new(), Vec::new());
         for certificate in certificates(ca) {
             let Ok(certificate) = certificate else { return Err(Error::Setup("`ca` is not PEM")) };
-            match anchor_from_trusted_cert(&certificate) {
+            let anchor = anchor_from_trusted_cert(&certificate);
+            if let Some(kind) = anchor.as_ref().ok().and_then(|anchor| lacking(&anchor.subject_public_key_info)) {
+                log::warn(&[&"a certificate in `ca` has a key of a kind that this library was built without: ", &kind]);
+            }
+            match anchor {
                 Ok(anchor) if is_authority(&certificate) => push(&mut anchors, anchor.to_owned())?,
                 // Trusted for itself only.
                 Ok(_) => {}
@@ -251,11 +256,7 @@ impl ServerCertVerifier for AcceptAnything {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         let mut schemes = self.0.supported_schemes();
-        schemes.extend([
-            SignatureScheme::ECDSA_NISTP521_SHA512,
-            SignatureScheme::RSA_PKCS1_SHA1,
-            SignatureScheme::ECDSA_SHA1_Legacy,
-        ]);
+        schemes.extend(UNVERIFIED);
         schemes
     }
 }

@@ -7,6 +7,7 @@ extern crate alloc;
 mod compiler;
 mod cryptography;
 mod mqtt;
+pub mod products;
 
 /// A name and the computation.
 pub type Check = (&'static str, fn() -> u64);
@@ -49,6 +50,13 @@ pub unsafe extern "C" fn check_result(number: u32, name: *mut *const u8, len: *m
         result.write(check());
     }
     true
+}
+
+/// For C: all results of what multiplies.
+#[cfg(feature = "device")]
+#[unsafe(no_mangle)]
+pub extern "C" fn check_product(product: extern "C" fn(u32, u32, u64) -> u64) -> u64 {
+    products::results(|a, b, sum| product(a, b, sum))
 }
 
 /// Pseudo-random numbers, the same everywhere.
