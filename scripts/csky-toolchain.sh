@@ -11,6 +11,7 @@
 # Upstream's gcc knows no product of 32 by 32 to 64 bits in general registers (mul.u32 and its like), which the vendor's
 # compiler makes of plain C; `patch_gcc` gives it that, for -mcpu=ck803fr1.
 set -euo pipefail
+umask 022
 
 # What stands in FOLDER/version and in what `csky-elfabiv2-gcc --version` says. To be raised with whatever changes the compiler.
 version="wm-mqtt-client 1"
@@ -194,8 +195,9 @@ if current; then
     exit 0
 fi
 if [ -x "$prefix/bin/$target-gcc" ]; then
-    say "$prefix has another version ($(cat "$prefix/version" 2>/dev/null || echo "without a name")): building $version"
+    say "$prefix has another version ($(cat "$prefix/version" 2>/dev/null || echo "without a name"))"
 fi
+say "building $version into $prefix: about 20 minutes on two processors"
 
 # Also what is left of a run that was killed.
 work=$prefix.build

@@ -54,7 +54,7 @@ build_csky() {
 # Whether our emulator takes each instruction for what a disassembler does.
 own_emulator() {
     set -o pipefail
-    compared_with_objdump session 100000 && compared_with_objdump checks 1000
+    compared_with_objdump session 100000 && compared_with_objdump checks 30000
 }
 
 compared_with_objdump() { # IMAGE LEAST

@@ -1,4 +1,5 @@
-/* What the compilers' support library lacks on the device, run on the host: wm_mqtt_xt804.c keeps its own names here. */
+/* What the compilers' support library lacks on the device, run on the host: wm_mqtt_xt804.c keeps its own names here. The device's
+ * own product is compared with the host's in firmware/csky/checks. */
 #include "check.h"
 
 #include "../../src/port/freertos/wm_mqtt_xt804.c"
