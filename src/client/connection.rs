@@ -349,13 +349,13 @@ impl<P: Port> Connection<P> {
     /// Sends what the session has, as far as the socket takes it.
     fn transmit(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
         let pipe = match self.link.as_mut().map(|link| &mut link.stage) {
-            Some(Stage::Securing(pipe)) => return pipe.flush().map(|_| ()),
+            Some(Stage::Securing(pipe)) => return pipe.flush().map(|_| pipe.acknowledge()),
             Some(Stage::Up(pipe)) => pipe,
             _ => return Ok(()),
         };
         let mut sent = if pipe.may_write() { 0 } else { pipe.flush()? };
         loop {
-            let (len, secret) = {
+            let (len, connecting) = {
                 let mut guard = self.client.state().lock();
                 let state = &mut *guard;
                 state.session.transmitted(means.now, sent);
@@ -370,10 +370,15 @@ impl<P: Port> Connection<P> {
             };
             if len == 0 {
                 // Answers of the layers.
-                return pipe.flush().map(|_| ());
+                pipe.flush()?;
+                if connecting {
+                    pipe.acknowledge();
+                }
+                return Ok(());
             }
             let written = pipe.write(&means.buffer[..len]);
-            if secret {
+            // CONNECT has the password in it.
+            if connecting {
                 means.buffer[..len].zeroize();
             }
             sent = written?;

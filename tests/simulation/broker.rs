@@ -341,7 +341,7 @@ impl Broker {
         }
         let mut bytes = w.server_read(id);
         let Some(link) = self.links.get_mut(&id) else { return };
-        if link.client.is_none() && bytes.starts_with(b"G") {
+        if link.client.is_none() && link.websocket.is_none() && bytes.starts_with(b"G") {
             link.websocket = Some(websocket::Server::default());
         }
         if let Some(websocket) = &mut link.websocket {

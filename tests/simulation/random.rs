@@ -227,6 +227,7 @@ fn faults(rng: &mut Rng, rough: u64) -> Faults {
         capacity: pick(rng, &[64, 1000, 16_384, 65_536]),
         slow_callback: pick(rng, &[0, 0, 10, 500]),
         preempt: pick(rng, &[0, 20, 100]),
+        delayed_ack: pick(rng, &[0, 0, 40, 250]),
         ..Faults::NONE
     };
     if rough > 0 {
