@@ -42,8 +42,6 @@ build_csky() {
     scripts/csky.sh roots
     scripts/csky.sh checks
     library=$PWD/target/csky-w800-elfabiv2/flash/roots.a checks=$PWD/target/csky-w800-elfabiv2/flash/checks.a
-    "${CARGO:-cargo}" build --locked --release --manifest-path firmware/csky/checks/Cargo.toml --features host \
-        --target-dir "$out/rust"
     [ -z "${CSKY_EMULATOR:-}" ] || return 0
     "${CARGO:-cargo}" build --locked --release --manifest-path firmware/csky/emulator/Cargo.toml --target-dir "$out/rust"
     export CSKY_EMULATOR=$out/rust/release/csky-emulator
@@ -66,17 +64,6 @@ for line in open(sys.argv[1]):
             print(line.rstrip(), "is", ours[found[1]].strip())
 print(compared, "instructions compared with the disassembler,", wrong, "differ")
 sys.exit(wrong > 0 or compared < 100000)' "$out/disassembled"
-}
-
-# The same computations on the device and on the host.
-same_results() {
-    local host device
-    set -o pipefail
-    host=$("$out/rust/release/checks")
-    device=$(WM_LOG_LEVEL=1 python3 firmware/agent.py "$out/c/checks" | grep '^CHECK')
-    diff <(echo "$host") <(echo "$device")
-    echo "$device"
-    echo "the host's results are the same"
 }
 
 build() {
@@ -129,7 +116,7 @@ runs=("$@")
 demo=(in_parallel 240 demo python3 firmware/agent.py -- scripts/demo.sh firmware/demo.sh "$peers/demo-broker")
 # Over the other schemes what differs is below MQTT. The longest first.
 if [ "$#" = 0 ] && [ "$machine" = virt ]; then
-    runs=(keepalive device_tls:mqtts device_tls:wss receive device)
+    runs=(keepalive board_check device_tls:mqtts device_tls:wss receive device)
     for scheme in mqtts ws wss; do runs+=("device:$scheme" "receive:$scheme" "connect:$scheme" "session:$scheme"); done
     for test in "${tests[@]}"; do
         case $test in keepalive | receive) ;; *) runs+=("$test") ;; esac
@@ -137,14 +124,13 @@ if [ "$#" = 0 ] && [ "$machine" = virt ]; then
     "${demo[@]}"
 elif [ "$#" = 0 ]; then
     # A handshake takes an emulator half a second: TLS in part, both versions and all kinds of keys.
-    runs=(device:wss session:wss keepalive device:mqtts tls::versions tls::identities tls_traffic::forgotten)
+    runs=(device:wss board_check session:wss keepalive device:mqtts tls::versions tls::identities tls_traffic::forgotten)
     runs+=(device:ws device session:ws receive:ws)
     for test in "${tests[@]}"; do
         case $test in keepalive | tls | tls_traffic) ;; *) runs+=("$test") ;; esac
     done
     export out
-    export -f same_results own_emulator
-    in_parallel 200 checks bash -ec same_results
+    export -f own_emulator
     [ "$CSKY_EMULATOR" != "$out/rust/release/csky-emulator" ] || in_parallel 60 emulator bash -ec own_emulator
     "${demo[@]}"
 fi
