@@ -10,9 +10,11 @@ cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
 export PATH="$PATH:/opt/csky/bin"
 target=csky-w800-elfabiv2
-# The C half of ring. Upstream gcc has no ck804ef, and its ck803ef uses registers that the SDK's tasks do not save.
+# The C half of ring. gcc has no ck804ef, and its ck803ef uses registers that the SDK's tasks do not save; with ck803fr1 the one of
+# scripts/csky-toolchain.sh multiplies as the vendor's compiler does.
+cpu="-mcpu=ck803fr1 -mhard-float"
 export CC_csky_w800_elfabiv2=csky-elfabiv2-gcc AR_csky_w800_elfabiv2=csky-elfabiv2-ar
-export CFLAGS_csky_w800_elfabiv2="-mcpu=ck803f -mhard-float -Os -ffunction-sections -fdata-sections"
+export CFLAGS_csky_w800_elfabiv2="$cpu -Os -ffunction-sections -fdata-sections"
 out=target/$target/flash
 mkdir -p "$out"
 # What the functions of the header need, and the port's C half when the authorities are wanted.
@@ -31,7 +33,7 @@ device() { # CARGO-COMMAND FEATURES ARGUMENT...
 # The archive NAME from LIBRARY of cargo's, as the component does it.
 archive() { # NAME LIBRARY
     cmake -DBUILT="target/$target/release/$2" -DASSEMBLY="$out/$1.s" -DLIBRARY="$out/$1.a" -DCARGO="$cargo" \
-        -DCOMPILER=csky-elfabiv2-gcc -DFLAGS="-mcpu=ck803f -mhard-float" -DAR=csky-elfabiv2-ar -DOBJCOPY=csky-elfabiv2-objcopy \
+        -DCOMPILER=csky-elfabiv2-gcc -DFLAGS="$cpu" -DAR=csky-elfabiv2-ar -DOBJCOPY=csky-elfabiv2-objcopy \
         -P cmake/archive.cmake
 }
 
@@ -42,7 +44,7 @@ build() { # NAME FEATURES
     command -v csky-elfabiv2-gcc >/dev/null || return 0
     archive "$1" libwm_mqtt_client.a
     # shellcheck disable=SC2086 # lists of options
-    csky-elfabiv2-gcc -mcpu=ck803f -mhard-float -nostdlib -nostartfiles -Wl,--gc-sections -Wl,-e,wm_mqtt_client_init \
+    csky-elfabiv2-gcc $cpu -nostdlib -nostartfiles -Wl,--gc-sections -Wl,-e,wm_mqtt_client_init \
         -Wl,--no-warn-execstack -Wl,-Ttext=0x1000 $libc -Wl,--unresolved-symbols=ignore-all $roots "$out/$1.a" -lgcc -o "$out/$1.elf"
 }
 

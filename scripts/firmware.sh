@@ -21,7 +21,7 @@ tests=(callbacks config connect events flow hostile keepalive publish real_broke
 # TLS runs into the limits of the heap on the other machine.
 [ "$machine" != csky ] || tests+=(tls tls_traffic)
 own=()
-for source in firmware/tests/*.c; do [ ! -e "$source" ] || own+=("$(basename "$source" .c)"); done
+for source in firmware/tests/*.c "firmware/$machine/tests/"*.c; do [ ! -e "$source" ] || own+=("$(basename "$source" .c)"); done
 
 # The library, and what else is special about a machine, for the images' Makefile.
 build_virt() {
@@ -37,7 +37,7 @@ build_virt() {
 # The library as the component has it.
 build_csky() {
     export PATH="$PATH:/opt/csky/bin"
-    csky-elfabiv2-gcc -mcpu=ck803f -mhard-float -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -Iinclude \
+    csky-elfabiv2-gcc -mcpu=ck803fr1 -mhard-float -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -Iinclude \
         -Iffi-tests/sdk/include ffi-tests/abi.c
     scripts/csky.sh roots
     scripts/csky.sh checks
@@ -50,8 +50,12 @@ build_csky() {
 # Whether our emulator takes each instruction for what a disassembler does.
 own_emulator() {
     set -o pipefail
-    csky-elfabiv2-objdump -d -j .text "$out/c/session" >"$out/disassembled"
-    "$CSKY_EMULATOR" --list "$out/c/session" | python3 -c '
+    compared_with_objdump session 100000 && compared_with_objdump board_check 1000
+}
+
+compared_with_objdump() { # IMAGE LEAST
+    csky-elfabiv2-objdump -d -j .text "$out/c/$1" >"$out/$1.disassembled"
+    "$CSKY_EMULATOR" --list "$out/c/$1" | python3 -c '
 import re, sys
 ours = dict(line.split(None, 1) for line in sys.stdin)
 wrong = compared = 0
@@ -63,7 +67,7 @@ for line in open(sys.argv[1]):
             wrong += 1
             print(line.rstrip(), "is", ours[found[1]].strip())
 print(compared, "instructions compared with the disassembler,", wrong, "differ")
-sys.exit(wrong > 0 or compared < 100000)' "$out/disassembled"
+sys.exit(wrong > 0 or compared < int(sys.argv[2]))' "$out/$1.disassembled" "$2"
 }
 
 build() {
@@ -124,13 +128,13 @@ if [ "$#" = 0 ] && [ "$machine" = virt ]; then
     "${demo[@]}"
 elif [ "$#" = 0 ]; then
     # A handshake takes an emulator half a second: TLS in part, both versions and all kinds of keys.
-    runs=(device:wss board_check session:wss keepalive device:mqtts tls::versions tls::identities tls_traffic::forgotten)
+    runs=(handshakes:mqtts device:wss board_check session:wss keepalive device:mqtts tls::versions tls::identities tls_traffic::forgotten)
     runs+=(device:ws device session:ws receive:ws)
     for test in "${tests[@]}"; do
         case $test in keepalive | tls | tls_traffic) ;; *) runs+=("$test") ;; esac
     done
     export out
-    export -f own_emulator
+    export -f own_emulator compared_with_objdump
     [ "$CSKY_EMULATOR" != "$out/rust/release/csky-emulator" ] || in_parallel 60 emulator bash -ec own_emulator
     "${demo[@]}"
 fi
@@ -144,4 +148,6 @@ grep -h '^---- .*: FAIL ' "$logs"/*.done || true
 passed=$(cat "$logs"/*.done | grep -c '^---- .*: ok, ' || true)
 echo "$passed of $started programs on the machine $machine, $SECONDS s"
 [ "$passed" = "$started" ]
-[ "$#" != 0 ] || python3 firmware/measures.py "$logs" "$machine"
+[ "$#" = 0 ] || exit 0
+python3 firmware/measures.py "$logs" "$machine"
+[ "${CSKY_EMULATOR:-}" != "$out/rust/release/csky-emulator" ] || python3 firmware/handshakes.py "$logs/handshakes--mqtts.log"

@@ -52,10 +52,15 @@ for archive in tcp full; do
     # rcgu: LLVM's object, where the assembler has not taken the shortened one.
     ! csky-elfabiv2-ar t "$library" | grep -E 'compiler_builtins|rcgu' || fail "$archive has these members"
     ! csky-elfabiv2-readelf -SW "$library" | grep -E '\.csky\.attributes|\.debug' || fail "$archive has these sections"
+    # Only Rust's half calls for a product of 64 bits: ring's C has the processor's instruction, as the vendor's compiler makes it.
+    ! csky-elfabiv2-nm -A "$library" | awk '$(NF - 1) == "U" && $NF == "__muldi3" { print $1 }' | grep -vF .rust.o ||
+        fail "$archive: these call __muldi3"
     for folder in "$HOME" "$PWD" "$work" "$(rustc +nightly --print sysroot)" .cargo/registry; do
         ! grep -aqF "$folder" "$library" || fail "$archive names $folder"
     done
 done
+
+[ "$(csky-elfabiv2-objdump -d "$mqtt/lib/libwm_mqtt_client_full.a" | grep -cw 'mul\.u32')" -gt 100 ] || fail "full hardly has mul.u32"
 
 # As the SDK links it: what is missing is at address 0, which a call from low addresses reaches, and for what is the C
 # library's there is some address near by. The authorities stay only where the C half refers to them.

@@ -102,14 +102,25 @@ void _init(void) {}
 
 /* ---- time ---- */
 
-uint64_t board_now_us(void)
+static uint64_t nanoseconds(int clock)
 {
-    enum { MONOTONIC = 1 };
     struct {
         int32_t seconds, nanoseconds;
     } now;
-    configASSERT(linux_call(LINUX_CLOCK_GETTIME, MONOTONIC, (long)&now) == 0);
-    return (uint64_t)now.seconds * 1000000 + (uint32_t)now.nanoseconds / 1000;
+    configASSERT(linux_call(LINUX_CLOCK_GETTIME, clock, (long)&now) == 0);
+    return (uint64_t)now.seconds * 1000000000 + (uint32_t)now.nanoseconds;
+}
+
+uint64_t board_now_us(void)
+{
+    enum { MONOTONIC = 1 };
+    return nanoseconds(MONOTONIC) / 1000;
+}
+
+uint64_t machine_instructions(void)
+{
+    enum { PROCESS_CPUTIME = 2 };
+    return nanoseconds(PROCESS_CPUTIME);
 }
 
 static uint64_t counted_ms;

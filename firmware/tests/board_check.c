@@ -12,7 +12,7 @@
 #include "wm_task_config.h"
 #include "../../examples/board_check/main/src/board_check.h"
 
-extern const char *wm_mqtt_check(unsigned number, uint64_t *result) __attribute__((weak));
+#include "../../examples/board_check/main/src/computations.h"
 
 static struct {
     char lines[80][200];
@@ -114,12 +114,14 @@ static void whole_report(void)
 
     board.uris = uris;
     board.ca = cert_text("ca.pem");
-    board.compute = wm_mqtt_check;
+#ifdef __csky__
+    board.compute = compute;
+#endif
     CHECK_EQ(run(board), 0);
     check_section(test_printf("mqtt://127.0.0.1:%d", port)); /* without name and password */
     for (int i = 1; i < 4; i++) check_section(uris[i]);
     check_row(NULL);
-    if (wm_mqtt_check) CHECK(has_line("computations: 18 of 18 right"));
+    if (board.compute) CHECK(has_line("computations: 44 of 44 right"));
     else CHECK(has_line("computations: not in this library"));
     CHECK(strstr(report.lines[line_from(0, "random numbers: ")], ": right") != NULL);
     CHECK_EQ(sscanf(report.lines[line_from(0, "heap: ")], "heap: %lu bytes free before, %lu after, %lu at least", &before, &after, &at_least), 3);

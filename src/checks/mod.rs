@@ -7,6 +7,7 @@ use core::ffi::CStr;
 mod compiler;
 mod cryptography;
 mod mqtt;
+pub mod products;
 
 /// A name and the computation.
 pub type Check = (&'static CStr, fn() -> u64);
@@ -87,11 +88,14 @@ mod tests {
     /// What the board is told to expect; `UPDATE_CHECKS=1` writes it.
     #[test]
     fn expected_results() {
+        let products =
+            products::PRODUCTS.iter().map(|(name, product)| (format!("{name:?}"), products::results(product)));
+        let checks = CHECKS.iter().map(|(name, check)| (format!("{name:?}"), check()));
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/board_check/main/src/expected.h");
         let mut text =
             "/* The host's results of src/checks, as a test there writes them: rows of a table. */\n".to_owned();
-        for (name, check) in CHECKS {
-            text += &format!("{{{name:?}, 0x{:016x}ull}},\n", check());
+        for (name, result) in products.chain(checks) {
+            text += &format!("{{{name}, 0x{result:016x}ull}},\n");
         }
         if std::env::var_os("UPDATE_CHECKS").is_some() {
             std::fs::write(path, &text).unwrap();

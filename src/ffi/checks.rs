@@ -3,7 +3,13 @@
 use core::ffi::{c_char, c_uint};
 use core::ptr;
 
-use crate::checks::CHECKS;
+use crate::checks::{CHECKS, products};
+
+/// All results of a product, in one number.
+#[unsafe(no_mangle)]
+pub extern "C" fn wm_mqtt_check_product(product: extern "C" fn(u32, u32, u64) -> u64) -> u64 {
+    products::results(|a, b, sum| product(a, b, sum))
+}
 
 /// Does a computation: its name, and what comes out in `result`; NULL behind the last.
 ///

@@ -15,6 +15,6 @@ mod types;
 
 pub use api::*;
 #[cfg(feature = "checks")]
-pub use checks::wm_mqtt_check;
+pub use checks::{wm_mqtt_check, wm_mqtt_check_product};
 pub use event::WM_MQTT_EV;
 pub use types::*;

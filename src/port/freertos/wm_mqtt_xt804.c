@@ -1,7 +1,8 @@
 /*
  * What the compilers expect of the processor's support library and libgcc does not have: on XT804, LLVM calls a function for
  * every atomic access, and there is one core. So a load and a store of a word are atomic as they are, and everything else
- * runs with interrupts masked. The functions are weak: a toolchain that has them is welcome to its own.
+ * runs with interrupts masked. And a product of 64 bits that is as fast as the processor can do it. The functions are weak: a
+ * toolchain that has them is welcome to its own.
  *
  * The names are those that compilers call (https://gcc.gnu.org/wiki/Atomic/GCCMM/LIbrary); C does not allow to define
  * them under their own name, so they get it as their label. On a host, where tests run this file, they keep the names below.
@@ -105,12 +106,24 @@ void wm_mqtt_synchronize(void)
     __asm__ volatile("" ::: "memory");
 }
 
-/*
- * The product of two 64-bit numbers, which LLVM also calls for 32 by 32 bits: the arithmetic of TLS lives on it. From
- * products of 16 bits, because the instruction for 32 by 32 leaves its result in HI and LO, which the SDK's context switch
- * does not save.
- */
-uint64_t wm_mqtt_muldi3(uint64_t a, uint64_t b) WEAK("__muldi3");
+/* The product of two 64-bit numbers, which LLVM also calls for 32 by 32 bits: it does not know the processor's multiplication. */
+#ifdef __csky__
+/* `mul.u32 r0, r0, r2` multiplies 32 by 32 bits into the pair r0, r1. As halfwords, since not every assembler knows it. */
+__asm__("    .pushsection .text.__muldi3, \"ax\", @progbits\n"
+        "    .align 1\n"
+        "    .weak __muldi3\n"
+        "    .type __muldi3, @function\n"
+        "__muldi3:\n"
+        "    mult r3, r3, r0\n"
+        "    mult r1, r1, r2\n"
+        "    addu r3, r3, r1\n"
+        "    .short 0xf840, 0x8000\n"
+        "    addu r1, r1, r3\n"
+        "    rts\n"
+        "    .size __muldi3, . - __muldi3\n"
+        "    .popsection\n");
+#else
+uint64_t wm_mqtt_muldi3(uint64_t a, uint64_t b);
 uint64_t wm_mqtt_muldi3(uint64_t a, uint64_t b)
 {
     uint32_t a_low = (uint32_t)a, b_low = (uint32_t)b;
@@ -124,3 +137,4 @@ uint64_t wm_mqtt_muldi3(uint64_t a, uint64_t b)
     high += (uint32_t)(a >> 32) * b_low + a_low * (uint32_t)(b >> 32);
     return (uint64_t)high << 32 | (uint32_t)(middle << 16 | (low & 0xffff));
 }
+#endif

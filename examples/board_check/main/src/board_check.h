@@ -7,7 +7,7 @@
 /* What is checked. */
 typedef struct {
     void (*print)(const char *line);                        /* takes the report */
-    const char *(*compute)(unsigned number, uint64_t *result); /* the component's computations, or NULL */
+    const char *(*compute)(unsigned number, uint64_t *result); /* as computations.h has it; NULL: not in this library */
     int (*fill_random)(void *to, uint32_t len);             /* 0: done */
     const char *const *uris;                                /* of brokers; NULL behind the last */
     const char *ca;                                         /* who has signed their certificates, as PEM; or NULL */

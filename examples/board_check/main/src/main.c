@@ -9,18 +9,16 @@
 #include "wm_nm_api.h"
 
 #include "board_check.h"
+#include "computations.h"
 #include "config.h"
-
-/* The component has it with CONFIG_MQTT_CLIENT_CHECKS: NULL without. */
-extern const char *wm_mqtt_check(unsigned number, uint64_t *result) __attribute__((weak));
 
 static void print(const char *line) { printf("%s\r\n", line); }
 
 int main(void)
 {
     static const char *const uris[] = {BROKERS NULL};
-    static const board_t board = {
-        .print = print, .compute = wm_mqtt_check, .fill_random = wm_drv_fill_random, .uris = uris, .ca = BROKER_CA};
+    const board_t board = {
+        .print = print, .compute = wm_mqtt_check ? compute : NULL, .fill_random = wm_drv_fill_random, .uris = uris, .ca = BROKER_CA};
     wm_nm_wifi_station_cfg_t station = {WIFI_SSID, WIFI_PASSWORD};
 
     if (wm_nm_start_wifi_station(&station) != WM_ERR_SUCCESS) {

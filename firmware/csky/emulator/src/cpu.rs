@@ -115,6 +115,11 @@ impl Cpu {
             Kind::Ixw => self.r[z] = a.wrapping_add(b << 2),
             Kind::Ixd => self.r[z] = a.wrapping_add(b << 3),
             Kind::Mult => self.r[z] = a.wrapping_mul(b),
+            Kind::MulU => self.set_pair(z, u64::from(a) * u64::from(b)),
+            Kind::MulS => self.set_pair(z, signed_product(a, b)),
+            Kind::MulaU => self.set_pair(z, self.pair(z).wrapping_add(u64::from(a) * u64::from(b))),
+            Kind::MulaS => self.set_pair(z, self.pair(z).wrapping_add(signed_product(a, b))),
+            Kind::Mula => self.r[z] = self.r[z].wrapping_add(a.wrapping_mul(b)),
             Kind::Divu => self.r[z] = a.checked_div(b).ok_or_else(|| Fault::new("division by 0"))?,
             Kind::Divs if b == 0 => return Err(Fault::new("division by 0")),
             Kind::Divs => self.r[z] = (a as i32).wrapping_div(b as i32) as u32,
@@ -212,7 +217,7 @@ impl Cpu {
             }
             Kind::Trap if imm == 0 => {
                 let [a, b, c, d, e, f, _, call] = std::array::from_fn(|n| self.r[n]);
-                match self.linux.call(&mut self.memory, call, [a, b, c, d, e, f])? {
+                match self.linux.call(&mut self.memory, self.executed, call, [a, b, c, d, e, f])? {
                     Outcome::Result(result) => self.r[0] = result,
                     Outcome::Exit(status) => return Ok(Some(status)),
                 }
@@ -252,9 +257,22 @@ impl Cpu {
         self.carry = sum >> 32 != 0;
     }
 
+    fn pair(&self, low: usize) -> u64 {
+        u64::from(self.r[low]) | u64::from(self.r[(low + 1) & 31]) << 32
+    }
+
+    fn set_pair(&mut self, low: usize, value: u64) {
+        self.r[low] = value as u32;
+        self.r[(low + 1) & 31] = (value >> 32) as u32;
+    }
+
     fn float(&self, register: usize) -> f32 {
         f32::from_bits(self.f[register])
     }
+}
+
+fn signed_product(a: u32, b: u32) -> u64 {
+    (i64::from(a as i32) * i64::from(b as i32)) as u64
 }
 
 /// The registers of push and pop: so many from r4, and r15.

@@ -1,13 +1,15 @@
 //! From the bits of an instruction to what it does. The encodings are those that the disassembler of GNU binutils shows, which a
 //! test compares.
 
-/// What an instruction does. `z` is the register that gets the result, `x` and `y` are operands, `imm` is a number.
+/// What an instruction does. `z` is the register that gets the result, or its low half when it has 64 bits and the next register
+/// the high half; `x` and `y` are operands, `imm` is a number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[rustfmt::skip]
 pub enum Kind {
     Unread, Unknown,
     Addu, Addc, Subu, Subc, Addi, Subi, And, Andn, Or, Xor, Nor, Andi, Andni, Ori, Xori, Mov, Movi,
     Lsl, Lsr, Asr, Rotl, Lsli, Lsri, Asri, Rotli, Ixh, Ixw, Ixd, Mult, Divu, Divs,
+    MulU, MulS, MulaU, MulaS, Mula,
     Zext, Sext, Ins, Revb, Brev, Ff1, Bclri, Bseti, Bmaski,
     Cmphs, Cmplt, Cmpne, Cmphsi, Cmplti, Cmpnei, Btsti, Mvc, Mvcv,
     Incf, Inct, Decf, Dect, Clrf, Clrt,
@@ -442,6 +444,11 @@ static WORDS: &[Row] = &[
     row("fsts",   0xfe00_ff00, 0xf400_2400, Fsts, vector_w),
     row("fldms",  0xfe00_fff0, 0xf400_3000, Fldms, vectors),
     row("fstms",  0xfe00_fff0, 0xf400_3400, Fstms, vectors),
+    row("mul.u32", 0xfc00_ffe0, 0xf800_8000, MulU, zxy),
+    row("mula.u32", 0xfc00_ffe0, 0xf800_8080, MulaU, zxy),
+    row("mul.s32", 0xfc00_ffe0, 0xf800_8200, MulS, zxy),
+    row("mula.s32", 0xfc00_ffe0, 0xf800_8280, MulaS, zxy),
+    row("mula.32.l", 0xfc00_ffe0, 0xf800_8440, Mula, zxy),
 ];
 
 fn find(first: u16, second: u16) -> (Option<&'static Row>, u32, u8) {
