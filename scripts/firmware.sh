@@ -120,7 +120,7 @@ runs=("$@")
 demo=(in_parallel 240 demo python3 firmware/agent.py -- scripts/demo.sh firmware/demo.sh "$peers/demo-broker")
 # Over the other schemes what differs is below MQTT. The longest first.
 if [ "$#" = 0 ] && [ "$machine" = virt ]; then
-    runs=(keepalive board_check device_tls:mqtts device_tls:wss receive device)
+    runs=(keepalive board_check:wss device_tls:mqtts device_tls:wss receive device)
     for scheme in mqtts ws wss; do runs+=("device:$scheme" "receive:$scheme" "connect:$scheme" "session:$scheme"); done
     for test in "${tests[@]}"; do
         case $test in keepalive | receive) ;; *) runs+=("$test") ;; esac
@@ -128,7 +128,7 @@ if [ "$#" = 0 ] && [ "$machine" = virt ]; then
     "${demo[@]}"
 elif [ "$#" = 0 ]; then
     # A handshake takes an emulator half a second: TLS in part, both versions and all kinds of keys.
-    runs=(handshakes:mqtts device:wss board_check session:wss keepalive device:mqtts tls::versions tls::identities tls_traffic::forgotten)
+    runs=(handshakes:mqtts device:wss board_check:wss session:wss keepalive device:mqtts tls::versions tls::identities tls_traffic::forgotten)
     runs+=(device:ws device session:ws receive:ws)
     for test in "${tests[@]}"; do
         case $test in keepalive | tls | tls_traffic) ;; *) runs+=("$test") ;; esac

@@ -4,14 +4,14 @@
 #define WIFI_SSID     ""
 #define WIFI_PASSWORD ""
 
-/* A broker over each scheme; delete the lines of those that it does not have. User and password: mqtt://user:password@host. */
+/* A broker over each scheme. Delete the lines of those that yours does not have; user and password: mqtt://user:password@host. */
 #define BROKERS \
-    "mqtt://host:1883", \
-    "mqtts://host:8883", \
-    "ws://host:8080/mqtt", \
-    "wss://host:8081/mqtt",
+    "mqtt://test.mosquitto.org:1883", \
+    "mqtts://test.mosquitto.org:8886", \
+    "ws://test.mosquitto.org:8080/mqtt", \
+    "wss://test.mosquitto.org:8081/mqtt",
 
-/* Who has signed the broker's certificate: a PEM text as below, or NULL, for the public authorities.
+/* Who has signed the broker's certificate. NULL: the public authorities; else a PEM text:
  *
  *     "-----BEGIN CERTIFICATE-----\n" \
  *     "MIID...\n" \
