@@ -124,7 +124,8 @@ static void whole_report(void)
     if (board.compute) CHECK(has_line("computations: 44 of 44 right"));
     else CHECK(has_line("computations: not in this library"));
     CHECK(strstr(report.lines[line_from(0, "random numbers: ")], ": right") != NULL);
-    CHECK_EQ(sscanf(report.lines[line_from(0, "heap: ")], "heap: %lu bytes free before, %lu after, %lu at least", &before, &after, &at_least), 3);
+    CHECK_EQ(sscanf(report.lines[line_from(0, "heap: ")], "heap: %lu bytes free before, %lu after, %lu at least", &before,
+                    &after, &at_least), 3);
     CHECK(at_least < after && after <= before);
     CHECK(has_line("stack: mqtt has"));
 #ifndef __csky__ /* where no task is interrupted, so nobody sees a handshake's stack */

@@ -1,7 +1,7 @@
 /*
- * Checks of a board, one after the other: computations whose results are known, the random number generator, and a broker over each
- * scheme; and what time, heap and stack they took. Nothing here needs more stack than the SDK gives to main(), but for the
- * computations, which have a task of their own.
+ * Checks of a board, one after the other: computations whose results are known, the random number generator, and a broker
+ * over each scheme; and what time, heap and stack they took. Nothing here needs more stack than the SDK gives to main(), but
+ * for the computations, which have a task of their own.
  */
 #include "board_check.h"
 
@@ -41,7 +41,7 @@ static void say(const char *format, ...)
 
 /* ---- stacks ---- */
 
-/* What was never used of each task's stack, by name. A task of a TLS handshake lives for one step of it: looking is all one can do. */
+/* What was never used of each task's stack, by name. A TLS handshake has a task for each step: one has to look meanwhile. */
 static struct {
     char name[configMAX_TASK_NAME_LEN];
     unsigned bytes;
@@ -249,19 +249,33 @@ static void converse(wm_mqtt_client_handle_t client)
     round_trips(client, topic, 1);
 }
 
-static bool uses_tls(const char *uri) { return strncmp(uri, "mqtts:", 6) == 0 || strncmp(uri, "wss:", 4) == 0 || strncmp(uri, "ssl:", 4) == 0; }
+static bool uses_tls(const char *uri)
+{
+    return strncmp(uri, "mqtts:", 6) == 0 || strncmp(uri, "ssl:", 4) == 0 || strncmp(uri, "wss:", 4) == 0;
+}
+
+static wm_mqtt_client_handle_t client_for(const char *uri)
+{
+    wm_mqtt_client_config_t config = {
+        .uri           = (char *)uri,
+        .clean_session = 1,
+        .auth_mode     = WM_MQTT_CLIENT_AUTH_MODE_AUTH_SERVER_CERT, /* no meaning without TLS */
+        .ca            = (char *)board->ca,
+    };
+
+    return wm_mqtt_client_init(&config);
+}
 
 static void check_broker(const char *uri)
 {
-    wm_mqtt_client_config_t config = {.uri = (char *)uri, .clean_session = 1, .ca = (char *)board->ca,
-                                      .auth_mode = WM_MQTT_CLIENT_AUTH_MODE_AUTH_SERVER_CERT};
     const char *scheme_end = strstr(uri, "://"), *user_end = strrchr(uri, '@');
+    const char *host = scheme_end ? scheme_end + 3 : uri;
     size_t before = xPortGetFreeHeapSize(), connected;
     unsigned long first, again;
     wm_mqtt_client_handle_t client;
 
-    say("%.*s://%s", scheme_end ? (int)(scheme_end - uri) : 4, scheme_end ? uri : "mqtt", user_end ? user_end + 1 : scheme_end ? scheme_end + 3 : uri);
-    client = wm_mqtt_client_init(&config);
+    say("%.*s%s", (int)(host - uri), uri, user_end ? user_end + 1 : host);
+    client = client_for(uri);
     if (!client) {
         WRONG("init: no memory, or this is no address of a broker");
         return;
@@ -282,9 +296,7 @@ static void check_broker(const char *uri)
 /* A handshake of which the time does not count, since somebody looks at the stacks meanwhile. */
 static void watch_handshake(const char *uri)
 {
-    wm_mqtt_client_config_t config = {.uri = (char *)uri, .clean_session = 1, .ca = (char *)board->ca,
-                                      .auth_mode = WM_MQTT_CLIENT_AUTH_MODE_AUTH_SERVER_CERT};
-    wm_mqtt_client_handle_t client = wm_mqtt_client_init(&config);
+    wm_mqtt_client_handle_t client = client_for(uri);
     TaskHandle_t task;
 
     if (!client) return;
