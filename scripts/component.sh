@@ -194,7 +194,7 @@ for choice in y n; do
     kconfig "$out/board_check-$choice.cmake" MQTT_CLIENT_CHECKS=$choice
     project=$root/examples/board_check build "board_check-$choice" "$component"
 done
-for name in main board_check compute wm_mqtt_check wm_mqtt_check_product; do
+for name in main board_check board_compute wm_mqtt_check wm_mqtt_check_product; do
     grep -q " T $name$" "$out/board_check-y.symbols" || failed "board_check: $name is not in it"
 done
 grep -q " w wm_mqtt_check$" "$out/board_check-n.symbols" || failed "board_check: it has computations that Kconfig leaves out"

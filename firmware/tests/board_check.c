@@ -115,7 +115,7 @@ static void whole_report(void)
     board.uris = uris;
     board.ca = cert_text("ca.pem");
 #ifdef __csky__
-    board.compute = compute;
+    board.compute = board_compute;
 #endif
     CHECK_EQ(run(board), 0);
     check_section(test_printf("mqtt://127.0.0.1:%d", port)); /* without name and password */

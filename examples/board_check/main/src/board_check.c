@@ -16,9 +16,13 @@
 #include "wm_task_config.h"
 
 #define ROUNDS             100
-#define WAIT               pdMS_TO_TICKS(10000)
+#define WAIT_TICKS         pdMS_TO_TICKS(10000)
 #define COMPUTATIONS_STACK 16384 /* bytes */
 #define WATCH_STACK        2048
+#define RANDOM_READS       16
+#define RANDOM_LEN         256
+#define RANDOM_BITS        (RANDOM_READS * RANDOM_LEN * 8)
+#define RANDOM_TOLERANCE   500 /* five and a half standard deviations */
 
 static const board_t *board;
 static unsigned wrong;
@@ -90,7 +94,7 @@ static struct {
     uint64_t result;
 } computed[COMPUTATIONS + 1]; /* the last is none */
 
-static void compute(void *unused)
+static void compute_all(void *unused)
 {
     (void)unused;
     for (unsigned i = 0; i <= COMPUTATIONS; i++) computed[i].name = board->compute(i, &computed[i].result);
@@ -108,7 +112,8 @@ static void check_computations(void)
         say("computations: not in this library, see CONFIG_MQTT_CLIENT_CHECKS");
         return;
     }
-    if (xTaskCreate(compute, "computations", COMPUTATIONS_STACK / sizeof(StackType_t), NULL, WM_TASK_MAIN_PRIO, &task) != pdPASS) {
+    if (xTaskCreate(compute_all, "computations", COMPUTATIONS_STACK / sizeof(StackType_t), NULL, WM_TASK_MAIN_PRIO,
+                    &task) != pdPASS) {
         WRONG("no memory for the task of the computations");
         return;
     }
@@ -126,36 +131,35 @@ static void check_computations(void)
         }
     }
     if (computed[COMPUTATIONS].name) WRONG("%s: nobody knows what comes out", computed[COMPUTATIONS].name);
-    say("computations: %u of %u right", right, (unsigned)COMPUTATIONS);
+    say("computations: %u of %d right", right, COMPUTATIONS);
 }
 
 /* ---- random numbers ---- */
 
 static void check_random(void)
 {
-    enum { READS = 16, LEN = 256, BITS = READS * LEN * 8, OFF = 500 /* five and a half standard deviations */ };
-    static uint8_t bytes[2][LEN];
+    static uint8_t bytes[2][RANDOM_LEN];
     unsigned ones = 0;
 
-    for (int i = 0; i < READS; i++) {
+    for (int i = 0; i < RANDOM_READS; i++) {
         uint8_t *now = bytes[i % 2], *last = bytes[(i + 1) % 2];
-        memset(now, 0, LEN);
-        if (board->fill_random(now, LEN) != 0) {
+        memset(now, 0, RANDOM_LEN);
+        if (board->fill_random(now, RANDOM_LEN) != 0) {
             WRONG("random numbers: none");
             return;
         }
-        if (memcmp(now, now + 1, LEN - 1) == 0) {
+        if (memcmp(now, now + 1, RANDOM_LEN - 1) == 0) {
             WRONG("random numbers: all are %u", now[0]);
             return;
         }
-        if (i > 0 && memcmp(now, last, LEN) == 0) {
+        if (i > 0 && memcmp(now, last, RANDOM_LEN) == 0) {
             WRONG("random numbers: the same twice");
             return;
         }
-        for (int n = 0; n < LEN; n++) ones += (unsigned)__builtin_popcount(now[n]);
+        for (int n = 0; n < RANDOM_LEN; n++) ones += (unsigned)__builtin_popcount(now[n]);
     }
-    if (ones < BITS / 2 - OFF || ones > BITS / 2 + OFF) WRONG("random numbers: %u of %u bits are 1", ones, (unsigned)BITS);
-    else say("random numbers: %u of %u bits are 1: right", ones, (unsigned)BITS);
+    if (abs((int)ones - RANDOM_BITS / 2) > RANDOM_TOLERANCE) WRONG("random numbers: %u of %d bits are 1", ones, RANDOM_BITS);
+    else say("random numbers: %u of %d bits are 1: right", ones, RANDOM_BITS);
 }
 
 /* ---- a broker ---- */
@@ -220,7 +224,7 @@ static void round_trips(wm_mqtt_client_handle_t client, const char *topic, int q
             WRONG("publish with QoS %d: error %d", qos, result);
             return;
         }
-        ulTaskNotifyTake(pdTRUE, WAIT);
+        ulTaskNotifyTake(pdTRUE, WAIT_TICKS);
         if (message.came) {
             took[count++] = since(start);
         } else {
@@ -229,8 +233,8 @@ static void round_trips(wm_mqtt_client_handle_t client, const char *topic, int q
         }
     }
     qsort(took, count, sizeof took[0], by_size);
-    say("  QoS %d: %u of %u came back, after %lu ms at least, %lu (half of them), %lu (99 of 100), %lu at most", qos, count, ROUNDS,
-        took[0], took[count / 2 - 1], took[count * 99 / 100 - 1], took[count - 1]);
+    say("  QoS %d: %u of %d came back, after %lu ms at least, %lu (half of them), %lu (99 of 100), %lu at most", qos, count,
+        ROUNDS, took[0], took[count / 2 - 1], took[count * 99 / 100 - 1], took[count - 1]);
 }
 
 /* Connected: messages to oneself. */
@@ -336,7 +340,8 @@ unsigned board_check(const board_t *of)
     say("heap: %lu bytes free before, %lu after, %lu at least", (unsigned long)before, (unsigned long)xPortGetFreeHeapSize(),
         (unsigned long)xPortGetMinimumEverFreeHeapSize());
     look_at_stacks();
-    for (unsigned i = 0; i < STACKS && stacks[i].name[0]; i++) say("stack: %s has never used %u bytes", stacks[i].name, stacks[i].bytes);
+    for (unsigned i = 0; i < STACKS && stacks[i].name[0]; i++)
+        say("stack: %s has never used %u bytes", stacks[i].name, stacks[i].bytes);
     if (wrong) say("result: %u WRONG", wrong);
     else say("result: all is right");
     say("-----END BOARD CHECK-----");

@@ -1,7 +1,7 @@
-/* The computations: what multiplies on the device's core, and those of the library. First each instruction for products of 32 by 32
- * bits alone, also where the result takes the place of what it is made from (they are read before; the vendor's compiler makes use of
- * that) and in a pair that begins with an odd register; then what the compiler makes of C. src/checks/products.rs of the component has
- * what must come out, under the same names. */
+/* The computations: what multiplies on the device's core, and those of the library. First each instruction for products of
+ * 32 by 32 bits alone, also where the result takes the place of what it is made from (they are read before; the vendor's
+ * compiler makes use of that) and in a pair that begins with an odd register; then what the compiler makes of C.
+ * src/checks/products.rs of the component has what must come out, under the same names. */
 #include <stddef.h>
 
 #include "computations.h"
@@ -84,7 +84,7 @@ static const struct {
 };
 enum { PRODUCTS = sizeof products / sizeof products[0] };
 
-const char *compute(unsigned number, uint64_t *result)
+const char *board_compute(unsigned number, uint64_t *result)
 {
     if (number >= PRODUCTS) return wm_mqtt_check(number - PRODUCTS, result);
     *result = wm_mqtt_check_product(products[number].product);

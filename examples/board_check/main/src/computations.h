@@ -10,6 +10,6 @@ uint64_t wm_mqtt_check_product(product_t *product) __attribute__((weak));
 const char *wm_mqtt_check(unsigned number, uint64_t *result) __attribute__((weak));
 
 /* Does one: its name, and what comes out; NULL behind the last. Only where the component has its part. */
-const char *compute(unsigned number, uint64_t *result);
+const char *board_compute(unsigned number, uint64_t *result);
 
 #endif
