@@ -13,25 +13,28 @@
 /* The factors are in r0 and r1, the sum is in r2 and r3, the result belongs into r0 and r1. */
 #define RESULT(low, high) "    mov r0, " low "\n    mov r1, " high "\n"
 
-#define PRODUCT(type)                                                                               \
-    FUNCTION(mul_##type, "    mul." #type " r2, r0, r1\n" RESULT("r2", "r3"));                       \
-    FUNCTION(mul_##type##_factors, "    mul." #type " r0, r0, r1\n");                                \
-    FUNCTION(mul_##type##_low, "    mul." #type " r1, r0, r1\n" RESULT("r1", "r2"));                 \
-    FUNCTION(mul_##type##_high, "    mov r13, r0\n    mul." #type " r12, r13, r1\n" RESULT("r12", "r13"))
-PRODUCT(u32);
-PRODUCT(s32);
+/* An instruction of `z, x, y` (numbers of registers), as halfwords, since not every assembler knows these. */
+#define CODE(code, z, x, y) "    .short 0xf800 | " #x " | " #y " << 5, " code " | " #z "\n"
 
-#define SUM(type)                                                                                     \
-    FUNCTION(mula_##type, "    mula." #type " r2, r0, r1\n" RESULT("r2", "r3"));                       \
-    FUNCTION(mula_##type##_odd, "    mov r12, r1\n    mov r1, r2\n    mov r2, r3\n"                    \
-                                "    mula." #type " r1, r0, r12\n" RESULT("r1", "r2"));                \
-    FUNCTION(mula_##type##_low, "    mula." #type " r2, r2, r1\n" RESULT("r2", "r3"));                 \
-    FUNCTION(mula_##type##_high, "    mula." #type " r2, r0, r3\n" RESULT("r2", "r3"))
-SUM(u32);
-SUM(s32);
+#define PRODUCT(type, code)                                                                        \
+    FUNCTION(mul_##type, CODE(code, 2, 0, 1) RESULT("r2", "r3"));                                   \
+    FUNCTION(mul_##type##_factors, CODE(code, 0, 0, 1));                                            \
+    FUNCTION(mul_##type##_low, CODE(code, 1, 0, 1) RESULT("r1", "r2"));                             \
+    FUNCTION(mul_##type##_high, "    mov r13, r0\n" CODE(code, 12, 13, 1) RESULT("r12", "r13"))
+PRODUCT(u32, "0x8000");
+PRODUCT(s32, "0x8200");
 
-FUNCTION(mula_32_l, "    mula.32.l r2, r0, r1\n" RESULT("r2", "r3"));
-FUNCTION(mula_32_l_itself, "    mula.32.l r2, r2, r1\n" RESULT("r2", "r3"));
+#define SUM(type, code)                                                                            \
+    FUNCTION(mula_##type, CODE(code, 2, 0, 1) RESULT("r2", "r3"));                                  \
+    FUNCTION(mula_##type##_odd, "    mov r12, r1\n    mov r1, r2\n    mov r2, r3\n"                 \
+                                CODE(code, 1, 0, 12) RESULT("r1", "r2"));                           \
+    FUNCTION(mula_##type##_low, CODE(code, 2, 2, 1) RESULT("r2", "r3"));                            \
+    FUNCTION(mula_##type##_high, CODE(code, 2, 0, 3) RESULT("r2", "r3"))
+SUM(u32, "0x8080");
+SUM(s32, "0x8280");
+
+FUNCTION(mula_32_l, CODE("0x8440", 2, 0, 1) RESULT("r2", "r3"));
+FUNCTION(mula_32_l_itself, CODE("0x8440", 2, 2, 1) RESULT("r2", "r3"));
 
 #define COMPILED(name, result)                                    \
     static uint64_t name(uint32_t a, uint32_t b, uint64_t sum)    \
