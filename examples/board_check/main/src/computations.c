@@ -2,45 +2,48 @@
  * 32 by 32 bits alone, also where the result takes the place of what it is made from (they are read before; the vendor's
  * compiler makes use of that) and in a pair that begins with an odd register; then what the compiler makes of C.
  * src/checks/products.rs of the component has what must come out, under the same names. */
-#include <stddef.h>
-
 #include "computations.h"
 
-#define FUNCTION(name, code)                                \
-    __asm__("    .text\n    .align 1\n" #name ":\n" code "    rts\n"); \
+#define FUNCTION(name, code)                                                                        \
+    __asm__("    .text\n    .align 1\n" #name ":\n" code "    rts\n");                              \
     uint64_t name(uint32_t a, uint32_t b, uint64_t sum)
 
 /* The factors are in r0 and r1, the sum is in r2 and r3, the result belongs into r0 and r1. */
 #define RESULT(low, high) "    mov r0, " low "\n    mov r1, " high "\n"
 
-/* An instruction of `z, x, y` (numbers of registers), as halfwords, since not every assembler knows these. */
-#define CODE(code, z, x, y) "    .short 0xf800 | " #x " | " #y " << 5, " code " | " #z "\n"
+/* An instruction `name z, x, y` (numbers of registers), as halfwords, since not every assembler knows these. scripts/firmware.sh
+ * compares them with what one makes of the names. */
+#ifdef NAMES
+#define CODE(name, code, z, x, y) "    " name " r" #z ", r" #x ", r" #y "\n"
+#else
+#define CODE(name, code, z, x, y) "    .short 0xf800 | " #x " | " #y " << 5, " #code " | " #z "\n"
+#endif
 
-#define PRODUCT(type, code)                                                                        \
-    FUNCTION(mul_##type, CODE(code, 2, 0, 1) RESULT("r2", "r3"));                                   \
-    FUNCTION(mul_##type##_factors, CODE(code, 0, 0, 1));                                            \
-    FUNCTION(mul_##type##_low, CODE(code, 1, 0, 1) RESULT("r1", "r2"));                             \
-    FUNCTION(mul_##type##_high, "    mov r13, r0\n" CODE(code, 12, 13, 1) RESULT("r12", "r13"))
-PRODUCT(u32, "0x8000");
-PRODUCT(s32, "0x8200");
+#define PRODUCT(type, code)                                                                         \
+    FUNCTION(mul_##type, CODE("mul." #type, code, 2, 0, 1) RESULT("r2", "r3"));                     \
+    FUNCTION(mul_##type##_factors, CODE("mul." #type, code, 0, 0, 1));                              \
+    FUNCTION(mul_##type##_low, CODE("mul." #type, code, 1, 0, 1) RESULT("r1", "r2"));               \
+    FUNCTION(mul_##type##_high, "    mov r13, r0\n" CODE("mul." #type, code, 12, 13, 1) RESULT("r12", "r13"))
+PRODUCT(u32, 0x8000);
+PRODUCT(s32, 0x8200);
 
-#define SUM(type, code)                                                                            \
-    FUNCTION(mula_##type, CODE(code, 2, 0, 1) RESULT("r2", "r3"));                                  \
+#define SUM(type, code)                                                                             \
+    FUNCTION(mula_##type, CODE("mula." #type, code, 2, 0, 1) RESULT("r2", "r3"));                   \
     FUNCTION(mula_##type##_odd, "    mov r12, r1\n    mov r1, r2\n    mov r2, r3\n"                 \
-                                CODE(code, 1, 0, 12) RESULT("r1", "r2"));                           \
-    FUNCTION(mula_##type##_low, CODE(code, 2, 2, 1) RESULT("r2", "r3"));                            \
-    FUNCTION(mula_##type##_high, CODE(code, 2, 0, 3) RESULT("r2", "r3"))
-SUM(u32, "0x8080");
-SUM(s32, "0x8280");
+                                CODE("mula." #type, code, 1, 0, 12) RESULT("r1", "r2"));            \
+    FUNCTION(mula_##type##_low, CODE("mula." #type, code, 2, 2, 1) RESULT("r2", "r3"));             \
+    FUNCTION(mula_##type##_high, CODE("mula." #type, code, 2, 0, 3) RESULT("r2", "r3"))
+SUM(u32, 0x8080);
+SUM(s32, 0x8280);
 
-FUNCTION(mula_32_l, CODE("0x8440", 2, 0, 1) RESULT("r2", "r3"));
-FUNCTION(mula_32_l_itself, CODE("0x8440", 2, 2, 1) RESULT("r2", "r3"));
+FUNCTION(mula_32_l, CODE("mula.32.l", 0x8440, 2, 0, 1) RESULT("r2", "r3"));
+FUNCTION(mula_32_l_itself, CODE("mula.32.l", 0x8440, 2, 2, 1) RESULT("r2", "r3"));
 
-#define COMPILED(name, result)                                    \
-    static uint64_t name(uint32_t a, uint32_t b, uint64_t sum)    \
-    {                                                             \
-        (void)a, (void)b, (void)sum;                              \
-        return result;                                            \
+#define COMPILED(name, result)                                                                      \
+    static uint64_t name(uint32_t a, uint32_t b, uint64_t sum)                                      \
+    {                                                                                               \
+        (void)a, (void)b, (void)sum;                                                                \
+        return result;                                                                              \
     }
 
 uint64_t __muldi3(uint64_t a, uint64_t b);
