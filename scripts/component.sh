@@ -44,7 +44,7 @@ kconfig() { # FILE OPTION=VALUE...
 configure() { # NAME COMPONENT; its Kconfig is NAME.cmake
     cmake -G Ninja -S ffi-tests/component -B "$out/$1" -DCOMPONENT="$2" -DCONFIG="$out/$1.cmake" -DSDK_PATH="$out/sdk" \
         -DPROJECT_PATH="$out/project" \
-        -DHEADERS="$headers" -DCMAKE_C_COMPILER="$compiler" >"$out/$1.log" 2>&1
+        -DHEADERS="$headers" -DCMAKE_C_COMPILER="$compiler" -DPROJECT="${project:-}" >"$out/$1.log" 2>&1
 }
 
 # A path with nothing on it but what the build needs, and a home without cargo.
@@ -250,6 +250,19 @@ foreign=$(grep -vE '^[A-Z] (wm_mqtt_|WM_MQTT_EV$|freertos_r[st]_|ring_core_0_|__
 clash=$(grep -v '^[VW] ' "$out/defined" | cut -d' ' -f2 | sort | comm -12 - <(sort -u "$out/libc" "$out/libgcc"))
 [ -z "$clash" ] || failed "libc or libgcc define too: $clash"
 ok "it defines nothing that may be somebody else's"
+
+# ---- an application: the board check, with and without its computations in the library ----
+
+headers+=";$root/ffi-tests/sdk/include"
+for choice in y n; do
+    kconfig "$out/board_check-$choice.cmake" MQTT_CLIENT_CHECKS=$choice
+    project=$root/examples/board_check build "board_check-$choice" "$component"
+done
+for name in main board_check board_compute wm_mqtt_check wm_mqtt_check_product; do
+    grep -q " T $name$" "$out/board_check-y.symbols" || failed "board_check: $name is not in it"
+done
+! grep -q " wm_mqtt_check" "$out/board_check-n.symbols" || failed "board_check: it has computations that Kconfig leaves out"
+ok "examples/board_check"
 
 # ---- prebuilt, without cargo ----
 

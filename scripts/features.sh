@@ -42,6 +42,8 @@ check
 check websocket
 # Linux' engine cannot fail an allocation, the device's must.
 "$cargo" test --locked --test simulation --no-default-features --features host,websocket --target-dir $out websocket
+# What examples/board_check expects of a board.
+"$cargo" test --locked --lib --features checks --target-dir $out checks
 check websocket tungstenite
 check tls
 check tls rsa chacha20

@@ -42,14 +42,14 @@ done < <(grep -roE --include='*.md' '\]\([^)#:]+[)#]' "$mqtt" | sed 's/](//; s/.
 # ---- the archives ----
 
 functions=$(sed -n 's/.*\(wm_mqtt_client_[a-z]*\)(.*/\1/p' include/wm_mqtt_client.h | sort -u)
-for archive in tcp full; do
+for archive in tcp full checks; do
     library=$mqtt/lib/libwm_mqtt_client_$archive.a
     csky-elfabiv2-nm --extern-only --defined-only "$library" | awk 'NF == 3 { print $3 }' | sort >"$work/defined"
     for symbol in $functions WM_MQTT_EV; do
         grep -qx "$symbol" "$work/defined" || fail "$archive lacks $symbol"
     done
     # The SDK links all of it: whatever else it defined would be in all of the firmware's way.
-    ! grep -vxE "$(tr '\n' '|' <<<"$functions")WM_MQTT_EV|wm_mqtt_authorities|__getrandom_custom|ring_core_[0-9A-Za-z_]*" "$work/defined" ||
+    ! grep -vxE "$(tr '\n' '|' <<<"$functions")WM_MQTT_EV|wm_mqtt_check|wm_mqtt_check_product|wm_mqtt_authorities|__getrandom_custom|ring_core_[0-9A-Za-z_]*" "$work/defined" ||
         fail "$archive defines these too"
     # rcgu: LLVM's object, where the assembler has not taken the shortened one.
     ! csky-elfabiv2-ar t "$library" | grep -E 'compiler_builtins|rcgu' || fail "$archive has these members"
@@ -127,6 +127,7 @@ take tcp ""
 all=(${option}TLS ${option}TLS12 ${option}TLS_RSA ${option}TLS_CHACHA20 ${option}WEBSOCKET)
 take full "" "${all[@]}"
 take full "" "${all[@]}" ${option}BUILTIN_ROOTS
+take checks "" "${all[@]}" ${option}CHECKS
 take full "tls12;chacha20;websocket" ${option}TLS ${option}TLS_RSA
 take full "tls;tls12;rsa;chacha20" ${option}WEBSOCKET
 if said=$(configure "${all[@]}" ${option}TLS_ED25519); then fail "Ed25519 configures: $said"; fi

@@ -23,22 +23,25 @@ if ! command -v csky-elfabiv2-gcc >/dev/null; then
     exit 1
 fi
 
-# One folder for both: they have most of what is compiled in common. Kconfig's defaults and the authorities, which the linker
+# One folder for all: they have most of what is compiled in common. Kconfig's defaults and the authorities, which the linker
 # leaves out.
-for choices in OFF ON; do
+for choices in "OFF OFF" "ON OFF" "ON ON"; do
+    read -r all checks <<<"$choices"
     cmake -S scripts/release -B "$build" -DCMAKE_C_COMPILER=csky-elfabiv2-gcc -DCMAKE_AR=csky-elfabiv2-ar \
-        -DCMAKE_OBJCOPY=csky-elfabiv2-objcopy -DCONFIG_MQTT_CLIENT_TLS=$choices -DCONFIG_MQTT_CLIENT_TLS12=$choices \
-        -DCONFIG_MQTT_CLIENT_BUILTIN_ROOTS=$choices -DCONFIG_MQTT_CLIENT_WEBSOCKET=$choices \
-        -DCONFIG_MQTT_CLIENT_TLS_RSA=$choices -DCONFIG_MQTT_CLIENT_TLS_CHACHA20=$choices -DCONFIG_MQTT_CLIENT_SHORTEN_ASSEMBLY=ON
+        -DCMAKE_OBJCOPY=csky-elfabiv2-objcopy -DCONFIG_MQTT_CLIENT_TLS=$all -DCONFIG_MQTT_CLIENT_TLS12=$all \
+        -DCONFIG_MQTT_CLIENT_BUILTIN_ROOTS=$all -DCONFIG_MQTT_CLIENT_WEBSOCKET=$all \
+        -DCONFIG_MQTT_CLIENT_TLS_RSA=$all -DCONFIG_MQTT_CLIENT_TLS_CHACHA20=$all -DCONFIG_MQTT_CLIENT_SHORTEN_ASSEMBLY=ON \
+        -DCONFIG_MQTT_CLIENT_CHECKS=$checks
 done
 
 # As components/mqtt of the SDK has it.
 rm -rf "$stage"
 mkdir -p "$stage"
 cp --parents CMakeLists.txt Kconfig LICENSE CHANGELOG.md cmake/device.cmake cmake/prj-config.cmake include/wm_mqtt_client.h \
-    src/port/freertos/*.[ch] src/ffi/mqtt_client_tls.c docs/* "$stage"
+    src/port/freertos/*.[ch] src/ffi/mqtt_client_tls.c docs/* \
+    examples/board_check/{*.md,CMakeLists.txt,prj.config,main/CMakeLists.txt,main/src/*} "$stage"
 rm "$stage/docs/architecture.md" # of the sources that are not here
-install -D -m 644 -t "$stage/lib" "$build"/libwm_mqtt_client_{tcp,full}.a
+install -D -m 644 -t "$stage/lib" "$build"/libwm_mqtt_client_{tcp,full,checks}.a
 install -D -m 644 -t "$stage/lib/freertos-rust" "$build/freertos-rust/shim.c"
 scripts/release/notices.py >"$stage/THIRD-PARTY-NOTICES.txt"
 sed "s|@VERSION@|$version|; s|@RUSTC@|$(made_with)|; s|@GCC@|$(csky-elfabiv2-gcc --version | head -n 1)|" \

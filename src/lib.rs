@@ -5,6 +5,8 @@
 
 extern crate alloc;
 
+#[cfg(feature = "checks")]
+pub mod checks;
 pub mod client;
 #[cfg(any(feature = "freertos", feature = "host"))]
 pub mod ffi;

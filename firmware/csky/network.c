@@ -213,6 +213,12 @@ int wm_mqtt_port_write(void *handle, const uint8_t *bytes, size_t len)
     return result(socket, linux_call(LINUX_SENDTO, socket->fd, (long)bytes, (long)len, MSG_NOSIGNAL), POLLOUT);
 }
 
+void wm_mqtt_port_acknowledge(void *handle)
+{
+    int on = 1;
+    linux_call(LINUX_SETSOCKOPT, ((struct socket *)handle)->fd, IPPROTO_TCP, 12 /* TCP_QUICKACK */, (long)&on, sizeof on);
+}
+
 void wm_mqtt_port_shutdown(void *handle) { linux_call(LINUX_SHUTDOWN, ((struct socket *)handle)->fd, SHUT_WR); }
 
 void wm_mqtt_port_close(void *handle)

@@ -9,7 +9,7 @@ LWIP_SRC := $(wildcard $(addprefix $(LWIP)/src/,core/*.c core/ipv4/*.c core/ipv6
 MACHINE_SRC := firmware/board/virt.c $(wildcard firmware/lwip/*.c) src/port/freertos/wm_mqtt_lwip.c
 MACHINE_OBJ := $(OUT)/kernel/portASM.o $(OUT)/firmware/board/start.o
 MACHINE_INCLUDES := -I$(PORT) -I$(PORT)/chip_specific_extensions/RISCV_MTIME_CLINT_no_extensions -Ifirmware/lwip \
-	-I$(LWIP)/src/include
+	-Isrc/port/freertos -I$(LWIP)/src/include
 
 LINKER_SCRIPT := firmware/board/board.ld
 MACHINE_LINK  := -march=rv32imac -mabi=ilp32 --specs=picolibc.specs -T$(LINKER_SCRIPT) -Wl,--no-warn-rwx-segments

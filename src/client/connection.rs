@@ -374,15 +374,16 @@ impl<P: Port> Connection<P> {
     /// Hands the pipe what the session has, as far as the socket takes it, and no more than others can wait for.
     fn transmit(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
         let pipe = match self.link.as_mut().map(|link| &mut link.stage) {
-            Some(Stage::Securing(pipe)) => return pipe.flush(),
+            Some(Stage::Securing(pipe)) => return pipe.flush().map(|()| pipe.acknowledge()),
             Some(Stage::Up(pipe)) => pipe,
             _ => return Ok(()),
         };
         if !pipe.may_write() {
             pipe.flush()?;
         }
+        let mut connecting = false;
         for turn in 0.. {
-            let (len, secret) = {
+            let len = {
                 let mut guard = self.client.state().lock();
                 let state = &mut *guard;
                 let left = pipe.take_left();
@@ -395,19 +396,25 @@ impl<P: Port> Connection<P> {
                 if len == 0 && core::mem::take(&mut state.has_room) {
                     state.calls.finish(Ok(()), &|kind| matches!(kind, Kind::Room(_)));
                 }
-                (len, state.phase == Phase::Connecting)
+                connecting = state.phase == Phase::Connecting;
+                len
             };
             if len == 0 {
                 break;
             }
             let written = pipe.write(&means.buffer[..len]);
-            if secret {
+            // CONNECT has the password in it.
+            if connecting {
                 means.buffer[..len].zeroize();
             }
             written?;
         }
         // Answers of the layers.
-        pipe.flush()
+        pipe.flush()?;
+        if connecting {
+            pipe.acknowledge();
+        }
+        Ok(())
     }
 
     /// A disconnect that was asked for is done when DISCONNECT is with the transport, or its time is up.

@@ -143,6 +143,12 @@ impl<P: Port> Pipe<P> {
         core::mem::take(&mut self.left)
     }
 
+    /// Lets the server go on that sends in small steps, TLS tickets among them: with Nagle's algorithm it waits after
+    /// each until that is acknowledged, and there may be nothing to say to it.
+    pub(super) fn acknowledge(&mut self) {
+        self.socket.acknowledge();
+    }
+
     /// Ends the stream in order and leaves the socket, to wait for the server's end.
     pub(super) fn finish(mut self) -> LinkSocket<P> {
         self.layers.close(&mut self.output);

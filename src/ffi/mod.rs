@@ -5,6 +5,8 @@
 
 mod api;
 mod built_in;
+#[cfg(feature = "checks")]
+mod checks;
 mod config;
 mod error;
 mod event;
@@ -12,5 +14,7 @@ mod handle;
 mod types;
 
 pub use api::*;
+#[cfg(feature = "checks")]
+pub use checks::{wm_mqtt_check, wm_mqtt_check_product};
 pub use event::WM_MQTT_EV;
 pub use types::*;

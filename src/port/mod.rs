@@ -214,6 +214,8 @@ pub trait Socket: Send {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, NetError>;
     /// Writes what fits.
     fn write(&mut self, bytes: &[u8]) -> Result<usize, NetError>;
+    /// Acknowledges at once what has arrived, rather than with the next bytes that are written or a while later.
+    fn acknowledge(&mut self);
     /// Ends the outgoing half of the stream.
     fn shutdown(&mut self);
 }

@@ -51,6 +51,22 @@ fn tls_that_is_switched_off_is_refused_at_once() {
 }
 
 #[test]
+fn a_server_that_waits_for_acknowledgements() {
+    for host in ["mqtt://broker", "ws://broker:1883"] {
+        let handle = one_with(with_host(config("c"), host));
+        // CONNACK comes in four steps, the answer to the upgrade in more than a hundred.
+        with(|w| w.faults = Faults { segment: 1, delayed_ack: 200, ..Faults::NONE });
+        assert_eq!(handle.connect(), Ok(()), "{host}");
+        with(|w| assert_eq!(w.late_acks, 0, "{host}"));
+        // Afterwards they are kept back again, to travel with what is sent.
+        run(1000);
+        with(|w| assert_eq!(w.late_acks, 1, "{host}"));
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+#[test]
 fn failures_and_how_long_they_take() {
     for (host, least, most) in [
         ("nowhere", 0, 1_000),

@@ -51,6 +51,12 @@ pub(crate) struct Conn {
     down_moving: usize,
     down_arrived: VecDeque<u8>,
     down_last: u64,
+    /// Bytes in all that the server has sent, that have arrived, that the client's TCP has acknowledged, and of whose
+    /// acknowledgement the server knows.
+    down_sent: usize,
+    down_received: usize,
+    down_acknowledged: usize,
+    down_settled: usize,
     /// The server ends its half when everything before has left.
     down_end: bool,
     down_ended: bool,
@@ -176,9 +182,14 @@ impl World {
     fn move_down(&mut self, id: usize) {
         let conn = &mut self.conns[id];
         let room = self.faults.capacity.saturating_sub(conn.down_moving + conn.down_arrived.len());
-        let count = room.min(conn.down_waiting.len());
+        let mut count = room.min(conn.down_waiting.len());
+        if self.faults.delayed_ack > 0 {
+            let allowed = if conn.down_settled < conn.down_sent { 0 } else { self.faults.segment.max(1) };
+            count = count.min(allowed);
+        }
         let bytes: Vec<u8> = conn.down_waiting.drain(..count).collect();
         conn.down_moving += count;
+        conn.down_sent += count;
         let last = conn.down_last;
         for (at, segment) in self.segments(id, last, &bytes) {
             self.conns[id].down_last = at;
@@ -186,10 +197,21 @@ impl World {
                 with(|w| {
                     let conn = &mut w.conns[id];
                     conn.down_moving -= segment.len();
+                    conn.down_received += segment.len();
+                    let received = conn.down_received;
                     if conn.stage == Stage::Up {
                         conn.down_arrived.extend(&segment);
                         w.can_read(id);
                     }
+                    let delay = w.faults.delayed_ack;
+                    w.later(delay, move || {
+                        with(|w| {
+                            if w.conns[id].down_acknowledged < received {
+                                w.late_acks += u64::from(delay > 0);
+                                w.acknowledge(id);
+                            }
+                        });
+                    });
                 });
             });
         }
@@ -201,6 +223,21 @@ impl World {
                 with(|w| {
                     w.conns[id].down_ended = true;
                     w.can_read(id);
+                });
+            });
+        }
+    }
+
+    /// The client's TCP acknowledges what has arrived.
+    fn acknowledge(&mut self, id: usize) {
+        let received = self.conns[id].down_received;
+        if self.conns[id].down_acknowledged < received {
+            self.conns[id].down_acknowledged = received;
+            let latency = self.latency();
+            self.later(latency, move || {
+                with(|w| {
+                    w.conns[id].down_settled = w.conns[id].down_settled.max(received);
+                    w.move_down(id);
                 });
             });
         }
@@ -320,6 +357,10 @@ impl Net for SimNet {
                 down_moving: 0,
                 down_arrived: VecDeque::new(),
                 down_last: 0,
+                down_sent: 0,
+                down_received: 0,
+                down_acknowledged: 0,
+                down_settled: 0,
                 down_end: false,
                 down_ended: false,
                 at_server: false,
@@ -475,6 +516,7 @@ impl Socket for SimSocket {
             let count = if w.rng.permille(w.faults.partial) { 1 + w.rng.below(most) } else { most };
             w.conns[id].up_moving += count;
             w.turns_in_vain = 0;
+            w.acknowledge(id);
             let last = w.conns[id].up_last;
             for (at, segment) in w.segments(id, last, &bytes[..count]) {
                 w.conns[id].up_last = at;
@@ -497,6 +539,14 @@ impl Socket for SimSocket {
             }
             Ok(count)
         })
+    }
+
+    fn acknowledge(&mut self) {
+        with(|w| {
+            w.unlocked("a socket");
+            w.activity += 1;
+            w.acknowledge(self.id);
+        });
     }
 
     fn shutdown(&mut self) {

@@ -238,6 +238,7 @@ fn faults(rng: &mut Rng, rough: u64) -> Faults {
         partial: pick(rng, &[0, 300, 900]),
         stall: pick(rng, &[0, 0, 2, 20]),
         stall_for: pick(rng, &[5, 900, 13_000]),
+        delayed_ack: pick(rng, &[0, 0, 40, 250]),
         ..Faults::NONE
     };
     if rough > 0 {

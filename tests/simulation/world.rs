@@ -33,6 +33,9 @@ pub(crate) struct Faults {
     pub(crate) segment: usize,
     /// Bytes that fit in each direction of a connection.
     pub(crate) capacity: usize,
+    /// How long the client's TCP keeps an acknowledgement back, unless there is something to send it with, while the
+    /// server's waits for it with the next segment (Nagle); 0: neither does so.
+    pub(crate) delayed_ack: u64,
     /// A connect is refused, black-holed, refused at once.
     pub(crate) refuse: u64,
     pub(crate) black_hole: u64,
@@ -57,6 +60,7 @@ impl Faults {
         late_readiness: 0,
         segment: 0,
         capacity: 65_536,
+        delayed_ack: 0,
         refuse: 0,
         black_hole: 0,
         lookup_fails: 0,
@@ -124,6 +128,8 @@ pub(crate) struct World {
     pub(crate) buffers_peak: usize,
     pub(crate) signals: usize,
     pub(crate) sockets: usize,
+    /// Acknowledgements that the client's TCP sent when it had kept them back long enough.
+    pub(crate) late_acks: u64,
     /// Turns of MQTT tasks that had a reason.
     pub(crate) turns: u64,
     /// How many since the clock moved, a byte was read or written, or an event delivered.
@@ -191,6 +197,7 @@ pub(crate) fn create(seed: u64, start: u64) {
         buffers_peak: 0,
         signals: 0,
         sockets: 0,
+        late_acks: 0,
         turns: 0,
         turns_in_vain: 0,
         activity: 0,

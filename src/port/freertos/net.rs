@@ -156,6 +156,11 @@ impl Socket for LwipSocket {
         count(unsafe { shim::wm_mqtt_port_write(self.0.as_ptr(), bytes.as_ptr(), bytes.len()) })
     }
 
+    fn acknowledge(&mut self) {
+        // SAFETY: open while `self` lives.
+        unsafe { shim::wm_mqtt_port_acknowledge(self.0.as_ptr()) };
+    }
+
     fn shutdown(&mut self) {
         // SAFETY: open while `self` lives.
         unsafe { shim::wm_mqtt_port_shutdown(self.0.as_ptr()) };

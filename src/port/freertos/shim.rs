@@ -69,6 +69,7 @@ unsafe extern "C" {
     pub(super) fn wm_mqtt_port_established(socket: *mut c_void) -> c_int;
     pub(super) fn wm_mqtt_port_read(socket: *mut c_void, buffer: *mut u8, len: usize) -> c_int;
     pub(super) fn wm_mqtt_port_write(socket: *mut c_void, bytes: *const u8, len: usize) -> c_int;
+    pub(super) fn wm_mqtt_port_acknowledge(socket: *mut c_void);
     pub(super) fn wm_mqtt_port_shutdown(socket: *mut c_void);
     pub(super) fn wm_mqtt_port_close(socket: *mut c_void);
 }

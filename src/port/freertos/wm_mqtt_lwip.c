@@ -385,6 +385,23 @@ int wm_mqtt_port_write(void *handle, const uint8_t *bytes, size_t len)
     return err == ERR_OK ? (int)written : err;
 }
 
+/* In lwIP's task, which closes the connection only after this. */
+static void acknowledge(void *handle)
+{
+    struct socket *socket = handle;
+    struct tcp_pcb *pcb = socket->conn->pcb.tcp;
+    if (pcb != NULL && tcp_is_flag_set(pcb, TF_ACK_DELAY)) {
+        tcp_set_flags(pcb, TF_ACK_NOW);
+        tcp_output(pcb);
+    }
+}
+
+void wm_mqtt_port_acknowledge(void *socket)
+{
+    /* When lwIP's task has no place for it, the acknowledgement comes later. */
+    tcpip_try_callback(acknowledge, socket);
+}
+
 void wm_mqtt_port_shutdown(void *handle)
 {
     struct socket *socket = handle;

@@ -91,6 +91,8 @@ int wm_mqtt_port_established(void *socket);
 int wm_mqtt_port_read(void *socket, uint8_t *buffer, size_t len);
 /** Bytes written, WM_MQTT_PORT_WOULD_BLOCK or lwIP's number of an error. */
 int wm_mqtt_port_write(void *socket, const uint8_t *bytes, size_t len);
+/** Acknowledges at once what has arrived. */
+void wm_mqtt_port_acknowledge(void *socket);
 void wm_mqtt_port_shutdown(void *socket);
 void wm_mqtt_port_close(void *socket);
 

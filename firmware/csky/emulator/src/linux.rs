@@ -70,9 +70,10 @@ impl Linux {
                 let flags = RecvFlags::from_bits_retain(flags);
                 self.fd(fd).and_then(|fd| net::recv(fd, bytes, flags)).map(|(received, _)| received as u32)
             }
-            // The only option that is set, and the only one that is asked for.
+            // The only options that are set, and the only one that is asked for.
             208 => self.fd(fd).and_then(|fd| match (at, len) {
                 (6, 1) => sockopt::set_tcp_nodelay(fd, true).map(|()| 0),
+                (6, 12) => sockopt::set_tcp_quickack(fd, true).map(|()| 0),
                 _ => Err(Errno::NOPROTOOPT),
             }),
             209 => {

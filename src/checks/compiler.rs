@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, Ordering::SeqCst};
 
-use crate::{Numbers, Sum};
+use super::{Numbers, Sum};
 
 const ROUNDS: u64 = 200;
 
@@ -28,7 +28,7 @@ fn pairs(mut with: impl FnMut(u64, u64, &mut Sum)) -> u64 {
     sum.end()
 }
 
-pub(crate) fn narrow() -> u64 {
+pub(super) fn narrow() -> u64 {
     pairs(|a, b, sum| {
         let (x, y) = (a as u8, b as u8);
         sum.number(
@@ -46,7 +46,7 @@ pub(crate) fn narrow() -> u64 {
     })
 }
 
-pub(crate) fn wide() -> u64 {
+pub(super) fn wide() -> u64 {
     pairs(|a, b, sum| {
         let (x, y) = (a as i64, b as i64);
         sum.number(a.wrapping_add(b));
@@ -65,7 +65,7 @@ pub(crate) fn wide() -> u64 {
     })
 }
 
-pub(crate) fn bits() -> u64 {
+pub(super) fn bits() -> u64 {
     pairs(|a, b, sum| {
         let by = (b % 64) as u32;
         sum.number(a << by);
@@ -88,7 +88,7 @@ pub(crate) fn bits() -> u64 {
     })
 }
 
-pub(crate) fn divisions() -> u64 {
+pub(super) fn divisions() -> u64 {
     pairs(|a, b, sum| {
         let or_1 = |n: u64| if n == 0 { 1 } else { n };
         sum.number(a / or_1(b));
@@ -104,7 +104,7 @@ pub(crate) fn divisions() -> u64 {
 }
 
 /// What `if` becomes: tables, chains of comparisons, values chosen without a jump.
-pub(crate) fn branches() -> u64 {
+pub(super) fn branches() -> u64 {
     pairs(|a, b, sum| {
         let table = match a % 23 {
             0 => b,
@@ -126,7 +126,9 @@ pub(crate) fn branches() -> u64 {
         sum.number(chosen as u64 ^ u64::from((x > 0) ^ (y > 0)) ^ u64::from(a as u32 <= b as u32) << 5);
         let text = ["none", "one", "two", "many"][(a % 4) as usize];
         sum.bytes(if b & 1 == 0 { text.as_bytes() } else { &text.as_bytes()[1..] });
-        sum.number(Some(a).filter(|n| n % 3 == 0).or((b % 5 == 0).then_some(b)).map_or(11, |n| (n + 1) & 0xffff));
+        sum.number(
+            Some(a).filter(|n| n % 3 == 0).or((b % 5 == 0).then_some(b)).map_or(11, |n| n.wrapping_add(1) & 0xffff),
+        );
         sum.number(x.cmp(&y) as i64 as u64 ^ a.cmp(&b) as i64 as u64 ^ (a as i64).cmp(&(b as i64)) as i64 as u64);
     })
 }
@@ -154,7 +156,7 @@ macro_rules! atomic {
     };
 }
 
-pub(crate) fn atomics() -> u64 {
+pub(super) fn atomics() -> u64 {
     let (mut sum, mut numbers) = (Sum::new(), Numbers::new(2));
     atomic!(AtomicU8, u8, sum, numbers);
     atomic!(AtomicU16, u16, sum, numbers);
@@ -175,7 +177,7 @@ struct Record {
     bytes: [u8; 5],
 }
 
-pub(crate) fn memory() -> u64 {
+pub(super) fn memory() -> u64 {
     let (mut sum, mut numbers) = (Sum::new(), Numbers::new(3));
     let mut records = Vec::new();
     for len in 0..150_usize {
@@ -219,7 +221,7 @@ pub(crate) fn memory() -> u64 {
     sum.end()
 }
 
-pub(crate) fn text() -> u64 {
+pub(super) fn text() -> u64 {
     let (mut sum, mut numbers, mut all) = (Sum::new(), Numbers::new(4), String::new());
     for _ in 0..100 {
         let n = numbers.next() >> numbers.below(64);

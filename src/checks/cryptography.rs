@@ -4,9 +4,9 @@ use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, 
 use ring::signature::{self, ECDSA_P256_SHA256_FIXED, ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use ring::{agreement, digest, hkdf, hmac, pbkdf2, rand};
 
-use crate::{Numbers, Sum};
+use super::{Numbers, Sum};
 
-pub(crate) fn digests() -> u64 {
+pub(super) fn digests() -> u64 {
     let (mut sum, mut numbers, mut data) = (Sum::new(), Numbers::new(8), [0; 300]);
     numbers.fill(&mut data);
     for algorithm in [&digest::SHA1_FOR_LEGACY_USE_ONLY, &digest::SHA256, &digest::SHA384, &digest::SHA512] {
@@ -28,7 +28,7 @@ impl hkdf::KeyType for Length {
     }
 }
 
-pub(crate) fn derivation() -> u64 {
+pub(super) fn derivation() -> u64 {
     let mut sum = Sum::new();
     for algorithm in [hmac::HMAC_SHA256, hmac::HMAC_SHA384] {
         let key = hmac::Key::new(algorithm, b"a key of some length");
@@ -51,7 +51,7 @@ pub(crate) fn derivation() -> u64 {
     sum.end()
 }
 
-pub(crate) fn encryption() -> u64 {
+pub(super) fn encryption() -> u64 {
     let (mut sum, mut numbers) = (Sum::new(), Numbers::new(9));
     for algorithm in [&AES_128_GCM, &AES_256_GCM, &CHACHA20_POLY1305] {
         let (mut key, mut text) = ([0; 32], [0; 1100 + 16]);
@@ -85,7 +85,7 @@ fn hex<const N: usize>(text: &str) -> [u8; N] {
 }
 
 /// RFC 6979, A.2.5: P-256 with SHA-256, message "sample".
-pub(crate) fn ecdsa() -> u64 {
+pub(super) fn ecdsa() -> u64 {
     let key: [u8; 65] = hex(concat!(
         "0460FED4BA255A9D31C961EB74C6356D68C049B8923B61FA6CE669622E60F29FB6",
         "7903FE1008B8BC99A41AE9E95628BC64F2F1B20C2D7E9F5177A3C294D4462299"
@@ -104,7 +104,7 @@ pub(crate) fn ecdsa() -> u64 {
 }
 
 /// RFC 8032, 7.1, test 2, and other seeds.
-pub(crate) fn ed25519() -> u64 {
+pub(super) fn ed25519() -> u64 {
     let mut sum = Sum::new();
     let mut numbers = Numbers::new(10);
     let mut seed: [u8; 32] = hex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
@@ -121,7 +121,7 @@ pub(crate) fn ed25519() -> u64 {
 }
 
 /// Keys are random: both sides must come to the same secret.
-pub(crate) fn agreement() -> u64 {
+pub(super) fn agreement() -> u64 {
     let random = rand::SystemRandom::new();
     let mut agreed = 0;
     for algorithm in [&agreement::X25519, &agreement::ECDH_P256, &agreement::ECDH_P384] {

@@ -3,11 +3,11 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use wm_mqtt_client::protocol::{Buffer, Connect, Event, Limits, QoS, Session, Will};
-use wm_mqtt_client::time::{Instant, earliest};
-use wm_mqtt_client::transport::uri::Uri;
+use crate::protocol::{Buffer, Connect, Event, Limits, QoS, Session, Will};
+use crate::time::{Instant, earliest};
+use crate::transport::uri::Uri;
 
-use crate::{Numbers, Sum};
+use super::{Numbers, Sum};
 
 struct Bytes(Vec<u8>);
 
@@ -27,7 +27,7 @@ impl Buffer for Bytes {
     }
 }
 
-pub(crate) fn time() -> u64 {
+pub(super) fn time() -> u64 {
     let (mut sum, mut numbers) = (Sum::new(), Numbers::new(5));
     for _ in 0..500 {
         let (a, b) = (numbers.next() >> numbers.below(64), numbers.next() >> numbers.below(64));
@@ -39,7 +39,7 @@ pub(crate) fn time() -> u64 {
     sum.end()
 }
 
-pub(crate) fn uris() -> u64 {
+pub(super) fn uris() -> u64 {
     const PARTS: [&[&str]; 5] = [
         &["", "mqtt://", "WSS://", "ssl://", "http://", "://", "tcp:/"],
         &["", "user@", "us%3aer:pass%40word@", ":@", "a:b:c@"],
@@ -120,7 +120,7 @@ fn feed(session: &mut Session<Bytes>, now: u64, mut input: &[u8], sum: &mut Sum)
 }
 
 /// Everything that is sent in an orderly connection.
-pub(crate) fn sent() -> u64 {
+pub(super) fn sent() -> u64 {
     let (mut sum, mut numbers, mut session) = (Sum::new(), Numbers::new(6), session());
     let mut payload = [0; 700];
     drain(&mut session, 1, &mut sum);
@@ -152,7 +152,7 @@ pub(crate) fn sent() -> u64 {
 }
 
 /// What a server sends, whole and cut, right and wrong.
-pub(crate) fn received() -> u64 {
+pub(super) fn received() -> u64 {
     let (mut sum, mut numbers) = (Sum::new(), Numbers::new(7));
     for round in 0..200 {
         let mut session = session();

@@ -1,7 +1,7 @@
-//! Products of 32 by 32 bits to 64, and sums of them, by whatever computes them: on the device products.c has each of the
-//! processor's instructions for them, and what the compilers make of C, under the same names.
+//! Products of 32 by 32 bits to 64, and sums of them, by whatever computes them: `examples/board_check` has each of the processor's
+//! instructions for them, and what the compilers make of C, under the same names.
 
-use crate::{Numbers, Sum};
+use super::{Numbers, Sum};
 
 /// What is computed from two factors and a sum.
 pub type Product = fn(u32, u32, u64) -> u64;
