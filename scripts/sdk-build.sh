@@ -58,13 +58,13 @@ if [ ! -x "$out/python/bin/python3" ] || ! cmp -s "$sdk/tools/wm/requirements.tx
     cp "$sdk/tools/wm/requirements.txt" "$out/python"
 fi
 
-# Links to all of it; copies of the tools, in whose folder Python writes, and of the archives.
+# Links to all of it, but copies of what is changed below, and of the tools, in whose folder Python writes.
 rm -rf "$overlay"
 mkdir -p "$overlay/components/wm_soc" "$out/cargo" "$out/cargo-host"
 for entry in "$sdk"/* "$sdk"/components/* "$sdk"/components/wm_soc/*; do
     case ${entry#"$sdk/"} in
         components | components/mqtt | components/wm_soc) ;;
-        tools | components/wm_soc/w80x) cp -r "$entry" "$overlay/${entry#"$sdk/"}" ;;
+        tools | components/freertos | components/wm_soc/w80x) cp -r "$entry" "$overlay/${entry#"$sdk/"}" ;;
         *) ln -s "$entry" "$overlay/${entry#"$sdk/"}" ;;
     esac
 done
@@ -74,6 +74,11 @@ compiles() { # CODE
     "${compile[@]}" -c -x c - -o "$out/tried.o" <<<"$1" 2>/dev/null
 }
 
+if ! compiles $'#include <stdint.h>\nextern const uint32_t HZ; const unsigned int HZ = 1;'; then
+    say "obstacle: wm_osal.h and the kernel's port declare HZ with types that are not the same here; uint32_t in both"
+    sed -i 's/^const unsigned int HZ/const uint32_t HZ/' "$overlay/components/freertos/port/w80x/port.c"
+fi
+
 # Declarations that newlib's headers lack or have otherwise than the vendor's.
 declarations=
 declare_all() { # WHAT CODE-THAT-SHOULD-COMPILE DECLARATION
@@ -82,8 +87,6 @@ declare_all() { # WHAT CODE-THAT-SHOULD-COMPILE DECLARATION
         declarations+="$3"$'\n'
     fi
 }
-declare_all "the C library's headers define HZ, which the kernel's port does too" \
-    $'#include <sys/param.h>\nconst unsigned int HZ = 1;' $'#include <sys/param.h>\n#undef HZ'
 declare_all "struct timezone, of which wm_utils.h makes settimeofday, is declared nowhere" \
     $'#include <sys/time.h>\nint settimeofday(const struct timeval *, const struct timezone *);
     int settimeofday(const struct timeval *tv, const struct timezone *tz) { return 0; }' 'struct timezone;'
@@ -97,45 +100,59 @@ if [ -n "$declarations" ]; then
 fi
 
 compiles 'void reset_handler(void) {}' || failed "the compiler does not work"
-link=("${compile[@]}" -nostdlib -Wl,-e,reset_handler "$out/tried.o" -o "$out/tried.elf")
-if ! "${link[@]}" "-Wl,-ckmap=$out/tried.map" 2>/dev/null; then
+link=("${compile[@]}" -nostdlib -Wl,-e,reset_handler -o "$out/tried.elf")
+if ! "${link[@]}" "$out/tried.o" "-Wl,-ckmap=$out/tried.map" 2>/dev/null; then
     say "obstacle: the linker does not know -ckmap; -Map in its place"
     sed -i 's/-Wl,-ckmap=/-Wl,-Map,/' "$rules/project.cmake"
 fi
 
 changed=
 for archive in "$overlay"/components/wm_soc/w80x/lib/*.a; do
-    if "${link[@]}" -Wl,-r -Wl,--whole-archive "$archive" 2>&1 | grep -q "merge target specific data"; then
+    # In this order: the linker compares with what it has.
+    if grep -q "merge target specific data" <<<"$("${link[@]}" -Wl,-r -Wl,--whole-archive "$archive" "$out/tried.o" 2>&1)"; then
         csky-elfabiv2-objcopy --remove-section .csky.attributes "$archive"
         changed+=" ${archive##*/}"
     fi
 done
-[ -z "$changed" ] || say "obstacle: the linker does not know the processor that archives name; without that section:$changed"
+[ -z "$changed" ] || say "obstacle: archives are of a processor that the linker does not join with the compiler's; without that section:$changed"
 
+missing_archive() { # FILE: an archive without an object is none to the linker
+    "${compile[@]}" -c -x c /dev/null -o "$out/empty.o"
+    csky-elfabiv2-ar rc "$1" "$out/empty.o"
+}
 missing=
 for archive in $(grep -rhoE 'w80x/lib/lib[a-z0-9_]+\.a|CHIP_FAMILY_NAME\}/lib/lib[a-z0-9_]+\.a' "$sdk"/components/*/CMakeLists.txt |
     sed 's|.*/||' | sort -u); do
     [ -e "$overlay/components/wm_soc/w80x/lib/$archive" ] || missing+=" $archive"
 done
-for archive in $missing; do # with an object: CMake and the linker want an archive
-    "${compile[@]}" -c -x c /dev/null -o "$out/empty.o"
-    csky-elfabiv2-ar rc "$overlay/components/wm_soc/w80x/lib/$archive" "$out/empty.o"
-done
-[ -z "$missing" ] || say "obstacle: not in the checkout, so what is called in them gets stand-ins that do nothing:$missing"
-
-[ -f "$(csky-elfabiv2-gcc -print-file-name=libnosys.a)" ] || missing+=" libnosys.a"
-# What a link misses, in that case only: see build.
-: >"$overlay/stand-ins"
-stand_ins() {
+for archive in $missing; do missing_archive "$overlay/components/wm_soc/w80x/lib/$archive"; done
+[ -z "$missing" ] || say "obstacle: not in the checkout:$missing; stand-ins that do nothing for what is called in them"
+if [ ! -f "$(csky-elfabiv2-gcc -print-file-name=libnosys.a)" ]; then
+    say "obstacle: the compiler wants -lnosys and does not have it; stand-ins for what the C library calls in it"
+    missing_archive "$overlay/libnosys.a"
+    missing+=" libnosys.a"
+fi
+# Adds NAMES that a link misses, unless it is another fault, or the component needs one of them: those the SDK has.
+stand_ins() { # NAMES
+    local ours
+    ours=$(awk '!/^#/ { print $1 }' docs/sdk-symbols.txt | sort | comm -12 - <(echo "$1"))
+    [ -z "$ours" ] || failed "the component needs what is not there:" $ours
+    [ -n "$missing" ] && [ -n "$1" ] && [ -n "$(comm -13 "$overlay/stand-ins" <(echo "$1"))" ] || return
+    sort -u -o "$overlay/stand-ins" "$overlay/stand-ins" - <<<"$1"
+    make_stand_ins
+}
+make_stand_ins() {
     {
         echo "void wm_sdk_build_stand_in(void) {}"
         sed 's/.*/__asm__(".weak &\\n.set &, wm_sdk_build_stand_in");/' "$overlay/stand-ins"
     } | "${compile[@]}" -c -x c - -o "$overlay/stand-ins.o"
 }
 if [ -n "$missing" ]; then
-    stand_ins
-    echo "string(APPEND CMAKE_C_LINK_FLAGS \" $overlay/stand-ins.o\")" >>"$rules/compile.cmake"
-    echo "string(APPEND CMAKE_CXX_LINK_FLAGS \" $overlay/stand-ins.o\")" >>"$rules/compile.cmake"
+    : >"$overlay/stand-ins"
+    make_stand_ins
+    for language in C CXX; do
+        echo "string(APPEND CMAKE_${language}_LINK_FLAGS \" -L$overlay $overlay/stand-ins.o\")" >>"$rules/compile.cmake"
+    done
 fi
 # Assertions have the names of files in them: the sizes must not depend on where the checkout is.
 if "${compile[@]}" -fmacro-prefix-map=a=b -c -x c /dev/null -o "$out/empty.o" 2>/dev/null; then
@@ -150,7 +167,7 @@ wm() ( # in the folder of build
 )
 
 build() { # PROJECT CHOICE: sets folder and log
-    local names option
+    local option
     name=$(basename "$1")
     folder="$out/a folder/$2/$name" log="$out/$2-$name.log"
     rm -rf "$folder"
@@ -168,17 +185,11 @@ build() { # PROJECT CHOICE: sets folder and log
         { echo && printf 'CONFIG_%s\n' COMPONENT_MQTT_ENABLED=y ${choices[$2]}; } >>"$folder/prj.config"
     fi
 
-    if ! wm build >"$log" 2>&1; then
-        names=$(sed -n "s/.*undefined reference to [\`']\([^']*\)'.*/\1/p" "$log" | sort -u)
-        # What the component needs the SDK has.
-        local ours
-        ours=$(awk '!/^#/ { print $1 }' docs/sdk-symbols.txt | sort | comm -12 - <(echo "$names"))
-        [ -n "$missing" ] && [ -n "$names" ] && [ -z "$ours" ] || { tail -n 50 "$log"; failed "$name, $2: wm.py build${ours:+ lacks $ours}"; }
-        say "stand-ins for $(wc -l <<<"$names") functions in those archives and in libnosys: $(tr '\n' ' ' <<<"$names")"
-        sort -u -o "$overlay/stand-ins" "$overlay/stand-ins" - <<<"$names"
-        stand_ins
-        wm build >"$log" 2>&1 || { tail -n 50 "$log"; failed "$name, $2: wm.py build"; }
-    fi
+    # What a link misses may be missed in turn by what it then takes from the C library.
+    while ! wm build >"$log" 2>&1; do
+        stand_ins "$(sed -n "s/.*undefined reference to [\`']\([^']*\)'.*/\1/p" "$log" | sort -u)" ||
+            { tail -n 50 "$log"; failed "$name, $2: wm.py build"; }
+    done
     [ -f "$folder/build/$name.fls" ] || { tail -n 50 "$log"; failed "$name, $2: no image"; }
     [ "$2" = vendor ] || ! grep 'components/mqtt/.*warning:' "$log" || failed "$name, $2: warnings in the component"
     for option in ${choices[$2]}; do
@@ -254,4 +265,5 @@ else
     app "$examples/hello_world" default
     { [ -z "$(mqtt_archives)" ] && ! grep -q cargo "$log"; } || failed "hello_world: something of the component was built"
 fi
+[ -z "$missing" ] || say "$(wc -l <"$overlay/stand-ins") functions had stand-ins: ${overlay#"$root/"}/stand-ins"
 echo "$passed passed"
