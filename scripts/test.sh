@@ -62,6 +62,7 @@ with_features websocket host,websocket config:mqtt connect:ws receive:ws
 with_features embedded host,tls,tls12,rsa,chacha20,websocket,webpki-roots websocket:mqtt session:mqtts receive:wss tls:mqtt
 if [ -n "${WM_SDK:-}" ]; then
     step "the SDK's examples" python3 ffi-tests/run_examples.py --sdk "$WM_SDK"
+    step "the SDK's build" scripts/sdk-build.sh "$WM_SDK"
 else
     echo "skipped        the SDK's examples (WM_SDK names no checkout of the SDK)"
 fi
