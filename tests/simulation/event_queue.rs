@@ -1,4 +1,4 @@
-//! A queue of 32 entries that belongs to everybody.
+//! A queue of 1 to 512 entries that belongs to everybody, and that the application may end and begin again.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::app::{Handle, config, hub};
 use crate::broker;
 use crate::directed::*;
-use crate::events::Delivery;
+use crate::events::{self, Delivery};
 use crate::random::all_is_gone;
 use crate::world::{create, run, run_until, start_app, with};
 
@@ -16,6 +16,18 @@ fn fill(ms: u64) {
         w.queue.foreign(32);
         w.queue.busy_until = w.now + ms;
     });
+}
+
+/// Connected and subscribed, with a queue of `entries`.
+fn with_entries(entries: usize) -> Handle {
+    let handle = one();
+    with(|w| {
+        w.queue.size = entries;
+        w.limits.event_share = usize::max(entries / 2, 1);
+    });
+    assert_eq!(handle.connect(), Ok(()));
+    assert!(handle.subscribe("in/#", 2).is_ok());
+    handle
 }
 
 #[test]
@@ -194,4 +206,53 @@ fn the_registration_meets_a_full_queue() {
     with(|w| assert_eq!(w.books.connected, 1));
     handle.remove();
     all_is_gone();
+}
+
+#[test]
+fn small_queues_deliver_as_fast_as_large_ones() {
+    for entries in [1, 2, 3, 4, 5, 512] {
+        for callback in [0, 20] {
+            let handle = with_entries(entries);
+            with(|w| w.faults.slow_callback = callback);
+            let start = now();
+            let serials = send(50, 1, 20);
+            for _ in 0..50 {
+                assert!(handle.publish("t", 1, 10).1.is_ok());
+            }
+            let all = || got(&handle).len() == 50 && with(|w| w.books.published.values().sum::<u32>()) == 50;
+            assert!(run_until(60_000, all), "{entries} entries");
+            // The window of 20, and the callbacks.
+            let took = now() - start;
+            assert!(took < 200 + 101 * callback, "{took} ms with {entries} entries, callbacks of {callback} ms");
+            assert_eq!(got(&handle), serials);
+            handle.remove();
+            all_is_gone();
+        }
+    }
+}
+
+/// Between two of them more events come than the queue holds, or fewer, or none.
+#[test]
+fn the_application_restarts_the_queue() {
+    for entries in [1, 2, 3, 32] {
+        for (throw, events, down) in
+            [(false, 60, 0), (true, 60, 0), (false, 3, 100), (true, 3, 100), (true, 0, 1), (false, 60, 5_000)]
+        {
+            let handle = with_entries(entries);
+            run(100);
+            for round in 1..=5 {
+                events::restart(throw, down);
+                let mut serials = Vec::new();
+                for n in 0..events {
+                    assert!(handle.publish("t", 1, 10).1.is_ok());
+                    serials.extend(send(1, 1 + n % 2, 20));
+                }
+                let published = || with(|w| w.books.published.values().sum::<u32>()) as u8;
+                let all = || got(&handle).ends_with(&serials) && published() == round * events;
+                assert!(run_until(u64::from(down) + 3_000, all), "{entries} entries, {events} events, round {round}");
+            }
+            handle.remove();
+            all_is_gone();
+        }
+    }
 }

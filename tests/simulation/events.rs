@@ -1,4 +1,4 @@
-//! The SDK's event queue: 32 entries for everybody, one task that delivers them.
+//! The SDK's event queue: so many entries for everybody, one task that delivers them.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -8,10 +8,6 @@ use wm_mqtt_client::protocol::Buffer;
 use crate::memory;
 use crate::port::{Sim, SimBuffer};
 use crate::world::{EVENT_TASK, note, with};
-
-const ENTRIES: usize = 32;
-/// Our share of them.
-const SHARE: usize = 16;
 
 #[derive(Debug)]
 enum Entry {
@@ -34,6 +30,10 @@ pub(crate) enum Delivery {
 #[derive(Default)]
 pub(crate) struct Queue {
     entries: VecDeque<Entry>,
+    /// How many may be in it.
+    pub(crate) size: usize,
+    /// Between `wm_event_deinit` and `wm_event_init`.
+    stopped: bool,
     listening: bool,
     pub(crate) hub: Option<&'static Hub<Sim>>,
     pub(crate) busy_until: u64,
@@ -53,12 +53,16 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
+    pub(crate) fn new(size: usize) -> Self {
+        Self { size, ..Self::default() }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     fn is_full(&self) -> bool {
-        self.entries.len() >= ENTRIES
+        self.stopped || self.entries.len() >= self.size
     }
 
     /// Other modules send events; what does not fit is lost.
@@ -115,7 +119,7 @@ impl Events<Sim> for SimEvents {
             w.activity += 1;
             w.queue.ours += 1;
             w.queue.ours_peak = w.queue.ours_peak.max(w.queue.ours);
-            assert!(w.queue.ours <= SHARE || w.queue.unbounded, "more than our share of the event queue");
+            assert!(w.queue.ours <= w.limits.event_share || w.queue.unbounded, "more than our share of the event queue");
             if let Notification::Data { client, message } = &event
                 && let Some(serial) = message.payload.as_ref().and_then(|p| crate::app::serial(p.as_slice()))
             {
@@ -185,6 +189,39 @@ pub(crate) fn deliver() {
             w.queue.busy_until = w.now + w.rng.between(0, w.faults.slow_callback);
         }
         assert_eq!(w.running.pop(), Some(EVENT_TASK));
+    });
+}
+
+/// `wm_event_deinit` and, `down` milliseconds after its end, `wm_event_init`: what is queued is delivered or thrown away,
+/// and all registrations are forgotten. The application registers its callback again at once.
+pub(crate) fn restart(throw: bool, down: u64) {
+    note(|| format!("the event queue restarts, throws away: {throw}"));
+    let thrown = with(|w| {
+        w.queue.stopped = true;
+        if throw { std::mem::take(&mut w.queue.entries) } else { VecDeque::new() }
+    });
+    for entry in thrown {
+        if let Entry::Ours(event) = entry {
+            with(|w| {
+                w.queue.ours -= 1;
+                w.running.push(EVENT_TASK);
+            });
+            // Nobody is to blame for its loss.
+            crate::app::enter(&describe(&event));
+            with(|w| assert_eq!(w.running.pop(), Some(EVENT_TASK)));
+        }
+    }
+    start_again(down);
+}
+
+fn start_again(down: u64) {
+    with(|w| {
+        if w.queue.is_empty() && !w.is_running(EVENT_TASK) {
+            w.queue.listening = false;
+            w.later(down, || with(|w| w.queue.stopped = false));
+        } else {
+            w.later(1, move || start_again(down));
+        }
     });
 }
 
