@@ -2,6 +2,8 @@
 
 use alloc::collections::VecDeque;
 
+use super::Hub;
+use crate::port::Port;
 use crate::protocol::{Buffer, Message, Receipt};
 
 /// An event for the application (contract section 2).
@@ -28,11 +30,11 @@ pub enum Notification<B> {
     },
 }
 
-/// Below this many waiting events the bound in bytes does not count.
-const MIN_EVENTS: usize = 64;
-
-/// What an entry costs beside its topic and payload.
+/// What an event costs beside its topic and payload, here or in the SDK's queue.
 const OVERHEAD: usize = 64;
+
+/// How many entries keep their memory when none waits.
+const KEPT: usize = 16;
 
 /// What waits: an event, an acknowledgement, or both.
 pub(super) struct Entry<B> {
@@ -43,24 +45,52 @@ pub(super) struct Entry<B> {
 }
 
 pub(super) struct Backlog<B> {
+    /// Token of the client.
+    client: usize,
     entries: VecDeque<Entry<B>>,
+    /// What they cost.
     bytes: usize,
-    /// Bound in bytes.
+    /// What those cost that the SDK's queue has accepted and not delivered: at most so much, since deliveries are not
+    /// told here.
+    accepted: usize,
+    /// Bound of both.
     limit: usize,
+    /// It was full, so there may be input that waits for deliveries.
+    pub(super) was_full: bool,
 }
 
 impl<B: Buffer> Backlog<B> {
-    pub(super) const fn new(limit: usize) -> Self {
-        Self { entries: VecDeque::new(), bytes: 0, limit }
+    pub(super) const fn new(client: usize, limit: usize) -> Self {
+        Self { client, entries: VecDeque::new(), bytes: 0, accepted: 0, limit, was_full: false }
+    }
+
+    /// Token of the client whose it is.
+    pub(super) fn client(&self) -> usize {
+        self.client
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Whether more than `times` the bound waits.
-    pub(super) fn is_full(&self, times: usize) -> bool {
-        self.entries.len() >= MIN_EVENTS * times && self.bytes >= self.limit.saturating_mul(times)
+    /// Whether `times` the bound or more waits here and in the SDK's queue; never when both are empty. A delivery will
+    /// wake the task if that makes room. A call that allows several times the bound stands in a callback, and its event
+    /// does not count.
+    pub(super) fn is_full<P: Port<Buffer = B>>(&mut self, times: usize, hub: &Hub<P>) -> bool {
+        let bound = self.limit.saturating_mul(times).max(1);
+        self.was_full = self.bytes + self.accepted >= bound;
+        if self.was_full {
+            let (accepted, first) = hub.outstanding(self.client, bound.saturating_sub(self.bytes));
+            self.accepted = accepted;
+            let delivering = if times > 1 { first } else { 0 };
+            self.was_full = self.bytes + accepted - delivering >= bound;
+        }
+        self.was_full
+    }
+
+    /// The SDK's queue has accepted an event of this size.
+    pub(super) fn moved(&mut self, size: usize) {
+        self.accepted += size;
     }
 
     /// Makes room for one more entry, and behind it one for the end of the connection; whether there was memory for it.
@@ -89,10 +119,10 @@ impl<B: Buffer> Backlog<B> {
 
     /// Gives the memory back that a burst has needed, but for the room that is reserved.
     pub(super) fn trim(&mut self) {
-        if self.entries.is_empty() && self.entries.capacity() > MIN_EVENTS {
-            let mut small = Self::new(self.limit);
-            if small.reserve() {
-                *self = small;
+        if self.entries.is_empty() && self.entries.capacity() > KEPT {
+            let mut small = VecDeque::new();
+            if small.try_reserve(2).is_ok() {
+                self.entries = small;
             }
         }
     }
@@ -110,7 +140,8 @@ impl<B: Buffer> Backlog<B> {
 }
 
 impl<B: Buffer> Entry<B> {
-    fn size(&self) -> usize {
+    /// What it costs.
+    pub(super) fn size(&self) -> usize {
         let data = match &self.event {
             Some(Notification::Data { message, .. }) => {
                 message.topic.as_slice().len() + message.payload.as_ref().map_or(0, |p| p.as_slice().len())

@@ -13,6 +13,9 @@ use crate::time::{Instant, Millis, earliest};
 /// First and longest pause before an event is tried again that met a queue full of other people's events.
 const RETRY: (Millis, Millis) = (10, 100);
 
+/// Time without a delivery that we wait for, before the first probe; it grows to the second.
+const STALL: (Millis, Millis) = (1000, 64_000);
+
 /// The task's whole state.
 pub(super) struct Engine<P: Port> {
     hub: &'static Hub<P>,
@@ -25,6 +28,9 @@ pub(super) struct Engine<P: Port> {
     /// The SDK reports deliveries to us.
     listening: bool,
     retry: Retry,
+    /// Events, or input, wait for deliveries.
+    starving: bool,
+    stall: Stall,
     /// Whose event is next.
     next_speaker: usize,
     deadline: Option<Instant>,
@@ -34,6 +40,15 @@ pub(super) struct Engine<P: Port> {
 struct Retry {
     at: Option<Instant>,
     pause: Millis,
+}
+
+/// When to ask whether deliveries are still told to us: the application may have begun the SDK's queue anew, and our
+/// registration is gone then, with events that will never be delivered.
+struct Stall {
+    at: Instant,
+    pause: Millis,
+    /// The probe's own registration is on its way.
+    watching: bool,
 }
 
 impl<P: Port> Engine<P> {
@@ -52,6 +67,8 @@ impl<P: Port> Engine<P> {
             orphans_until: now,
             listening: false,
             retry: Retry { at: None, pause: RETRY.0 },
+            starving: false,
+            stall: Stall::new(now),
             next_speaker: 0,
             deadline: Some(now),
         };
@@ -82,6 +99,24 @@ impl<P: Port> Engine<P> {
         }
     }
 
+    /// Looks after those who wait for deliveries.
+    fn feed(&mut self, now: Instant) {
+        let news = self.hub.news();
+        self.listening &= !news.lost;
+        self.starving = !news.fed;
+        if news.fed {
+            for connection in &mut self.connections {
+                if core::mem::take(&mut connection.backlog().was_full) {
+                    connection.resume();
+                }
+            }
+        } else if news.moved {
+            self.stall = Stall::new(now);
+        } else if now >= self.stall.at {
+            self.stall.probe(now, self.hub);
+        }
+    }
+
     /// Sends events, one of each client in turn, while the SDK's queue has room for us.
     fn dispatch(&mut self, now: Instant) {
         self.retry.at = None;
@@ -99,16 +134,22 @@ impl<P: Port> Engine<P> {
         let mut silent = 0;
         while silent < speakers {
             self.next_speaker = (self.next_speaker + 1) % speakers;
-            let (mut backlog, last) = match self.connections.get_mut(self.next_speaker) {
+            let (backlog, last) = match self.connections.get_mut(self.next_speaker) {
                 Some(connection) => (Some(connection.backlog()), false),
                 None => (self.orphans.first_mut(), true),
             };
-            let Some(Entry { event, receipt }) = backlog.as_deref_mut().and_then(Backlog::pop) else {
+            let Some((backlog, entry)) = backlog.and_then(|backlog| backlog.pop().map(|entry| (backlog, entry))) else {
                 silent += 1;
                 continue;
             };
-            match event.map_or(Ok(()), |event| self.hub.send(event, last)) {
-                Ok(()) => {
+            let (size, Entry { event, receipt }) = (entry.size(), entry);
+            let sent =
+                event.map_or(Ok(false), |event| self.hub.send(event, backlog.client(), size, last).map(|()| true));
+            match sent {
+                Ok(sent) => {
+                    if sent {
+                        backlog.moved(size)
+                    }
                     silent = 0;
                     self.retry.pause = RETRY.0;
                     match self.connections.get_mut(self.next_speaker) {
@@ -117,16 +158,20 @@ impl<P: Port> Engine<P> {
                     }
                 }
                 Err((event, next)) => {
-                    if let Some(backlog) = backlog {
-                        backlog.unpop(Entry { event: Some(event), receipt });
-                    }
-                    match next {
-                        NextTry::Now => silent = 0,
-                        NextTry::AfterDelivery => return,
-                        NextTry::Later => return self.retry.later(now),
-                    }
+                    backlog.unpop(Entry { event: Some(event), receipt });
+                    return match next {
+                        NextTry::AfterDelivery => self.starve(now),
+                        NextTry::Later => self.retry.later(now),
+                    };
                 }
             }
+        }
+    }
+
+    /// Somebody waits for deliveries.
+    fn starve(&mut self, now: Instant) {
+        if !core::mem::replace(&mut self.starving, true) {
+            self.stall = Stall::new(now);
         }
     }
 
@@ -157,6 +202,25 @@ impl Retry {
     }
 }
 
+impl Stall {
+    fn new(now: Instant) -> Self {
+        Self { at: now + STALL.0, pause: STALL.0, watching: false }
+    }
+
+    /// Registers the probe's callback, and sends it.
+    fn probe<P: Port>(&mut self, now: Instant, hub: &Hub<P>) {
+        self.watching = self.watching || hub.events().watch();
+        if self.watching && hub.probe() {
+            self.watching = false;
+            self.pause = (self.pause * 4).min(STALL.1);
+            self.at = now + self.pause;
+        } else {
+            // Full: a queue of few entries with the registration, or else with events that the event task is behind with.
+            self.at = now + if self.watching { RETRY.1 } else { STALL.0 };
+        }
+    }
+}
+
 impl<P: Port> Task for Engine<P> {
     fn turn(&mut self) -> bool {
         self.wait();
@@ -170,6 +234,9 @@ impl<P: Port> Task for Engine<P> {
             }
         }
         self.bury(now);
+        if self.starving {
+            self.feed(now);
+        }
         self.dispatch(now);
         if now >= self.orphans_until && !self.orphans.is_empty() {
             log::error(&[&"the event queue stayed full: last events of a client are lost"]);
@@ -192,8 +259,16 @@ impl<P: Port> Task for Engine<P> {
         if !self.orphans.is_empty() {
             self.deadline = earliest(self.deadline, Some(self.orphans_until));
         }
+        let mut starves = false;
         for connection in &mut self.connections {
             self.deadline = earliest(self.deadline, connection.finish_turn(&mut self.means));
+            starves |= connection.backlog().was_full;
+        }
+        if starves {
+            self.starve(now);
+        }
+        if self.starving {
+            self.deadline = earliest(self.deadline, Some(self.stall.at));
         }
         true
     }

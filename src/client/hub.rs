@@ -1,9 +1,10 @@
-//! What all handles share: the list of them, the MQTT task, and the count of our events in the SDK's queue.
+//! What all handles share: the list of them, the MQTT task, and the account of our events in the SDK's queue.
 
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::engine::Engine;
+use super::outstanding::{News, Outstanding};
 use super::{Client, Config, DRAIN_TIMEOUT, Error, Notification, TASK_END_TIMEOUT};
 use crate::port::{Join, Lock, Net, Port, Shared, Signal, Waker};
 use crate::time::Instant;
@@ -19,22 +20,24 @@ pub trait Events<P: Port>: Sync {
 
     /// Sends an event without blocking; gives it back when the queue is full.
     fn send(&self, event: Notification<P::Buffer>) -> Result<(), Notification<P::Buffer>>;
+
+    /// Asks for [`Hub::arrived`] to be called, from the event task, for each probe. As [`Self::listen`].
+    fn watch(&self) -> bool;
+
+    /// Sends an event that only we see, with a number. `false` when the queue was full.
+    fn probe(&self, number: u32) -> bool;
 }
 
 /// The clients, and the task that serves them.
 pub struct Hub<P: Port> {
     state: P::Lock<State<P>>,
     events: &'static dyn Events<P>,
+    /// Our events in the SDK's queue. Locked behind a client's state, never the other way round.
+    outstanding: P::Lock<Outstanding>,
     /// The task is running or will be woken: nobody else needs to.
     awake: AtomicBool,
     /// Clients have come since the task looked.
     arrivals: AtomicBool,
-    /// Our events in the SDK's queue.
-    outstanding: AtomicUsize,
-    /// Events wait until some of those are delivered.
-    starved: AtomicBool,
-    /// The event task, once it has shown itself.
-    event_task: AtomicUsize,
 }
 
 struct State<P: Port> {
@@ -77,11 +80,9 @@ impl<P: Port> Hub<P> {
                 end_waiters: Vec::new(),
             })?,
             events,
+            outstanding: P::Lock::new(Outstanding::new)?,
             awake: AtomicBool::new(false),
             arrivals: AtomicBool::new(false),
-            outstanding: AtomicUsize::new(0),
-            starved: AtomicBool::new(false),
-            event_task: AtomicUsize::new(0),
         })
     }
 
@@ -120,7 +121,7 @@ impl<P: Port> Hub<P> {
 
     /// Without clients the task ends: waits for that, except in the event task, on which the task may depend.
     fn wait_for_end(&self, deadline: Instant) {
-        let in_event_task = self.event_task.load(Ordering::Relaxed) == P::current_task();
+        let in_event_task = self.outstanding.lock().event_task() == P::current_task();
         let waiter = if in_event_task { None } else { P::Signal::new() };
         let waits = {
             let mut state = self.state.lock();
@@ -165,6 +166,9 @@ impl<P: Port> Hub<P> {
         let waker = match &state.task {
             Some(task) => task.waker.clone(),
             None => {
+                if !self.outstanding.lock().reserve(2 * P::limits().event_share) {
+                    return Err(Error::Failure);
+                }
                 let (engine, waker) = Engine::new(self).ok_or(Error::Failure)?;
                 let join = P::spawn(engine).ok_or(Error::Failure)?;
                 state.task = Some(RunningTask { waker: waker.clone(), join });
@@ -224,17 +228,22 @@ impl<P: Port> Hub<P> {
     /// Whether no event can be delivered until the caller returns. Before the first event nobody knows the event task:
     /// then it may be this one.
     pub(super) fn may_block_events(&self) -> bool {
-        let event_task = self.event_task.load(Ordering::Relaxed);
+        let event_task = self.outstanding.lock().event_task();
         event_task == 0 || event_task == P::current_task()
     }
 
     /// To be called from the event task for each event of ours that it delivers (see [`Events::listen`]).
     pub fn delivered(&self) {
-        self.event_task.store(P::current_task(), Ordering::Relaxed);
-        let sent = self.outstanding.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-        // One wake-up for half of our share is enough to keep the event task busy.
-        if sent.is_ok_and(|before| before <= P::limits().event_share / 2) && self.starved.swap(false, Ordering::SeqCst)
-        {
+        let wakes = self.outstanding.lock().delivered(P::current_task());
+        if wakes {
+            self.wake();
+        }
+    }
+
+    /// To be called from the event task for each probe (see [`Events::watch`]).
+    pub fn arrived(&self, probe: u32) {
+        let wakes = self.outstanding.lock().arrived(P::current_task(), probe);
+        if wakes {
             self.wake();
         }
     }
@@ -243,36 +252,49 @@ impl<P: Port> Hub<P> {
         self.events
     }
 
-    /// Sends an event, beyond our share of the queue if it is one of the `last` ones; `Err` gives it back, and says what
-    /// the next try waits for.
+    /// Sends an event of `client`, beyond our share of the queue if it is one of the `last` ones; `Err` gives it back,
+    /// and says what the next try waits for.
     pub(super) fn send(
         &self,
         event: Notification<P::Buffer>,
+        client: usize,
+        size: usize,
         last: bool,
     ) -> Result<(), (Notification<P::Buffer>, NextTry)> {
-        let refused = if self.outstanding.fetch_add(1, Ordering::SeqCst) < P::limits().event_share || last {
-            match self.events.send(event) {
-                Ok(()) => return Ok(()),
-                Err(event) => (event, NextTry::Later),
-            }
-        } else {
-            (event, NextTry::Now)
-        };
-        // From here on every delivery sees that we are starved. If one of ours is still to come, it will wake us; if
-        // none is, nobody will.
-        self.starved.store(true, Ordering::SeqCst);
-        let left = self.outstanding.fetch_sub(1, Ordering::SeqCst) - 1;
-        let (event, next) = refused;
-        Err((event, if left > 0 { NextTry::AfterDelivery } else { next }))
+        let share = P::limits().event_share;
+        // Some entries are for the probe and what registers its callback.
+        let most = if last { 2 * share } else { share - share / 8 };
+        if !self.outstanding.lock().enter(client, size, most) {
+            return Err((event, NextTry::AfterDelivery));
+        }
+        self.events.send(event).map_err(|event| {
+            let others = self.outstanding.lock().take_back();
+            (event, if others { NextTry::AfterDelivery } else { NextTry::Later })
+        })
+    }
+
+    /// How many bytes of `client` are in the SDK's queue, and how many of them in the first event. If `room` bytes or
+    /// more are, a delivery will wake the task.
+    pub(super) fn outstanding(&self, client: usize, room: usize) -> (usize, usize) {
+        self.outstanding.lock().bytes(client, room)
+    }
+
+    /// What has become of our events in the queue since the last call.
+    pub(super) fn news(&self) -> News {
+        self.outstanding.lock().news()
+    }
+
+    /// Sends a probe behind our events in the queue. `false` when that was full.
+    pub(super) fn probe(&self) -> bool {
+        let number = self.outstanding.lock().probe();
+        self.events.probe(number)
     }
 }
 
 /// When to try to send an event again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NextTry {
-    /// Our share was used up, and has become free meanwhile.
-    Now,
-    /// A delivery of one of ours will wake the task.
+    /// When some of ours were delivered.
     AfterDelivery,
     /// The queue is full of other people's events: after a while.
     Later,

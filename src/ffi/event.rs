@@ -26,6 +26,9 @@ const GROUP: &CStr = c"WM_MQTT_EV";
 #[unsafe(no_mangle)]
 pub static WM_MQTT_EV: EventGroup = EventGroup(GROUP.as_ptr());
 
+/// The group of what we send to ourselves.
+static PROBE: EventGroup = EventGroup(c"WM_MQTT_PROBE".as_ptr());
+
 type Callback = extern "C" fn(EventGroup, c_int, *mut c_void, *mut c_void);
 
 const ANY_TYPE: c_int = -1;
@@ -47,8 +50,11 @@ impl Events<Platform> for SdkEvents {
 
     fn unlisten(&self) {
         // A full queue refuses it: then the callback stays and counts events that do not come.
-        // SAFETY: as above.
-        unsafe { wm_event_remove_callback(WM_MQTT_EV, ANY_TYPE, delivered, null_mut()) };
+        // SAFETY: as above. Removing one that was not registered does nothing.
+        unsafe {
+            wm_event_remove_callback(WM_MQTT_EV, ANY_TYPE, delivered, null_mut());
+            wm_event_remove_callback(PROBE, ANY_TYPE, arrived, null_mut());
+        }
     }
 
     fn send(&self, event: Notification<CBuffer>) -> Result<(), Notification<CBuffer>> {
@@ -69,6 +75,16 @@ impl Events<Platform> for SdkEvents {
             let _ = (topic.into_raw(), payload.map(CBuffer::into_raw));
         }
         Ok(())
+    }
+
+    fn watch(&self) -> bool {
+        // SAFETY: as in `listen`.
+        unsafe { wm_event_add_callback(PROBE, ANY_TYPE, arrived, null_mut()) == 0 }
+    }
+
+    fn probe(&self, number: u32) -> bool {
+        // SAFETY: it has no data.
+        unsafe { wm_event_send(PROBE, number as c_int, null_mut(), 0) == 0 }
     }
 }
 
@@ -117,5 +133,12 @@ fn describe(
 extern "C" fn delivered(_: EventGroup, _: c_int, _: *mut c_void, _: *mut c_void) {
     if let Some(hub) = hub() {
         hub.delivered();
+    }
+}
+
+/// The same for our probes.
+extern "C" fn arrived(_: EventGroup, number: c_int, _: *mut c_void, _: *mut c_void) {
+    if let Some(hub) = hub() {
+        hub.arrived(number as u32);
     }
 }

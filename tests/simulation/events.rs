@@ -14,6 +14,8 @@ enum Entry {
     Ours(Notification<SimBuffer>),
     AddCallback,
     RemoveCallback,
+    AddWatch,
+    Probe(u32),
     Foreign,
 }
 
@@ -35,6 +37,7 @@ pub(crate) struct Queue {
     /// Between `wm_event_deinit` and `wm_event_init`.
     stopped: bool,
     listening: bool,
+    watching: bool,
     pub(crate) hub: Option<&'static Hub<Sim>>,
     pub(crate) busy_until: u64,
     /// Ours that are queued or being delivered.
@@ -81,18 +84,23 @@ impl Queue {
 #[derive(Debug)]
 pub(crate) struct SimEvents;
 
+/// Something of ours but an event of the application.
+fn enter(entry: Entry) -> bool {
+    let out = memory::is_out();
+    with(|w| {
+        w.unlocked("an event");
+        let room = !w.queue.is_full() && !out;
+        if room {
+            w.activity += 1;
+            w.queue.entries.push_back(entry);
+        }
+        room
+    })
+}
+
 impl Events<Sim> for SimEvents {
     fn listen(&self) -> bool {
-        let out = memory::is_out();
-        with(|w| {
-            w.unlocked("an event");
-            let room = !w.queue.is_full() && !out;
-            if room {
-                w.activity += 1;
-                w.queue.entries.push_back(Entry::AddCallback);
-            }
-            room
-        })
+        enter(Entry::AddCallback)
     }
 
     fn unlisten(&self) {
@@ -102,6 +110,15 @@ impl Events<Sim> for SimEvents {
                 w.queue.entries.push_back(Entry::RemoveCallback);
             }
         });
+    }
+
+    fn watch(&self) -> bool {
+        enter(Entry::AddWatch)
+    }
+
+    fn probe(&self, number: u32) -> bool {
+        assert!(i32::try_from(number).is_ok());
+        enter(Entry::Probe(number))
     }
 
     fn send(&self, event: Notification<SimBuffer>) -> Result<(), Notification<SimBuffer>> {
@@ -119,7 +136,10 @@ impl Events<Sim> for SimEvents {
             w.activity += 1;
             w.queue.ours += 1;
             w.queue.ours_peak = w.queue.ours_peak.max(w.queue.ours);
-            assert!(w.queue.ours <= w.limits.event_share || w.queue.unbounded, "more than our share of the event queue");
+            assert!(
+                w.queue.ours <= w.limits.event_share || w.queue.unbounded,
+                "more than our share of the event queue"
+            );
             if let Notification::Data { client, message } = &event
                 && let Some(serial) = message.payload.as_ref().and_then(|p| crate::app::serial(p.as_slice()))
             {
@@ -154,11 +174,19 @@ pub(crate) fn deliver() {
         w.running.push(EVENT_TASK);
         w.turns_in_vain = 0;
         let entry = w.queue.entries.pop_front().expect("an entry");
-        (entry, if w.queue.listening { w.queue.hub } else { None })
+        let listens = if let Entry::Probe(_) = entry { w.queue.watching } else { w.queue.listening };
+        (entry, if listens { w.queue.hub } else { None })
     });
     match entry {
         Entry::AddCallback => with(|w| w.queue.listening = true),
-        Entry::RemoveCallback => with(|w| w.queue.listening = false),
+        Entry::RemoveCallback => with(|w| (w.queue.listening, w.queue.watching) = (false, false)),
+        Entry::AddWatch => with(|w| w.queue.watching = true),
+        Entry::Probe(number) => {
+            if let Some(hub) = listeners {
+                let _library = memory::library();
+                hub.arrived(number);
+            }
+        }
         Entry::Foreign => {}
         Entry::Ours(event) => {
             let delivery = describe(&event);
@@ -217,7 +245,7 @@ pub(crate) fn restart(throw: bool, down: u64) {
 fn start_again(down: u64) {
     with(|w| {
         if w.queue.is_empty() && !w.is_running(EVENT_TASK) {
-            w.queue.listening = false;
+            (w.queue.listening, w.queue.watching) = (false, false);
             w.later(down, || with(|w| w.queue.stopped = false));
         } else {
             w.later(1, move || start_again(down));

@@ -1,0 +1,227 @@
+//! What the SDK's queue has accepted from us and not delivered.
+
+use alloc::collections::VecDeque;
+
+/// Our events in the SDK's queue, and who waits for them to leave it. They leave it in order.
+pub(super) struct Outstanding {
+    /// Whose they are, and their sizes.
+    events: VecDeque<(usize, usize)>,
+    /// How many have left it, modulo 2^32.
+    gone: u32,
+    /// The MQTT task is to be woken when so few are left.
+    wake_at: Option<usize>,
+    /// None has left it since the MQTT task asked, or began to wait.
+    still: bool,
+    /// Some have left it, and nobody told us: our registration is lost.
+    lost: bool,
+    /// The event task, once it has shown itself.
+    event_task: usize,
+}
+
+/// What has happened while the MQTT task waited for deliveries.
+pub(super) struct News {
+    /// Some were delivered.
+    pub(super) moved: bool,
+    /// Enough of them: it is no longer waited for.
+    pub(super) fed: bool,
+    /// We have to register again.
+    pub(super) lost: bool,
+}
+
+/// Numbers of probes are those of the SDK's events, which are not negative.
+const NUMBERS: u32 = u32::MAX >> 1;
+
+impl Outstanding {
+    pub(super) const fn new() -> Self {
+        Self { events: VecDeque::new(), gone: 0, wake_at: None, still: false, lost: false, event_task: 0 }
+    }
+
+    /// Makes room for `count` events; whether there was memory for it.
+    pub(super) fn reserve(&mut self, count: usize) -> bool {
+        self.events.try_reserve_exact(count.saturating_sub(self.events.len())).is_ok()
+    }
+
+    /// Enters an event that is about to be sent, unless there are `most` already: then a delivery is waited for.
+    pub(super) fn enter(&mut self, client: usize, size: usize, most: usize) -> bool {
+        let may = self.events.len() < most;
+        if may {
+            self.events.push_back((client, size));
+        } else {
+            self.wait();
+        }
+        may
+    }
+
+    /// The event that was entered last was not accepted. Whether there are others, whose delivery is waited for.
+    pub(super) fn take_back(&mut self) -> bool {
+        self.events.pop_back();
+        if !self.events.is_empty() {
+            self.wait();
+        }
+        !self.events.is_empty()
+    }
+
+    /// How many bytes of `client` are in it, and how many of them in the first event, which may be the one that the
+    /// application is told of right now. If `room` bytes or more are, a delivery is waited for.
+    pub(super) fn bytes(&mut self, client: usize, room: usize) -> (usize, usize) {
+        let size = |(owner, size): &(usize, usize)| if *owner == client { *size } else { 0 };
+        let bytes = self.events.iter().map(size).sum();
+        if bytes > 0 && bytes >= room {
+            self.wait();
+        }
+        (bytes, self.events.front().map_or(0, size))
+    }
+
+    /// To be woken when half of them are delivered: that is enough to keep the event task busy.
+    fn wait(&mut self) {
+        if self.wake_at.is_none() {
+            self.wake_at = Some(self.events.len() / 2);
+            self.still = true;
+        }
+    }
+
+    /// `event_task` delivers one of them. Whether the MQTT task is to be woken.
+    pub(super) fn delivered(&mut self, event_task: usize) -> bool {
+        self.event_task = event_task;
+        self.leave(1)
+    }
+
+    /// The first `count` of them have left the queue.
+    fn leave(&mut self, count: usize) -> bool {
+        let count = count.min(self.events.len());
+        for _ in 0..count {
+            self.events.pop_front();
+        }
+        self.gone = self.gone.wrapping_add(count as u32);
+        self.still = false;
+        let wakes = self.wake_at.is_some_and(|few| self.events.len() <= few);
+        if wakes {
+            self.wake_at = None;
+        }
+        wakes
+    }
+
+    /// The number of a probe that is sent now: how many events are before it, of all that there ever were.
+    pub(super) fn probe(&self) -> u32 {
+        self.gone.wrapping_add(self.events.len() as u32) & NUMBERS
+    }
+
+    /// A probe has arrived, so all events before it have left the queue, whether we were told or not. Whether the MQTT
+    /// task is to be woken.
+    pub(super) fn arrived(&mut self, event_task: usize, probe: u32) -> bool {
+        self.event_task = event_task;
+        let untold = (probe.wrapping_sub(self.gone) & NUMBERS) as usize;
+        if untold == 0 || untold > self.events.len() {
+            return false;
+        }
+        self.lost = true;
+        self.wake_at = None;
+        self.leave(untold);
+        true
+    }
+
+    /// What has happened since the last call.
+    pub(super) fn news(&mut self) -> News {
+        News {
+            moved: !core::mem::replace(&mut self.still, true),
+            fed: self.wake_at.is_none(),
+            lost: core::mem::take(&mut self.lost),
+        }
+    }
+
+    /// The event task; 0 while it is not known.
+    pub(super) fn event_task(&self) -> usize {
+        self.event_task
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_events(sizes: &[(usize, usize)]) -> Outstanding {
+        let mut outstanding = Outstanding::new();
+        assert!(outstanding.reserve(sizes.len()));
+        for (client, size) in sizes {
+            assert!(outstanding.enter(*client, *size, sizes.len()));
+        }
+        outstanding
+    }
+
+    #[test]
+    fn half_of_them_wake() {
+        for (count, wakes_at) in [(1, 1), (2, 1), (3, 2), (14, 7)] {
+            let mut outstanding = with_events(&vec![(1, 10); count]);
+            assert!(!outstanding.enter(1, 10, count), "more than its share");
+            for n in 1..=count {
+                assert_eq!(outstanding.delivered(5), n == wakes_at, "{n} of {count}");
+            }
+            assert!(outstanding.news().fed);
+        }
+    }
+
+    #[test]
+    fn nobody_waits_nobody_is_woken() {
+        let mut outstanding = with_events(&[(1, 10), (1, 10)]);
+        assert!(!outstanding.delivered(5));
+        assert!(!outstanding.delivered(5));
+        // one that was never ours
+        assert!(!outstanding.delivered(5));
+        assert_eq!(outstanding.probe(), 2);
+    }
+
+    #[test]
+    fn what_was_refused_is_not_in_it() {
+        let mut outstanding = with_events(&[(1, 10), (2, 20)]);
+        assert!(outstanding.take_back(), "the other one's delivery wakes");
+        assert_eq!((outstanding.bytes(1, 100).0, outstanding.bytes(2, 100).0), (10, 0));
+        assert!(outstanding.delivered(5));
+        let mut outstanding = with_events(&[(1, 10)]);
+        assert!(!outstanding.take_back(), "nothing will wake");
+    }
+
+    #[test]
+    fn bytes_are_each_clients_own_and_leave_in_order() {
+        let mut outstanding = with_events(&[(1, 100), (2, 20), (1, 3)]);
+        assert_eq!(outstanding.bytes(1, 104), (103, 100));
+        assert_eq!(outstanding.bytes(2, 21), (20, 0));
+        assert!(outstanding.news().fed, "there was room");
+        assert_eq!(outstanding.bytes(1, 103), (103, 100));
+        assert!(!outstanding.news().fed);
+        assert!(!outstanding.delivered(5));
+        assert_eq!(outstanding.bytes(1, 1), (3, 0));
+        assert!(outstanding.delivered(5));
+        assert_eq!(outstanding.bytes(2, 0), (0, 0));
+        assert!(outstanding.news().fed, "nothing of this client will be delivered");
+    }
+
+    #[test]
+    fn a_probe_tells_what_nobody_has_told() {
+        for gone in [0, NUMBERS - 1, NUMBERS, u32::MAX - 1, u32::MAX] {
+            let mut outstanding = with_events(&[(1, 10), (1, 20)]);
+            outstanding.gone = gone;
+            let probe = outstanding.probe();
+            assert!(outstanding.enter(1, 40, 3));
+            assert!(!outstanding.enter(1, 40, 3));
+            assert!(outstanding.arrived(5, probe));
+            let News { moved, fed, lost } = outstanding.news();
+            assert!(moved && fed && lost);
+            assert_eq!(outstanding.bytes(1, 100).0, 40);
+            // once more, and one that was overtaken
+            assert!(!outstanding.arrived(5, probe));
+            assert!(!outstanding.arrived(5, probe.wrapping_sub(1) & NUMBERS));
+            let News { moved, lost, .. } = outstanding.news();
+            assert!(!moved && !lost);
+        }
+    }
+
+    #[test]
+    fn a_probe_behind_what_was_told_tells_nothing() {
+        let mut outstanding = with_events(&[(1, 10)]);
+        let probe = outstanding.probe();
+        outstanding.delivered(5);
+        assert!(!outstanding.arrived(6, probe));
+        assert!(!outstanding.news().lost);
+        assert_eq!(outstanding.event_task(), 6);
+    }
+}
