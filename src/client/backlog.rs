@@ -88,14 +88,14 @@ impl<B: Buffer> Backlog<B> {
         self.was_full
     }
 
-    /// The SDK's queue has accepted an event of this size.
+    /// An entry of this size was taken for good.
     pub(super) fn moved(&mut self, size: usize) {
         self.accepted += size;
     }
 
     /// Makes room for one more entry, and behind it one for the end of the connection; whether there was memory for it.
     pub(super) fn reserve(&mut self) -> bool {
-        self.entries.try_reserve(2).is_ok()
+        reserve(&mut self.entries)
     }
 
     /// Appends an entry; room was reserved.
@@ -121,7 +121,7 @@ impl<B: Buffer> Backlog<B> {
     pub(super) fn trim(&mut self) {
         if self.entries.is_empty() && self.entries.capacity() > KEPT {
             let mut small = VecDeque::new();
-            if small.try_reserve(2).is_ok() {
+            if reserve(&mut small) {
                 self.entries = small;
             }
         }
@@ -137,6 +137,10 @@ impl<B: Buffer> Backlog<B> {
         }
         self
     }
+}
+
+fn reserve<B>(entries: &mut VecDeque<Entry<B>>) -> bool {
+    entries.try_reserve(2).is_ok()
 }
 
 impl<B: Buffer> Entry<B> {

@@ -13,8 +13,8 @@ use crate::time::{Instant, Millis, earliest};
 /// First and longest pause before an event is tried again that met a queue full of other people's events.
 const RETRY: (Millis, Millis) = (10, 100);
 
-/// Time without a delivery that we wait for, before the first probe; it grows to the second.
-const STALL: (Millis, Millis) = (1000, 64_000);
+/// Time without a delivery that is waited for, before anything is done about it, and the longest until more is done.
+const STALL: (Millis, Millis) = (500, 60_000);
 
 /// The task's whole state.
 pub(super) struct Engine<P: Port> {
@@ -47,8 +47,8 @@ struct Retry {
 struct Stall {
     at: Instant,
     pause: Millis,
-    /// The probe's own registration is on its way.
-    watching: bool,
+    /// Our registration was renewed, so a probe will be seen.
+    registered: bool,
 }
 
 impl<P: Port> Engine<P> {
@@ -101,19 +101,18 @@ impl<P: Port> Engine<P> {
 
     /// Looks after those who wait for deliveries.
     fn feed(&mut self, now: Instant) {
-        let news = self.hub.news();
-        self.listening &= !news.lost;
-        self.starving = !news.fed;
-        if news.fed {
+        let (moved, fed) = self.hub.news();
+        self.starving = !fed;
+        if fed {
             for connection in &mut self.connections {
                 if core::mem::take(&mut connection.backlog().was_full) {
                     connection.resume();
                 }
             }
-        } else if news.moved {
+        } else if moved {
             self.stall = Stall::new(now);
         } else if now >= self.stall.at {
-            self.stall.probe(now, self.hub);
+            self.stall.step(now, self.hub);
         }
     }
 
@@ -143,13 +142,9 @@ impl<P: Port> Engine<P> {
                 continue;
             };
             let (size, Entry { event, receipt }) = (entry.size(), entry);
-            let sent =
-                event.map_or(Ok(false), |event| self.hub.send(event, backlog.client(), size, last).map(|()| true));
-            match sent {
-                Ok(sent) => {
-                    if sent {
-                        backlog.moved(size)
-                    }
+            match event.map_or(Ok(()), |event| self.hub.send(event, backlog.client(), size, last)) {
+                Ok(()) => {
+                    backlog.moved(size);
                     silent = 0;
                     self.retry.pause = RETRY.0;
                     match self.connections.get_mut(self.next_speaker) {
@@ -204,20 +199,14 @@ impl Retry {
 
 impl Stall {
     fn new(now: Instant) -> Self {
-        Self { at: now + STALL.0, pause: STALL.0, watching: false }
+        Self { at: now + STALL.0, pause: STALL.0, registered: false }
     }
 
-    /// Registers the probe's callback, and sends it.
-    fn probe<P: Port>(&mut self, now: Instant, hub: &Hub<P>) {
-        self.watching = self.watching || hub.events().watch();
-        if self.watching && hub.probe() {
-            self.watching = false;
-            self.pause = (self.pause * 4).min(STALL.1);
-            self.at = now + self.pause;
-        } else {
-            // Full: a queue of few entries with the registration, or else with events that the event task is behind with.
-            self.at = now + if self.watching { RETRY.1 } else { STALL.0 };
-        }
+    /// Registers again, or sends a probe. One thing at a time: the queue may have a single entry.
+    fn step<P: Port>(&mut self, now: Instant, hub: &Hub<P>) {
+        self.registered = if self.registered { !hub.probe() } else { hub.events().listen() };
+        self.pause = (self.pause * 3).min(STALL.1);
+        self.at = now + self.pause;
     }
 }
 

@@ -4,15 +4,15 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::engine::Engine;
-use super::outstanding::{News, Outstanding};
+use super::outstanding::Outstanding;
 use super::{Client, Config, DRAIN_TIMEOUT, Error, Notification, TASK_END_TIMEOUT};
 use crate::port::{Join, Lock, Net, Port, Shared, Signal, Waker};
 use crate::time::Instant;
 
 /// The SDK's event queue.
 pub trait Events<P: Port>: Sync {
-    /// Asks for [`Hub::delivered`] to be called, from the event task, for each event of ours that it delivers.
-    /// Asking again changes nothing. `false` when the queue was full: ask again later.
+    /// Asks for [`Hub::delivered`] to be called, from the event task, for each event of ours that it delivers, and
+    /// [`Hub::arrived`] for each probe. Asking again changes nothing. `false` when the queue was full: ask again later.
     fn listen(&self) -> bool;
 
     /// Takes back [`Self::listen`], in order with the events.
@@ -20,9 +20,6 @@ pub trait Events<P: Port>: Sync {
 
     /// Sends an event without blocking; gives it back when the queue is full.
     fn send(&self, event: Notification<P::Buffer>) -> Result<(), Notification<P::Buffer>>;
-
-    /// Asks for [`Hub::arrived`] to be called, from the event task, for each probe. As [`Self::listen`].
-    fn watch(&self) -> bool;
 
     /// Sends an event that only we see, with a number. `false` when the queue was full.
     fn probe(&self, number: u32) -> bool;
@@ -240,7 +237,7 @@ impl<P: Port> Hub<P> {
         }
     }
 
-    /// To be called from the event task for each probe (see [`Events::watch`]).
+    /// To be called from the event task for each probe (see [`Events::listen`]).
     pub fn arrived(&self, probe: u32) {
         let wakes = self.outstanding.lock().arrived(P::current_task(), probe);
         if wakes {
@@ -279,8 +276,8 @@ impl<P: Port> Hub<P> {
         self.outstanding.lock().bytes(client, room)
     }
 
-    /// What has become of our events in the queue since the last call.
-    pub(super) fn news(&self) -> News {
+    /// Whether some of our events were delivered since the last call, and enough of them for those who waited.
+    pub(super) fn news(&self) -> (bool, bool) {
         self.outstanding.lock().news()
     }
 

@@ -1,31 +1,19 @@
 //! What the SDK's queue has accepted from us and not delivered.
 
-use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 /// Our events in the SDK's queue, and who waits for them to leave it. They leave it in order.
 pub(super) struct Outstanding {
     /// Whose they are, and their sizes.
-    events: VecDeque<(usize, usize)>,
+    events: Vec<(usize, usize)>,
     /// How many have left it, modulo 2^32.
     gone: u32,
     /// The MQTT task is to be woken when so few are left.
     wake_at: Option<usize>,
     /// None has left it since the MQTT task asked, or began to wait.
     still: bool,
-    /// Some have left it, and nobody told us: our registration is lost.
-    lost: bool,
     /// The event task, once it has shown itself.
     event_task: usize,
-}
-
-/// What has happened while the MQTT task waited for deliveries.
-pub(super) struct News {
-    /// Some were delivered.
-    pub(super) moved: bool,
-    /// Enough of them: it is no longer waited for.
-    pub(super) fed: bool,
-    /// We have to register again.
-    pub(super) lost: bool,
 }
 
 /// Numbers of probes are those of the SDK's events, which are not negative.
@@ -33,7 +21,7 @@ const NUMBERS: u32 = u32::MAX >> 1;
 
 impl Outstanding {
     pub(super) const fn new() -> Self {
-        Self { events: VecDeque::new(), gone: 0, wake_at: None, still: false, lost: false, event_task: 0 }
+        Self { events: Vec::new(), gone: 0, wake_at: None, still: false, event_task: 0 }
     }
 
     /// Makes room for `count` events; whether there was memory for it.
@@ -45,7 +33,7 @@ impl Outstanding {
     pub(super) fn enter(&mut self, client: usize, size: usize, most: usize) -> bool {
         let may = self.events.len() < most;
         if may {
-            self.events.push_back((client, size));
+            self.events.push((client, size));
         } else {
             self.wait();
         }
@@ -54,7 +42,7 @@ impl Outstanding {
 
     /// The event that was entered last was not accepted. Whether there are others, whose delivery is waited for.
     pub(super) fn take_back(&mut self) -> bool {
-        self.events.pop_back();
+        self.events.pop();
         if !self.events.is_empty() {
             self.wait();
         }
@@ -69,7 +57,7 @@ impl Outstanding {
         if bytes > 0 && bytes >= room {
             self.wait();
         }
-        (bytes, self.events.front().map_or(0, size))
+        (bytes, self.events.first().map_or(0, size))
     }
 
     /// To be woken when half of them are delivered: that is enough to keep the event task busy.
@@ -89,9 +77,8 @@ impl Outstanding {
     /// The first `count` of them have left the queue.
     fn leave(&mut self, count: usize) -> bool {
         let count = count.min(self.events.len());
-        for _ in 0..count {
-            self.events.pop_front();
-        }
+        self.events.copy_within(count.., 0);
+        self.events.truncate(self.events.len() - count);
         self.gone = self.gone.wrapping_add(count as u32);
         self.still = false;
         let wakes = self.wake_at.is_some_and(|few| self.events.len() <= few);
@@ -111,22 +98,13 @@ impl Outstanding {
     pub(super) fn arrived(&mut self, event_task: usize, probe: u32) -> bool {
         self.event_task = event_task;
         let untold = (probe.wrapping_sub(self.gone) & NUMBERS) as usize;
-        if untold == 0 || untold > self.events.len() {
-            return false;
-        }
-        self.lost = true;
-        self.wake_at = None;
-        self.leave(untold);
-        true
+        // One that was overtaken says nothing.
+        untold <= self.events.len() && self.leave(untold)
     }
 
-    /// What has happened since the last call.
-    pub(super) fn news(&mut self) -> News {
-        News {
-            moved: !core::mem::replace(&mut self.still, true),
-            fed: self.wake_at.is_none(),
-            lost: core::mem::take(&mut self.lost),
-        }
+    /// Whether some were delivered since the last call, and whether that was enough for those who waited.
+    pub(super) fn news(&mut self) -> (bool, bool) {
+        (!core::mem::replace(&mut self.still, true), self.wake_at.is_none())
     }
 
     /// The event task; 0 while it is not known.
@@ -156,7 +134,7 @@ mod tests {
             for n in 1..=count {
                 assert_eq!(outstanding.delivered(5), n == wakes_at, "{n} of {count}");
             }
-            assert!(outstanding.news().fed);
+            assert!(outstanding.news().1);
         }
     }
 
@@ -185,14 +163,14 @@ mod tests {
         let mut outstanding = with_events(&[(1, 100), (2, 20), (1, 3)]);
         assert_eq!(outstanding.bytes(1, 104), (103, 100));
         assert_eq!(outstanding.bytes(2, 21), (20, 0));
-        assert!(outstanding.news().fed, "there was room");
+        assert!(outstanding.news().1, "there was room");
         assert_eq!(outstanding.bytes(1, 103), (103, 100));
-        assert!(!outstanding.news().fed);
+        assert!(!outstanding.news().1);
         assert!(!outstanding.delivered(5));
         assert_eq!(outstanding.bytes(1, 1), (3, 0));
         assert!(outstanding.delivered(5));
         assert_eq!(outstanding.bytes(2, 0), (0, 0));
-        assert!(outstanding.news().fed, "nothing of this client will be delivered");
+        assert!(outstanding.news().1, "nothing of this client will be delivered");
     }
 
     #[test]
@@ -204,14 +182,12 @@ mod tests {
             assert!(outstanding.enter(1, 40, 3));
             assert!(!outstanding.enter(1, 40, 3));
             assert!(outstanding.arrived(5, probe));
-            let News { moved, fed, lost } = outstanding.news();
-            assert!(moved && fed && lost);
+            assert_eq!(outstanding.news(), (true, true));
             assert_eq!(outstanding.bytes(1, 100).0, 40);
             // once more, and one that was overtaken
             assert!(!outstanding.arrived(5, probe));
             assert!(!outstanding.arrived(5, probe.wrapping_sub(1) & NUMBERS));
-            let News { moved, lost, .. } = outstanding.news();
-            assert!(!moved && !lost);
+            assert_eq!(outstanding.bytes(1, 100).0, 40);
         }
     }
 
@@ -221,7 +197,6 @@ mod tests {
         let probe = outstanding.probe();
         outstanding.delivered(5);
         assert!(!outstanding.arrived(6, probe));
-        assert!(!outstanding.news().lost);
         assert_eq!(outstanding.event_task(), 6);
     }
 }

@@ -2,7 +2,7 @@
 
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::{MaybeUninit, size_of};
-use core::ptr::{null_mut, without_provenance_mut};
+use core::ptr::{null, null_mut, without_provenance_mut};
 
 use super::handle::hub;
 use super::types::*;
@@ -26,11 +26,13 @@ const GROUP: &CStr = c"WM_MQTT_EV";
 #[unsafe(no_mangle)]
 pub static WM_MQTT_EV: EventGroup = EventGroup(GROUP.as_ptr());
 
-/// The group of what we send to ourselves.
+/// The group of our probes, which are for ourselves.
 static PROBE: EventGroup = EventGroup(c"WM_MQTT_PROBE".as_ptr());
 
 type Callback = extern "C" fn(EventGroup, c_int, *mut c_void, *mut c_void);
 
+/// The one registration that delivers events and probes.
+const ANY_GROUP: EventGroup = EventGroup(null());
 const ANY_TYPE: c_int = -1;
 
 unsafe extern "C" {
@@ -45,16 +47,13 @@ pub(super) struct SdkEvents;
 impl Events<Platform> for SdkEvents {
     fn listen(&self) -> bool {
         // SAFETY: the callback lives as long as the program. Registering it twice is one registration.
-        unsafe { wm_event_add_callback(WM_MQTT_EV, ANY_TYPE, delivered, null_mut()) == 0 }
+        unsafe { wm_event_add_callback(ANY_GROUP, ANY_TYPE, delivered, null_mut()) == 0 }
     }
 
     fn unlisten(&self) {
         // A full queue refuses it: then the callback stays and counts events that do not come.
-        // SAFETY: as above. Removing one that was not registered does nothing.
-        unsafe {
-            wm_event_remove_callback(WM_MQTT_EV, ANY_TYPE, delivered, null_mut());
-            wm_event_remove_callback(PROBE, ANY_TYPE, arrived, null_mut());
-        }
+        // SAFETY: as above.
+        unsafe { wm_event_remove_callback(ANY_GROUP, ANY_TYPE, delivered, null_mut()) };
     }
 
     fn send(&self, event: Notification<CBuffer>) -> Result<(), Notification<CBuffer>> {
@@ -75,11 +74,6 @@ impl Events<Platform> for SdkEvents {
             let _ = (topic.into_raw(), payload.map(CBuffer::into_raw));
         }
         Ok(())
-    }
-
-    fn watch(&self) -> bool {
-        // SAFETY: as in `listen`.
-        unsafe { wm_event_add_callback(PROBE, ANY_TYPE, arrived, null_mut()) == 0 }
     }
 
     fn probe(&self, number: u32) -> bool {
@@ -129,16 +123,12 @@ fn describe(
     }
 }
 
-/// Runs in the event task for each event of our group, beside the application's callbacks.
-extern "C" fn delivered(_: EventGroup, _: c_int, _: *mut c_void, _: *mut c_void) {
-    if let Some(hub) = hub() {
+/// Runs in the event task for each event of any group; for ours beside the application's callbacks.
+extern "C" fn delivered(group: EventGroup, number: c_int, _: *mut c_void, _: *mut c_void) {
+    let Some(hub) = hub() else { return };
+    if group.0 == WM_MQTT_EV.0 {
         hub.delivered();
-    }
-}
-
-/// The same for our probes.
-extern "C" fn arrived(_: EventGroup, number: c_int, _: *mut c_void, _: *mut c_void) {
-    if let Some(hub) = hub() {
+    } else if group.0 == PROBE.0 {
         hub.arrived(number as u32);
     }
 }

@@ -14,8 +14,9 @@ enum Entry {
     Ours(Notification<SimBuffer>),
     AddCallback,
     RemoveCallback,
-    AddWatch,
     Probe(u32),
+    /// Of `wm_event_deinit`: what is behind it is thrown away. And `wm_event_init` so many milliseconds later.
+    Exit(u64),
     Foreign,
 }
 
@@ -37,7 +38,6 @@ pub(crate) struct Queue {
     /// Between `wm_event_deinit` and `wm_event_init`.
     stopped: bool,
     listening: bool,
-    watching: bool,
     pub(crate) hub: Option<&'static Hub<Sim>>,
     pub(crate) busy_until: u64,
     /// Ours that are queued or being delivered.
@@ -112,10 +112,6 @@ impl Events<Sim> for SimEvents {
         });
     }
 
-    fn watch(&self) -> bool {
-        enter(Entry::AddWatch)
-    }
-
     fn probe(&self, number: u32) -> bool {
         assert!(i32::try_from(number).is_ok());
         enter(Entry::Probe(number))
@@ -174,13 +170,11 @@ pub(crate) fn deliver() {
         w.running.push(EVENT_TASK);
         w.turns_in_vain = 0;
         let entry = w.queue.entries.pop_front().expect("an entry");
-        let listens = if let Entry::Probe(_) = entry { w.queue.watching } else { w.queue.listening };
-        (entry, if listens { w.queue.hub } else { None })
+        (entry, if w.queue.listening { w.queue.hub } else { None })
     });
     match entry {
         Entry::AddCallback => with(|w| w.queue.listening = true),
-        Entry::RemoveCallback => with(|w| (w.queue.listening, w.queue.watching) = (false, false)),
-        Entry::AddWatch => with(|w| w.queue.watching = true),
+        Entry::RemoveCallback => with(|w| w.queue.listening = false),
         Entry::Probe(number) => {
             if let Some(hub) = listeners {
                 let _library = memory::library();
@@ -188,6 +182,7 @@ pub(crate) fn deliver() {
             }
         }
         Entry::Foreign => {}
+        Entry::Exit(down) => exit(down),
         Entry::Ours(event) => {
             let delivery = describe(&event);
             note(|| format!("event {}", brief(&delivery)));
@@ -220,13 +215,23 @@ pub(crate) fn deliver() {
     });
 }
 
-/// `wm_event_deinit` and, `down` milliseconds after its end, `wm_event_init`: what is queued is delivered or thrown away,
-/// and all registrations are forgotten. The application registers its callback again at once.
+/// `wm_event_deinit` and `wm_event_init`: all registrations are forgotten, and what is queued is thrown away; or, as the
+/// SDK does it, delivered, and only what comes while that lasts is thrown away. The application registers its callback again
+/// at once.
 pub(crate) fn restart(throw: bool, down: u64) {
     note(|| format!("the event queue restarts, throws away: {throw}"));
+    if throw {
+        exit(down);
+    } else {
+        with(|w| w.queue.entries.push_back(Entry::Exit(down)));
+    }
+}
+
+fn exit(down: u64) {
     let thrown = with(|w| {
-        w.queue.stopped = true;
-        if throw { std::mem::take(&mut w.queue.entries) } else { VecDeque::new() }
+        (w.queue.listening, w.queue.stopped) = (false, true);
+        w.later(down, || with(|w| w.queue.stopped = false));
+        std::mem::take(&mut w.queue.entries)
     });
     for entry in thrown {
         if let Entry::Ours(event) = entry {
@@ -239,18 +244,6 @@ pub(crate) fn restart(throw: bool, down: u64) {
             with(|w| assert_eq!(w.running.pop(), Some(EVENT_TASK)));
         }
     }
-    start_again(down);
-}
-
-fn start_again(down: u64) {
-    with(|w| {
-        if w.queue.is_empty() && !w.is_running(EVENT_TASK) {
-            (w.queue.listening, w.queue.watching) = (false, false);
-            w.later(down, || with(|w| w.queue.stopped = false));
-        } else {
-            w.later(1, move || start_again(down));
-        }
-    });
 }
 
 fn brief(delivery: &Delivery) -> String {
