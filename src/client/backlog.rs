@@ -55,7 +55,7 @@ pub(super) struct Backlog<B> {
     accepted: usize,
     /// Bound of both.
     limit: usize,
-    /// It was full, so there may be input that waits for deliveries.
+    /// It was found full, so there may be input that waits for deliveries.
     pub(super) was_full: bool,
 }
 
@@ -105,6 +105,11 @@ impl<B: Buffer> Backlog<B> {
         self.entries.push_back(entry);
     }
 
+    /// What the first entry costs the SDK's queue: 0 without an event.
+    pub(super) fn next_size(&self) -> Option<usize> {
+        self.entries.front().map(|entry| if entry.event.is_some() { entry.size() } else { 0 })
+    }
+
     pub(super) fn pop(&mut self) -> Option<Entry<B>> {
         let entry = self.entries.pop_front()?;
         self.bytes -= entry.size();
@@ -145,7 +150,7 @@ fn reserve<B>(entries: &mut VecDeque<Entry<B>>) -> bool {
 
 impl<B: Buffer> Entry<B> {
     /// What it costs.
-    pub(super) fn size(&self) -> usize {
+    fn size(&self) -> usize {
         let data = match &self.event {
             Some(Notification::Data { message, .. }) => {
                 message.topic.as_slice().len() + message.payload.as_ref().map_or(0, |p| p.as_slice().len())

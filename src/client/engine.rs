@@ -4,7 +4,6 @@ use alloc::vec::Vec;
 
 use super::backlog::{Backlog, Entry};
 use super::connection::{Connection, Means};
-use super::hub::NextTry;
 use super::{DRAIN_TIMEOUT, Hub};
 use crate::log;
 use crate::port::{Net, Port, Task};
@@ -27,28 +26,22 @@ pub(super) struct Engine<P: Port> {
     orphans_until: Instant,
     /// The SDK reports deliveries to us.
     listening: bool,
-    retry: Retry,
-    /// Events, or input, wait for deliveries.
-    starving: bool,
-    stall: Stall,
+    /// When to try the event queue again, which is full of other people's events.
+    retry: Timer,
+    /// When to do something about events and input that wait for deliveries, if any do: the application may have begun
+    /// the SDK's queue anew, and our registration is gone then, with events that will never be delivered.
+    stall: Timer,
+    /// Our registration was renewed, so a probe will be seen.
+    registered: bool,
     /// Whose event is next.
     next_speaker: usize,
     deadline: Option<Instant>,
 }
 
-/// When to try the event queue again.
-struct Retry {
+/// The next of several tries, with growing pauses.
+struct Timer {
     at: Option<Instant>,
     pause: Millis,
-}
-
-/// When to ask whether deliveries are still told to us: the application may have begun the SDK's queue anew, and our
-/// registration is gone then, with events that will never be delivered.
-struct Stall {
-    at: Instant,
-    pause: Millis,
-    /// Our registration was renewed, so a probe will be seen.
-    registered: bool,
 }
 
 impl<P: Port> Engine<P> {
@@ -66,9 +59,9 @@ impl<P: Port> Engine<P> {
             orphans: Vec::new(),
             orphans_until: now,
             listening: false,
-            retry: Retry { at: None, pause: RETRY.0 },
-            starving: false,
-            stall: Stall::new(now),
+            retry: Timer { at: None, pause: RETRY.0 },
+            stall: Timer { at: None, pause: STALL.0 },
+            registered: false,
             next_speaker: 0,
             deadline: Some(now),
         };
@@ -102,17 +95,24 @@ impl<P: Port> Engine<P> {
     /// Looks after those who wait for deliveries.
     fn feed(&mut self, now: Instant) {
         let (moved, fed) = self.hub.news();
-        self.starving = !fed;
         if fed {
-            for connection in &mut self.connections {
-                if core::mem::take(&mut connection.backlog().was_full) {
-                    connection.resume();
-                }
-            }
+            self.stall.at = None;
+            self.connections.iter_mut().for_each(Connection::resume);
         } else if moved {
-            self.stall = Stall::new(now);
-        } else if now >= self.stall.at {
-            self.stall.step(now, self.hub);
+            self.stall.at = None;
+            self.starve(now);
+        } else if self.stall.at.is_some_and(|at| at <= now) {
+            // One thing at a time: the queue may have a single entry.
+            self.registered = if self.registered { !self.hub.probe() } else { self.hub.events().listen() };
+            self.stall.next(now, 3, STALL.1);
+        }
+    }
+
+    /// Somebody waits for deliveries.
+    fn starve(&mut self, now: Instant) {
+        if self.stall.at.is_none() {
+            (self.stall.pause, self.registered) = (STALL.0, false);
+            self.stall.next(now, 3, STALL.1);
         }
     }
 
@@ -126,7 +126,7 @@ impl<P: Port> Engine<P> {
         if !self.listening {
             self.listening = self.hub.events().listen();
             if !self.listening {
-                return self.retry.later(now);
+                return self.retry.next(now, 2, RETRY.1);
             }
         }
         let speakers = self.connections.len() + 1;
@@ -137,36 +137,28 @@ impl<P: Port> Engine<P> {
                 Some(connection) => (Some(connection.backlog()), false),
                 None => (self.orphans.first_mut(), true),
             };
-            let Some((backlog, entry)) = backlog.and_then(|backlog| backlog.pop().map(|entry| (backlog, entry))) else {
+            let Some((backlog, size)) = backlog.and_then(|backlog| backlog.next_size().map(|size| (backlog, size)))
+            else {
                 silent += 1;
                 continue;
             };
-            let (size, Entry { event, receipt }) = (entry.size(), entry);
-            match event.map_or(Ok(()), |event| self.hub.send(event, backlog.client(), size, last)) {
-                Ok(()) => {
-                    backlog.moved(size);
-                    silent = 0;
-                    self.retry.pause = RETRY.0;
-                    match self.connections.get_mut(self.next_speaker) {
-                        Some(connection) => connection.accepted(&mut self.means, receipt),
-                        None => self.orphans.retain(|backlog| !backlog.is_empty()),
-                    }
-                }
-                Err((event, next)) => {
-                    backlog.unpop(Entry { event: Some(event), receipt });
-                    return match next {
-                        NextTry::AfterDelivery => self.starve(now),
-                        NextTry::Later => self.retry.later(now),
-                    };
-                }
+            if size > 0 && !self.hub.enter(backlog.client(), size, last) {
+                return self.starve(now);
             }
-        }
-    }
-
-    /// Somebody waits for deliveries.
-    fn starve(&mut self, now: Instant) {
-        if !core::mem::replace(&mut self.starving, true) {
-            self.stall = Stall::new(now);
+            let Some(Entry { event, receipt }) = backlog.pop() else { return };
+            if let Some(event) = event
+                && let Err(event) = self.hub.events().send(event)
+            {
+                backlog.unpop(Entry { event: Some(event), receipt });
+                return if self.hub.take_back() { self.starve(now) } else { self.retry.next(now, 2, RETRY.1) };
+            }
+            backlog.moved(size);
+            silent = 0;
+            self.retry.pause = RETRY.0;
+            match self.connections.get_mut(self.next_speaker) {
+                Some(connection) => connection.accepted(&mut self.means, receipt),
+                None => self.orphans.retain(|backlog| !backlog.is_empty()),
+            }
         }
     }
 
@@ -190,23 +182,11 @@ impl<P: Port> Engine<P> {
     }
 }
 
-impl Retry {
-    fn later(&mut self, now: Instant) {
+impl Timer {
+    /// After a pause; the next one is so many times as long, or the longest.
+    fn next(&mut self, now: Instant, times: Millis, longest: Millis) {
         self.at = Some(now + self.pause);
-        self.pause = (self.pause * 2).min(RETRY.1);
-    }
-}
-
-impl Stall {
-    fn new(now: Instant) -> Self {
-        Self { at: now + STALL.0, pause: STALL.0, registered: false }
-    }
-
-    /// Registers again, or sends a probe. One thing at a time: the queue may have a single entry.
-    fn step<P: Port>(&mut self, now: Instant, hub: &Hub<P>) {
-        self.registered = if self.registered { !hub.probe() } else { hub.events().listen() };
-        self.pause = (self.pause * 3).min(STALL.1);
-        self.at = now + self.pause;
+        self.pause = (self.pause * times).min(longest);
     }
 }
 
@@ -223,7 +203,7 @@ impl<P: Port> Task for Engine<P> {
             }
         }
         self.bury(now);
-        if self.starving {
+        if self.stall.at.is_some() {
             self.feed(now);
         }
         self.dispatch(now);
@@ -244,21 +224,19 @@ impl<P: Port> Task for Engine<P> {
                 }
             }
         }
+        let mut starves = false;
         self.deadline = self.retry.at;
         if !self.orphans.is_empty() {
             self.deadline = earliest(self.deadline, Some(self.orphans_until));
         }
-        let mut starves = false;
         for connection in &mut self.connections {
             self.deadline = earliest(self.deadline, connection.finish_turn(&mut self.means));
-            starves |= connection.backlog().was_full;
+            starves |= core::mem::take(&mut connection.backlog().was_full);
         }
         if starves {
             self.starve(now);
         }
-        if self.starving {
-            self.deadline = earliest(self.deadline, Some(self.stall.at));
-        }
+        self.deadline = earliest(self.deadline, self.stall.at);
         true
     }
 }

@@ -249,25 +249,19 @@ impl<P: Port> Hub<P> {
         self.events
     }
 
-    /// Sends an event of `client`, beyond our share of the queue if it is one of the `last` ones; `Err` gives it back,
-    /// and says what the next try waits for.
-    pub(super) fn send(
-        &self,
-        event: Notification<P::Buffer>,
-        client: usize,
-        size: usize,
-        last: bool,
-    ) -> Result<(), (Notification<P::Buffer>, NextTry)> {
+    /// Enters an event of `client` that is about to be sent, beyond our share of the queue if it is one of the `last` ones.
+    /// `false`: a delivery must come first, and will wake the task.
+    pub(super) fn enter(&self, client: usize, size: usize, last: bool) -> bool {
         let share = P::limits().event_share;
-        // Some entries are for the probe and what registers its callback.
+        // Some entries are for a new registration and a probe.
         let most = if last { 2 * share } else { share - share / 8 };
-        if !self.outstanding.lock().enter(client, size, most) {
-            return Err((event, NextTry::AfterDelivery));
-        }
-        self.events.send(event).map_err(|event| {
-            let others = self.outstanding.lock().take_back();
-            (event, if others { NextTry::AfterDelivery } else { NextTry::Later })
-        })
+        self.outstanding.lock().enter(client, size, most)
+    }
+
+    /// What was entered last was not accepted. Whether a delivery of ours will wake the task; if not, the queue is full
+    /// of other people's events.
+    pub(super) fn take_back(&self) -> bool {
+        self.outstanding.lock().take_back()
     }
 
     /// How many bytes of `client` are in the SDK's queue, and how many of them in the first event. If `room` bytes or
@@ -286,13 +280,4 @@ impl<P: Port> Hub<P> {
         let number = self.outstanding.lock().probe();
         self.events.probe(number)
     }
-}
-
-/// When to try to send an event again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NextTry {
-    /// When some of ours were delivered.
-    AfterDelivery,
-    /// The queue is full of other people's events: after a while.
-    Later,
 }

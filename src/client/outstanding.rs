@@ -24,9 +24,9 @@ impl Outstanding {
         Self { events: Vec::new(), gone: 0, wake_at: None, still: false, event_task: 0 }
     }
 
-    /// Makes room for `count` events; whether there was memory for it.
+    /// Makes room for `count` more events; whether there was memory for it.
     pub(super) fn reserve(&mut self, count: usize) -> bool {
-        self.events.try_reserve_exact(count.saturating_sub(self.events.len())).is_ok()
+        self.events.try_reserve_exact(count).is_ok()
     }
 
     /// Enters an event that is about to be sent, unless there are `most` already: then a delivery is waited for.
