@@ -78,14 +78,12 @@ impl<B: Buffer> Backlog<B> {
     /// does not count.
     pub(super) fn is_full<P: Port<Buffer = B>>(&mut self, times: usize, hub: &Hub<P>) -> bool {
         let bound = self.limit.saturating_mul(times).max(1);
-        self.was_full = self.bytes + self.accepted >= bound;
-        if self.was_full {
-            let (accepted, first) = hub.outstanding(self.client, bound.saturating_sub(self.bytes));
-            self.accepted = accepted;
-            let delivering = if times > 1 { first } else { 0 };
-            self.was_full = self.bytes + accepted - delivering >= bound;
+        if self.bytes + self.accepted >= bound {
+            self.accepted = hub.outstanding(self.client, bound.saturating_sub(self.bytes), times > 1);
         }
-        self.was_full
+        let full = self.bytes + self.accepted >= bound;
+        self.was_full |= full;
+        full
     }
 
     /// An entry of this size was taken for good.

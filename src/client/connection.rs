@@ -158,11 +158,6 @@ impl<P: Port> Connection<P> {
         }
     }
 
-    /// Events have left the SDK's queue: there may be room for input that was left where it is.
-    pub(super) fn resume(&mut self) {
-        self.touched = true;
-    }
-
     /// Whether there is input that was left where it is.
     fn stopped_reading(&self) -> bool {
         match &self.link {

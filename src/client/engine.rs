@@ -92,20 +92,21 @@ impl<P: Port> Engine<P> {
         }
     }
 
-    /// Looks after those who wait for deliveries.
-    fn feed(&mut self, now: Instant) {
+    /// Looks after those who wait for deliveries; whether there have been enough.
+    fn feed(&mut self, now: Instant) -> bool {
+        let Some(at) = self.stall.at else { return false };
         let (moved, fed) = self.hub.news();
-        if fed {
+        if moved || fed {
             self.stall.at = None;
-            self.connections.iter_mut().for_each(Connection::resume);
-        } else if moved {
-            self.stall.at = None;
-            self.starve(now);
-        } else if self.stall.at.is_some_and(|at| at <= now) {
+            if !fed {
+                self.starve(now);
+            }
+        } else if at <= now {
             // One thing at a time: the queue may have a single entry.
             self.registered = if self.registered { !self.hub.probe() } else { self.hub.events().listen() };
             self.stall.next(now, 3, STALL.1);
         }
+        fed
     }
 
     /// Somebody waits for deliveries.
@@ -197,15 +198,14 @@ impl<P: Port> Task for Engine<P> {
         self.means.now = now;
         self.hub.about_to_look();
         self.take_arrivals();
+        let fed = self.feed(now);
         for connection in &mut self.connections {
-            if connection.needs_attention(now) {
+            // What was delivered makes room for input.
+            if connection.needs_attention(now) || fed {
                 connection.advance(&mut self.means);
             }
         }
         self.bury(now);
-        if self.stall.at.is_some() {
-            self.feed(now);
-        }
         self.dispatch(now);
         if now >= self.orphans_until && !self.orphans.is_empty() {
             log::error(&[&"the event queue stayed full: last events of a client are lost"]);

@@ -264,10 +264,10 @@ impl<P: Port> Hub<P> {
         self.outstanding.lock().take_back()
     }
 
-    /// How many bytes of `client` are in the SDK's queue, and how many of them in the first event. If `room` bytes or
-    /// more are, a delivery will wake the task.
-    pub(super) fn outstanding(&self, client: usize, room: usize) -> (usize, usize) {
-        self.outstanding.lock().bytes(client, room)
+    /// How many bytes of `client` are in the SDK's queue, without its first event if a callback for that runs. If `room`
+    /// bytes or more are, a delivery will wake the task.
+    pub(super) fn outstanding(&self, client: usize, room: usize, in_callback: bool) -> usize {
+        self.outstanding.lock().bytes(client, room, in_callback)
     }
 
     /// Whether some of our events were delivered since the last call, and enough of them for those who waited.

@@ -49,15 +49,15 @@ impl Outstanding {
         !self.events.is_empty()
     }
 
-    /// How many bytes of `client` are in it, and how many of them in the first event, which may be the one that the
-    /// application is told of right now. If `room` bytes or more are, a delivery is waited for.
-    pub(super) fn bytes(&mut self, client: usize, room: usize) -> (usize, usize) {
-        let size = |(owner, size): &(usize, usize)| if *owner == client { *size } else { 0 };
-        let bytes = self.events.iter().map(size).sum();
+    /// How many bytes of `client` are in it, without the first event if the application is being told of that. If `room`
+    /// bytes or more are, a delivery is waited for.
+    pub(super) fn bytes(&mut self, client: usize, room: usize, in_callback: bool) -> usize {
+        let events = self.events.iter().skip(usize::from(in_callback));
+        let bytes = events.filter(|(owner, _)| *owner == client).map(|(_, size)| size).sum();
         if bytes > 0 && bytes >= room {
             self.wait();
         }
-        (bytes, self.events.first().map_or(0, size))
+        bytes
     }
 
     /// To be woken when half of them are delivered: that is enough to keep the event task busy.
@@ -152,7 +152,7 @@ mod tests {
     fn what_was_refused_is_not_in_it() {
         let mut outstanding = with_events(&[(1, 10), (2, 20)]);
         assert!(outstanding.take_back(), "the other one's delivery wakes");
-        assert_eq!((outstanding.bytes(1, 100).0, outstanding.bytes(2, 100).0), (10, 0));
+        assert_eq!((outstanding.bytes(1, 100, false), outstanding.bytes(2, 100, false)), (10, 0));
         assert!(outstanding.delivered(5));
         let mut outstanding = with_events(&[(1, 10)]);
         assert!(!outstanding.take_back(), "nothing will wake");
@@ -161,15 +161,16 @@ mod tests {
     #[test]
     fn bytes_are_each_clients_own_and_leave_in_order() {
         let mut outstanding = with_events(&[(1, 100), (2, 20), (1, 3)]);
-        assert_eq!(outstanding.bytes(1, 104), (103, 100));
-        assert_eq!(outstanding.bytes(2, 21), (20, 0));
+        assert_eq!(outstanding.bytes(1, 104, false), 103);
+        assert_eq!(outstanding.bytes(1, 104, true), 3);
+        assert_eq!(outstanding.bytes(2, 21, true), 20);
         assert!(outstanding.news().1, "there was room");
-        assert_eq!(outstanding.bytes(1, 103), (103, 100));
+        assert_eq!(outstanding.bytes(1, 103, false), 103);
         assert!(!outstanding.news().1);
         assert!(!outstanding.delivered(5));
-        assert_eq!(outstanding.bytes(1, 1), (3, 0));
+        assert_eq!(outstanding.bytes(1, 1, false), 3);
         assert!(outstanding.delivered(5));
-        assert_eq!(outstanding.bytes(2, 0), (0, 0));
+        assert_eq!(outstanding.bytes(2, 0, false), 0);
         assert!(outstanding.news().1, "nothing of this client will be delivered");
     }
 
@@ -183,11 +184,11 @@ mod tests {
             assert!(!outstanding.enter(1, 40, 3));
             assert!(outstanding.arrived(5, probe));
             assert_eq!(outstanding.news(), (true, true));
-            assert_eq!(outstanding.bytes(1, 100).0, 40);
+            assert_eq!(outstanding.bytes(1, 100, false), 40);
             // once more, and one that was overtaken
             assert!(!outstanding.arrived(5, probe));
             assert!(!outstanding.arrived(5, probe.wrapping_sub(1) & NUMBERS));
-            assert_eq!(outstanding.bytes(1, 100).0, 40);
+            assert_eq!(outstanding.bytes(1, 100, false), 40);
         }
     }
 
