@@ -37,11 +37,11 @@ const OVERHEAD: usize = 64;
 const KEPT: usize = 16;
 
 /// What waits: an event, an acknowledgement, or both.
-pub(super) struct Entry<B> {
+struct Entry<B> {
     /// To be sent; nothing for a message that was skipped.
-    pub(super) event: Option<Notification<B>>,
+    event: Option<Notification<B>>,
     /// To be acknowledged once the event is accepted.
-    pub(super) receipt: Option<Receipt>,
+    receipt: Option<Receipt>,
 }
 
 pub(super) struct Backlog<B> {
@@ -86,11 +86,6 @@ impl<B: Buffer> Backlog<B> {
         full
     }
 
-    /// An entry of this size was taken for good.
-    pub(super) fn moved(&mut self, size: usize) {
-        self.accepted += size;
-    }
-
     /// Makes room for one more entry, and behind it one for the end of the connection; whether there was memory for it.
     pub(super) fn reserve(&mut self) -> bool {
         reserve(&mut self.entries)
@@ -103,21 +98,18 @@ impl<B: Buffer> Backlog<B> {
         self.entries.push_back(entry);
     }
 
-    /// What the first entry costs the SDK's queue: 0 without an event.
-    pub(super) fn next_size(&self) -> Option<usize> {
-        self.entries.front().map(|entry| if entry.event.is_some() { entry.size() } else { 0 })
+    /// The first entry's event, and what the entry costs.
+    pub(super) fn first(&mut self) -> Option<(&mut Option<Notification<B>>, usize)> {
+        let entry = self.entries.front_mut()?;
+        let size = entry.size();
+        Some((&mut entry.event, size))
     }
 
-    pub(super) fn pop(&mut self) -> Option<Entry<B>> {
-        let entry = self.entries.pop_front()?;
-        self.bytes -= entry.size();
-        Some(entry)
-    }
-
-    /// Puts back what [`Self::pop`] gave; its place is still there.
-    pub(super) fn unpop(&mut self, entry: Entry<B>) {
-        self.bytes += entry.size();
-        self.entries.push_front(entry);
+    /// The first entry's event was accepted, if it had one. What is to be acknowledged now.
+    pub(super) fn pop(&mut self, size: usize) -> Option<Receipt> {
+        self.bytes -= size;
+        self.accepted += size;
+        self.entries.pop_front()?.receipt
     }
 
     /// Gives the memory back that a burst has needed, but for the room that is reserved.
@@ -133,9 +125,11 @@ impl<B: Buffer> Backlog<B> {
     /// What is left of it when its client is gone: the application would not expect messages.
     pub(super) fn without_messages(mut self) -> Self {
         for _ in 0..self.entries.len() {
-            if let Some(Entry { event, receipt: None }) = self.pop() {
+            if let Some(entry) = self.entries.pop_front()
+                && entry.receipt.is_none()
+            {
                 // Its place has just become free.
-                self.push(event, None);
+                self.entries.push_back(entry);
             }
         }
         self

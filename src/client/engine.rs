@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::backlog::{Backlog, Entry};
+use super::backlog::Backlog;
 use super::connection::{Connection, Means};
 use super::{DRAIN_TIMEOUT, Hub};
 use crate::log;
@@ -101,7 +101,7 @@ impl<P: Port> Engine<P> {
             if !fed {
                 self.starve(now);
             }
-        } else if at <= now {
+        } else if now >= at {
             // One thing at a time: the queue may have a single entry.
             self.registered = if self.registered { !self.hub.probe() } else { self.hub.events().listen() };
             self.stall.next(now, 3, STALL.1);
@@ -120,45 +120,36 @@ impl<P: Port> Engine<P> {
     /// Sends events, one of each client in turn, while the SDK's queue has room for us.
     fn dispatch(&mut self, now: Instant) {
         self.retry.at = None;
-        let waiting = !self.orphans.is_empty() || self.connections.iter_mut().any(|c| !c.backlog().is_empty());
-        if !waiting {
-            return;
-        }
-        if !self.listening {
-            self.listening = self.hub.events().listen();
-            if !self.listening {
-                return self.retry.next(now, 2, RETRY.1);
-            }
-        }
         let speakers = self.connections.len() + 1;
         let mut silent = 0;
         while silent < speakers {
+            silent += 1;
             self.next_speaker = (self.next_speaker + 1) % speakers;
             let (backlog, last) = match self.connections.get_mut(self.next_speaker) {
                 Some(connection) => (Some(connection.backlog()), false),
-                None => (self.orphans.first_mut(), true),
+                None => (self.orphans.last_mut(), true),
             };
-            let Some((backlog, size)) = backlog.and_then(|backlog| backlog.next_size().map(|size| (backlog, size)))
-            else {
-                silent += 1;
-                continue;
-            };
-            if size > 0 && !self.hub.enter(backlog.client(), size, last) {
-                return self.starve(now);
+            let Some(backlog) = backlog else { continue };
+            let client = backlog.client();
+            let Some((event, size)) = backlog.first() else { continue };
+            self.listening = self.listening || self.hub.events().listen();
+            if !self.listening {
+                return self.retry.next(now, 2, RETRY.1);
             }
-            let Some(Entry { event, receipt }) = backlog.pop() else { return };
-            if let Some(event) = event
-                && let Err(event) = self.hub.events().send(event)
-            {
-                backlog.unpop(Entry { event: Some(event), receipt });
-                return if self.hub.take_back() { self.starve(now) } else { self.retry.next(now, 2, RETRY.1) };
+            if event.is_some() {
+                if !self.hub.enter(client, size, last) {
+                    return self.starve(now);
+                }
+                if !self.hub.events().send(event) {
+                    return if self.hub.take_back() { self.starve(now) } else { self.retry.next(now, 2, RETRY.1) };
+                }
             }
-            backlog.moved(size);
             silent = 0;
             self.retry.pause = RETRY.0;
+            let receipt = backlog.pop(size);
             match self.connections.get_mut(self.next_speaker) {
                 Some(connection) => connection.accepted(&mut self.means, receipt),
-                None => self.orphans.retain(|backlog| !backlog.is_empty()),
+                None => drop(self.orphans.pop_if(|backlog| backlog.is_empty())),
             }
         }
     }

@@ -18,8 +18,8 @@ pub trait Events<P: Port>: Sync {
     /// Takes back [`Self::listen`], in order with the events.
     fn unlisten(&self);
 
-    /// Sends an event without blocking; gives it back when the queue is full.
-    fn send(&self, event: Notification<P::Buffer>) -> Result<(), Notification<P::Buffer>>;
+    /// Sends an event without blocking, and takes it. `false` when the queue is full: then it is still there.
+    fn send(&self, event: &mut Option<Notification<P::Buffer>>) -> bool;
 
     /// Sends an event that only we see, with a number. `false` when the queue was full.
     fn probe(&self, number: u32) -> bool;
@@ -163,9 +163,6 @@ impl<P: Port> Hub<P> {
         let waker = match &state.task {
             Some(task) => task.waker.clone(),
             None => {
-                if !self.outstanding.lock().reserve(2 * P::limits().event_share) {
-                    return Err(Error::Failure);
-                }
                 let (engine, waker) = Engine::new(self).ok_or(Error::Failure)?;
                 let join = P::spawn(engine).ok_or(Error::Failure)?;
                 state.task = Some(RunningTask { waker: waker.clone(), join });

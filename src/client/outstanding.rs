@@ -24,14 +24,10 @@ impl Outstanding {
         Self { events: Vec::new(), gone: 0, wake_at: None, still: false, event_task: 0 }
     }
 
-    /// Makes room for `count` more events; whether there was memory for it.
-    pub(super) fn reserve(&mut self, count: usize) -> bool {
-        self.events.try_reserve_exact(count).is_ok()
-    }
-
-    /// Enters an event that is about to be sent, unless there are `most` already: then a delivery is waited for.
+    /// Enters an event that is about to be sent, unless there are `most` already: then a delivery is waited for. (The
+    /// first time there may be no memory either; then it is waited in vain, and tried again.)
     pub(super) fn enter(&mut self, client: usize, size: usize, most: usize) -> bool {
-        let may = self.events.len() < most;
+        let may = self.events.len() < most && self.events.try_reserve(most - self.events.len()).is_ok();
         if may {
             self.events.push((client, size));
         } else {
@@ -43,10 +39,11 @@ impl Outstanding {
     /// The event that was entered last was not accepted. Whether there are others, whose delivery is waited for.
     pub(super) fn take_back(&mut self) -> bool {
         self.events.pop();
-        if !self.events.is_empty() {
+        let others = !self.events.is_empty();
+        if others {
             self.wait();
         }
-        !self.events.is_empty()
+        others
     }
 
     /// How many bytes of `client` are in it, without the first event if the application is being told of that. If `room`
@@ -119,7 +116,6 @@ mod tests {
 
     fn with_events(sizes: &[(usize, usize)]) -> Outstanding {
         let mut outstanding = Outstanding::new();
-        assert!(outstanding.reserve(sizes.len()));
         for (client, size) in sizes {
             assert!(outstanding.enter(*client, *size, sizes.len()));
         }

@@ -56,24 +56,25 @@ impl Events<Platform> for SdkEvents {
         unsafe { wm_event_remove_callback(ANY_GROUP, ANY_TYPE, delivered, null_mut()) };
     }
 
-    fn send(&self, event: Notification<CBuffer>) -> Result<(), Notification<CBuffer>> {
+    fn send(&self, event: &mut Option<Notification<CBuffer>>) -> bool {
+        let Some(notification) = event else { return true };
         // All bytes are given away, so none may be left unwritten.
         let mut data: MaybeUninit<wm_mqtt_event_data_un> = MaybeUninit::zeroed();
-        let (number, has_data) = describe(&event, &mut data);
+        let (number, has_data) = describe(notification, &mut data);
         let (pointer, size) = match has_data {
             true => (data.as_mut_ptr().cast(), size_of::<wm_mqtt_event_data_un>()),
             false => (null_mut(), 0),
         };
         // SAFETY: the queue copies `size` bytes from `pointer`, which has them, before it returns.
         if unsafe { wm_event_send(WM_MQTT_EV, number as c_int, pointer, size) } != 0 {
-            return Err(event);
+            return false;
         }
-        if let Notification::Data { message, .. } = event {
+        if let Some(Notification::Data { message, .. }) = event.take() {
             // They belong to the application now, by way of the event.
             let Message { topic, payload, .. } = message;
             let _ = (topic.into_raw(), payload.map(CBuffer::into_raw));
         }
-        Ok(())
+        true
     }
 
     fn probe(&self, number: u32) -> bool {

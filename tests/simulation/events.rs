@@ -117,7 +117,7 @@ impl Events<Sim> for SimEvents {
         enter(Entry::Probe(number))
     }
 
-    fn send(&self, event: Notification<SimBuffer>) -> Result<(), Notification<SimBuffer>> {
+    fn send(&self, event: &mut Option<Notification<SimBuffer>>) -> bool {
         let out = memory::is_out();
         with(|w| {
             w.unlocked("an event");
@@ -127,7 +127,7 @@ impl Events<Sim> for SimEvents {
                 w.queue.refused_at = w.now;
                 w.queue.refused += u64::from(first);
                 w.activity += u64::from(first);
-                return Err(event);
+                return false;
             }
             w.activity += 1;
             w.queue.ours += 1;
@@ -136,13 +136,14 @@ impl Events<Sim> for SimEvents {
                 w.queue.ours <= w.limits.event_share || w.queue.unbounded,
                 "more than our share of the event queue"
             );
+            let event = event.take().expect("an event");
             if let Notification::Data { client, message } = &event
                 && let Some(serial) = message.payload.as_ref().and_then(|p| crate::app::serial(p.as_slice()))
             {
                 w.queue.accepted.insert((*client, serial));
             }
             w.queue.entries.push_back(Entry::Ours(event));
-            Ok(())
+            true
         })
     }
 }
