@@ -12,7 +12,7 @@ use crate::time::{Instant, Millis, earliest};
 /// First and longest pause before an event is tried again that met a queue full of other people's events.
 const RETRY: (Millis, Millis) = (10, 100);
 
-/// Time without a delivery that is waited for, before anything is done about it, and the longest until more is done.
+/// Time without a delivery that is waited for, before anything is done about it, and the longest until it is done again.
 const STALL: (Millis, Millis) = (500, 60_000);
 
 /// The task's whole state.
@@ -31,7 +31,7 @@ pub(super) struct Engine<P: Port> {
     /// When to do something about events and input that wait for deliveries, if any do: the application may have begun
     /// the SDK's queue anew, and our registration is gone then, with events that will never be delivered.
     stall: Timer,
-    /// Our registration was renewed, so a probe will be seen.
+    /// Our registration was renewed. The probe that follows will be seen, and says how many of those before were not.
     registered: bool,
     /// Whose event is next.
     next_speaker: usize,
@@ -96,15 +96,19 @@ impl<P: Port> Engine<P> {
     fn feed(&mut self, now: Instant) -> bool {
         let Some(at) = self.stall.at else { return false };
         let (moved, fed) = self.hub.news();
-        if moved || fed {
+        if fed {
             self.stall.at = None;
-            if !fed {
-                self.starve(now);
-            }
+        } else if moved && !self.registered {
+            self.stall.at = None;
+            self.starve(now);
         } else if now >= at {
             // One thing at a time: the queue may have a single entry.
             self.registered = if self.registered { !self.hub.probe() } else { self.hub.events().listen() };
-            self.stall.next(now, 3, STALL.1);
+            if self.registered {
+                self.stall.at = Some(now + RETRY.1);
+            } else {
+                self.stall.next(now, 4, STALL.1);
+            }
         }
         fed
     }
@@ -113,7 +117,7 @@ impl<P: Port> Engine<P> {
     fn starve(&mut self, now: Instant) {
         if self.stall.at.is_none() {
             (self.stall.pause, self.registered) = (STALL.0, false);
-            self.stall.next(now, 3, STALL.1);
+            self.stall.next(now, 4, STALL.1);
         }
     }
 
