@@ -88,6 +88,23 @@ static void on_harness(wm_event_group_t group, int kind, void *data, void *priv)
     pthread_mutex_unlock(&lock);
 }
 
+/* A small queue has room for the second one when the event task has taken the first. */
+static void register_callback(wm_event_group_t group, wm_event_callback callback)
+{
+    long until = now_ms() + scaled(20000);
+    int ret;
+    while ((ret = wm_event_add_callback(group, WM_EVENT_ANY_TYPE, callback, NULL)) != WM_ERR_SUCCESS && now_ms() < until)
+        sleep_ms(1);
+    CHECK_EQ(ret, WM_ERR_SUCCESS);
+}
+
+static void register_callbacks(void)
+{
+    register_callback(WM_MQTT_EV, on_mqtt);
+    register_callback(HARNESS_EV, on_harness);
+    events_flush();
+}
+
 void events_install(void)
 {
     pthread_condattr_t attr;
@@ -95,9 +112,14 @@ void events_install(void)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&changed, &attr);
     pthread_condattr_destroy(&attr);
-    CHECK_EQ(wm_event_add_callback(WM_MQTT_EV, WM_EVENT_ANY_TYPE, on_mqtt, NULL), WM_ERR_SUCCESS);
-    CHECK_EQ(wm_event_add_callback(HARNESS_EV, WM_EVENT_ANY_TYPE, on_harness, NULL), WM_ERR_SUCCESS);
-    events_flush();
+    register_callbacks();
+}
+
+void events_restart(void)
+{
+    CHECK_EQ(wm_event_deinit(), WM_ERR_SUCCESS);
+    CHECK_EQ(wm_event_init(), WM_ERR_SUCCESS);
+    register_callbacks();
 }
 
 void events_remove(void)

@@ -33,6 +33,8 @@ typedef struct event {
 
 void events_install(void);
 void events_remove(void);
+/* The event task ends and begins again, with what is queued delivered and all registrations forgotten but these. */
+void events_restart(void);
 
 /* Waits until everything that was queued before has been delivered. */
 void events_flush(void);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auto_broker.h"
 #include "check.h"
 #include "client.h"
 #include "mosquitto.h"
@@ -284,6 +285,58 @@ static void queue_full_of_others(void)
         if (e->kind == DATA) CHECK_EQ(atoi(e->payload), expected++);
 }
 
+static void all_entries(void *unused)
+{
+    (void)unused;
+    wm_host_event_queue_limit(0);
+}
+
+static void limit_queue(int entries)
+{
+    check_row("%d entries", entries);
+    wm_host_event_queue_limit(entries);
+    at_test_end(END_GATES, all_entries, NULL);
+}
+
+/* The SDK allows queues of one entry: every event comes, and none waits for a timer of seconds. */
+static void small_queues(void)
+{
+    enum { N = 100 };
+    for (int entries = 1; entries <= 3; entries++) {
+        limit_queue(entries);
+        broker_t *broker = NULL;
+        conn_t *conn;
+        handle_t handle = connected_client(&broker, &conn, true);
+        long started = now_ms();
+        for (int i = 0; i < N; i++) send_bytes(conn, "32 [ s't' %04x '%d' ]", i + 1, i);
+        for (int i = 0; i < N; i++) expect_bytes(conn, "40 02 %04x", i + 1);
+        REQUIRE(wait_count(DATA, N, 10000));
+        CHECK(now_ms() - started < scaled(5000));
+        check_sequence(N, false);
+        CHECK_EQ(client_deinit(handle), 0);
+        events_reset();
+    }
+}
+
+/* The application ends the event task and begins it again: the client's registration goes with it, and is renewed. */
+static void queue_restarted(void)
+{
+    enum { N = 60 };
+    static const int sizes[] = {QUEUE, 1, 2, 3};
+    auto_broker_t *broker = auto_broker_open();
+    handle_t handle = client_for(auto_broker_uri(broker), true);
+    REQUIRE_EQ(wm_mqtt_client_connect(handle), 0);
+    for (int i = 0; i < 4; i++) {
+        limit_queue(sizes[i]);
+        for (int round = 0; round < 2; round++) {
+            events_restart();
+            int before = event_count(PUBLISHED);
+            for (int n = 0; n < N; n++) CHECK(wm_mqtt_client_publish(handle, "t", "m", 1, 1, 0) > 0);
+            CHECK(wait_count(PUBLISHED, before + N, 10000));
+        }
+    }
+}
+
 /* wm_event_send can fail for other reasons, with nothing of ours outstanding: tried again by a timer. */
 static void send_fails(void)
 {
@@ -412,6 +465,8 @@ static const test_t tests[] = {
     TEST(example_handler_mosquitto_unlimited),
     TEST(half_of_the_queue),
     TEST(queue_full_of_others),
+    TEST(small_queues),
+    TEST(queue_restarted),
     TEST(send_fails),
     TEST(backlog_full),
     TEST(deinit_with_a_backlog),

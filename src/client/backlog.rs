@@ -2,6 +2,8 @@
 
 use alloc::collections::VecDeque;
 
+use super::Hub;
+use crate::port::Port;
 use crate::protocol::{Buffer, Message, Receipt};
 
 /// An event for the application (contract section 2).
@@ -28,44 +30,65 @@ pub enum Notification<B> {
     },
 }
 
-/// Below this many waiting events the bound in bytes does not count.
-const MIN_EVENTS: usize = 64;
-
-/// What an entry costs beside its topic and payload.
+/// What an event costs beside its topic and payload, here or in the SDK's queue.
 const OVERHEAD: usize = 64;
 
+/// How many entries keep their memory when none waits.
+const KEPT: usize = 16;
+
 /// What waits: an event, an acknowledgement, or both.
-pub(super) struct Entry<B> {
+struct Entry<B> {
     /// To be sent; nothing for a message that was skipped.
-    pub(super) event: Option<Notification<B>>,
+    event: Option<Notification<B>>,
     /// To be acknowledged once the event is accepted.
-    pub(super) receipt: Option<Receipt>,
+    receipt: Option<Receipt>,
 }
 
 pub(super) struct Backlog<B> {
+    /// Token of the client.
+    client: usize,
     entries: VecDeque<Entry<B>>,
+    /// What they cost.
     bytes: usize,
-    /// Bound in bytes.
+    /// What those cost that the SDK's queue has accepted and not delivered: at most so much, since deliveries are not
+    /// told here.
+    accepted: usize,
+    /// Bound of both.
     limit: usize,
+    /// It was found full, so there may be input that waits for deliveries.
+    pub(super) was_full: bool,
 }
 
 impl<B: Buffer> Backlog<B> {
-    pub(super) const fn new(limit: usize) -> Self {
-        Self { entries: VecDeque::new(), bytes: 0, limit }
+    pub(super) const fn new(client: usize, limit: usize) -> Self {
+        Self { client, entries: VecDeque::new(), bytes: 0, accepted: 0, limit, was_full: false }
+    }
+
+    /// Token of the client whose it is.
+    pub(super) fn client(&self) -> usize {
+        self.client
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Whether more than `times` the bound waits.
-    pub(super) fn is_full(&self, times: usize) -> bool {
-        self.entries.len() >= MIN_EVENTS * times && self.bytes >= self.limit.saturating_mul(times)
+    /// Whether `times` the bound or more waits here and in the SDK's queue; never when both are empty. A delivery will
+    /// wake the task if that makes room. A call that allows several times the bound stands in a callback, and its event
+    /// does not count.
+    pub(super) fn is_full<P: Port<Buffer = B>>(&mut self, times: usize, hub: &Hub<P>) -> bool {
+        let bound = self.limit.saturating_mul(times).max(1);
+        if self.bytes + self.accepted >= bound {
+            self.accepted = hub.outstanding(self.client, bound.saturating_sub(self.bytes), times > 1);
+        }
+        let full = self.bytes + self.accepted >= bound;
+        self.was_full |= full;
+        full
     }
 
     /// Makes room for one more entry, and behind it one for the end of the connection; whether there was memory for it.
     pub(super) fn reserve(&mut self) -> bool {
-        self.entries.try_reserve(2).is_ok()
+        reserve(&mut self.entries)
     }
 
     /// Appends an entry; room was reserved.
@@ -75,24 +98,26 @@ impl<B: Buffer> Backlog<B> {
         self.entries.push_back(entry);
     }
 
-    pub(super) fn pop(&mut self) -> Option<Entry<B>> {
-        let entry = self.entries.pop_front()?;
-        self.bytes -= entry.size();
-        Some(entry)
+    /// The first entry's event, and what the entry costs.
+    pub(super) fn first(&mut self) -> Option<(&mut Option<Notification<B>>, usize)> {
+        let entry = self.entries.front_mut()?;
+        let size = entry.size();
+        Some((&mut entry.event, size))
     }
 
-    /// Puts back what [`Self::pop`] gave; its place is still there.
-    pub(super) fn unpop(&mut self, entry: Entry<B>) {
-        self.bytes += entry.size();
-        self.entries.push_front(entry);
+    /// The first entry's event was accepted, if it had one. What is to be acknowledged now.
+    pub(super) fn pop(&mut self, size: usize) -> Option<Receipt> {
+        self.bytes -= size;
+        self.accepted += size;
+        self.entries.pop_front()?.receipt
     }
 
     /// Gives the memory back that a burst has needed, but for the room that is reserved.
     pub(super) fn trim(&mut self) {
-        if self.entries.is_empty() && self.entries.capacity() > MIN_EVENTS {
-            let mut small = Self::new(self.limit);
-            if small.reserve() {
-                *self = small;
+        if self.entries.is_empty() && self.entries.capacity() > KEPT {
+            let mut small = VecDeque::new();
+            if reserve(&mut small) {
+                self.entries = small;
             }
         }
     }
@@ -100,16 +125,23 @@ impl<B: Buffer> Backlog<B> {
     /// What is left of it when its client is gone: the application would not expect messages.
     pub(super) fn without_messages(mut self) -> Self {
         for _ in 0..self.entries.len() {
-            if let Some(Entry { event, receipt: None }) = self.pop() {
+            if let Some(entry) = self.entries.pop_front()
+                && entry.receipt.is_none()
+            {
                 // Its place has just become free.
-                self.push(event, None);
+                self.entries.push_back(entry);
             }
         }
         self
     }
 }
 
+fn reserve<B>(entries: &mut VecDeque<Entry<B>>) -> bool {
+    entries.try_reserve(2).is_ok()
+}
+
 impl<B: Buffer> Entry<B> {
+    /// What it costs.
     fn size(&self) -> usize {
         let data = match &self.event {
             Some(Notification::Data { message, .. }) => {

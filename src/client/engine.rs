@@ -2,9 +2,8 @@
 
 use alloc::vec::Vec;
 
-use super::backlog::{Backlog, Entry};
+use super::backlog::Backlog;
 use super::connection::{Connection, Means};
-use super::hub::NextTry;
 use super::{DRAIN_TIMEOUT, Hub};
 use crate::log;
 use crate::port::{Net, Port, Task};
@@ -12,6 +11,9 @@ use crate::time::{Clock, Instant, Millis, earliest};
 
 /// First and longest pause before an event is tried again that met a queue full of other people's events.
 const RETRY: (Millis, Millis) = (10, 100);
+
+/// Time without a delivery that is waited for, before anything is done about it, and the longest until it is done again.
+const STALL: (Millis, Millis) = (500, 60_000);
 
 /// The task's whole state.
 pub(super) struct Engine<P: Port> {
@@ -24,14 +26,20 @@ pub(super) struct Engine<P: Port> {
     orphans_until: Instant,
     /// The SDK reports deliveries to us.
     listening: bool,
-    retry: Retry,
+    /// When to try the event queue again, which is full of other people's events.
+    retry: Timer,
+    /// When to do something about events and input that wait for deliveries, if any do: the application may have begun
+    /// the SDK's queue anew, and our registration is gone then, with events that will never be delivered.
+    stall: Timer,
+    /// Our registration was renewed. The probe that follows will be seen, and says how many of those before were not.
+    registered: bool,
     /// Whose event is next.
     next_speaker: usize,
     deadline: Option<Instant>,
 }
 
-/// When to try the event queue again.
-struct Retry {
+/// The next of several tries, with growing pauses.
+struct Timer {
     at: Option<Instant>,
     pause: Millis,
 }
@@ -51,7 +59,9 @@ impl<P: Port> Engine<P> {
             orphans: Vec::new(),
             orphans_until: now,
             listening: false,
-            retry: Retry { at: None, pause: RETRY.0 },
+            retry: Timer { at: None, pause: RETRY.0 },
+            stall: Timer { at: None, pause: STALL.0 },
+            registered: false,
             next_speaker: 0,
             deadline: Some(now),
         };
@@ -82,50 +92,68 @@ impl<P: Port> Engine<P> {
         }
     }
 
+    /// Looks after those who wait for deliveries; whether there have been enough.
+    fn feed(&mut self, now: Instant) -> bool {
+        let Some(at) = self.stall.at else { return false };
+        let (moved, fed) = self.hub.news();
+        if fed {
+            self.stall.at = None;
+        } else if moved && !self.registered {
+            self.stall.at = None;
+            self.starve(now);
+        } else if now >= at {
+            // One thing at a time: the queue may have a single entry.
+            self.registered = if self.registered { !self.hub.probe() } else { self.hub.events().listen() };
+            if self.registered {
+                self.stall.at = Some(now + RETRY.1);
+            } else {
+                self.stall.next(now, 4, STALL.1);
+            }
+        }
+        fed
+    }
+
+    /// Somebody waits for deliveries.
+    fn starve(&mut self, now: Instant) {
+        if self.stall.at.is_none() {
+            (self.stall.pause, self.registered) = (STALL.0, false);
+            self.stall.next(now, 4, STALL.1);
+        }
+    }
+
     /// Sends events, one of each client in turn, while the SDK's queue has room for us.
     fn dispatch(&mut self, now: Instant) {
         self.retry.at = None;
-        let waiting = !self.orphans.is_empty() || self.connections.iter_mut().any(|c| !c.backlog().is_empty());
-        if !waiting {
-            return;
-        }
-        if !self.listening {
-            self.listening = self.hub.events().listen();
-            if !self.listening {
-                return self.retry.later(now);
-            }
-        }
         let speakers = self.connections.len() + 1;
         let mut silent = 0;
         while silent < speakers {
+            silent += 1;
             self.next_speaker = (self.next_speaker + 1) % speakers;
-            let (mut backlog, last) = match self.connections.get_mut(self.next_speaker) {
+            let (backlog, last) = match self.connections.get_mut(self.next_speaker) {
                 Some(connection) => (Some(connection.backlog()), false),
-                None => (self.orphans.first_mut(), true),
+                None => (self.orphans.last_mut(), true),
             };
-            let Some(Entry { event, receipt }) = backlog.as_deref_mut().and_then(Backlog::pop) else {
-                silent += 1;
-                continue;
-            };
-            match event.map_or(Ok(()), |event| self.hub.send(event, last)) {
-                Ok(()) => {
-                    silent = 0;
-                    self.retry.pause = RETRY.0;
-                    match self.connections.get_mut(self.next_speaker) {
-                        Some(connection) => connection.accepted(&mut self.means, receipt),
-                        None => self.orphans.retain(|backlog| !backlog.is_empty()),
-                    }
+            let Some(backlog) = backlog else { continue };
+            let client = backlog.client();
+            let Some((event, size)) = backlog.first() else { continue };
+            self.listening = self.listening || self.hub.events().listen();
+            if !self.listening {
+                return self.retry.next(now, 2, RETRY.1);
+            }
+            if event.is_some() {
+                if !self.hub.enter(client, size, last) {
+                    return self.starve(now);
                 }
-                Err((event, next)) => {
-                    if let Some(backlog) = backlog {
-                        backlog.unpop(Entry { event: Some(event), receipt });
-                    }
-                    match next {
-                        NextTry::Now => silent = 0,
-                        NextTry::AfterDelivery => return,
-                        NextTry::Later => return self.retry.later(now),
-                    }
+                if !self.hub.events().send(event) {
+                    return if self.hub.take_back() { self.starve(now) } else { self.retry.next(now, 2, RETRY.1) };
                 }
+            }
+            silent = 0;
+            self.retry.pause = RETRY.0;
+            let receipt = backlog.pop(size);
+            match self.connections.get_mut(self.next_speaker) {
+                Some(connection) => connection.accepted(&mut self.means, receipt),
+                None => drop(self.orphans.pop_if(|backlog| backlog.is_empty())),
             }
         }
     }
@@ -150,10 +178,11 @@ impl<P: Port> Engine<P> {
     }
 }
 
-impl Retry {
-    fn later(&mut self, now: Instant) {
+impl Timer {
+    /// After a pause; the next one is so many times as long, or the longest.
+    fn next(&mut self, now: Instant, times: Millis, longest: Millis) {
         self.at = Some(now + self.pause);
-        self.pause = (self.pause * 2).min(RETRY.1);
+        self.pause = (self.pause * times).min(longest);
     }
 }
 
@@ -164,8 +193,10 @@ impl<P: Port> Task for Engine<P> {
         self.means.clock.turn(now, self.deadline);
         self.hub.about_to_look();
         self.take_arrivals();
+        let fed = self.feed(now);
         for connection in &mut self.connections {
-            if connection.needs_attention(now) {
+            // What was delivered makes room for input.
+            if connection.needs_attention(now) || fed {
                 connection.advance(&mut self.means);
             }
         }
@@ -188,13 +219,19 @@ impl<P: Port> Task for Engine<P> {
                 }
             }
         }
+        let mut starves = false;
         self.deadline = self.retry.at;
         if !self.orphans.is_empty() {
             self.deadline = earliest(self.deadline, Some(self.orphans_until));
         }
         for connection in &mut self.connections {
             self.deadline = earliest(self.deadline, connection.finish_turn(&mut self.means));
+            starves |= core::mem::take(&mut connection.backlog().was_full);
         }
+        if starves {
+            self.starve(now);
+        }
+        self.deadline = earliest(self.deadline, self.stall.at);
         true
     }
 }

@@ -12,7 +12,7 @@ use crate::time::{Clock, Instant, Millis};
 
 /// A client. Every function may be called from any task, event callbacks included, and from several at a time.
 pub struct Client<P: Port> {
-    hub: &'static Hub<P>,
+    pub(super) hub: &'static Hub<P>,
     token: usize,
     config: Config,
     /// Something was left for the task in `state`.

@@ -1,40 +1,40 @@
-//! What all handles share: the list of them, the MQTT task, and the count of our events in the SDK's queue.
+//! What all handles share: the list of them, the MQTT task, and the account of our events in the SDK's queue.
 
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::engine::Engine;
+use super::outstanding::Outstanding;
 use super::{Client, Config, DRAIN_TIMEOUT, Error, Notification, TASK_END_TIMEOUT};
 use crate::port::{Join, Lock, Net, Port, Shared, Signal, Waker};
 use crate::time::Instant;
 
 /// The SDK's event queue.
 pub trait Events<P: Port>: Sync {
-    /// Asks for [`Hub::delivered`] to be called, from the event task, for each event of ours that it delivers.
-    /// Asking again changes nothing. `false` when the queue was full: ask again later.
+    /// Asks for [`Hub::delivered`] to be called, from the event task, for each event of ours that it delivers, and
+    /// [`Hub::arrived`] for each probe. Asking again changes nothing. `false` when the queue was full: ask again later.
     fn listen(&self) -> bool;
 
     /// Takes back [`Self::listen`], in order with the events.
     fn unlisten(&self);
 
-    /// Sends an event without blocking; gives it back when the queue is full.
-    fn send(&self, event: Notification<P::Buffer>) -> Result<(), Notification<P::Buffer>>;
+    /// Sends an event without blocking, and takes it. `false` when the queue is full: then it is still there.
+    fn send(&self, event: &mut Option<Notification<P::Buffer>>) -> bool;
+
+    /// Sends an event that only we see, with a number. `false` when the queue was full.
+    fn probe(&self, number: u32) -> bool;
 }
 
 /// The clients, and the task that serves them.
 pub struct Hub<P: Port> {
     state: P::Lock<State<P>>,
     events: &'static dyn Events<P>,
+    /// Our events in the SDK's queue. Locked behind a client's state, never the other way round.
+    outstanding: P::Lock<Outstanding>,
     /// The task is running or will be woken: nobody else needs to.
     awake: AtomicBool,
     /// Clients have come since the task looked.
     arrivals: AtomicBool,
-    /// Our events in the SDK's queue.
-    outstanding: AtomicUsize,
-    /// Events wait until some of those are delivered.
-    starved: AtomicBool,
-    /// The event task, once it has shown itself.
-    event_task: AtomicUsize,
 }
 
 struct State<P: Port> {
@@ -77,11 +77,9 @@ impl<P: Port> Hub<P> {
                 end_waiters: Vec::new(),
             })?,
             events,
+            outstanding: P::Lock::new(Outstanding::new)?,
             awake: AtomicBool::new(false),
             arrivals: AtomicBool::new(false),
-            outstanding: AtomicUsize::new(0),
-            starved: AtomicBool::new(false),
-            event_task: AtomicUsize::new(0),
         })
     }
 
@@ -120,7 +118,7 @@ impl<P: Port> Hub<P> {
 
     /// Without clients the task ends: waits for that, except in the event task, on which the task may depend.
     fn wait_for_end(&self, deadline: Instant) {
-        let in_event_task = self.event_task.load(Ordering::Relaxed) == P::current_task();
+        let in_event_task = self.outstanding.lock().event_task() == P::current_task();
         let waiter = if in_event_task { None } else { P::Signal::new() };
         let waits = {
             let mut state = self.state.lock();
@@ -224,17 +222,22 @@ impl<P: Port> Hub<P> {
     /// Whether no event can be delivered until the caller returns. Before the first event nobody knows the event task:
     /// then it may be this one.
     pub(super) fn may_block_events(&self) -> bool {
-        let event_task = self.event_task.load(Ordering::Relaxed);
+        let event_task = self.outstanding.lock().event_task();
         event_task == 0 || event_task == P::current_task()
     }
 
     /// To be called from the event task for each event of ours that it delivers (see [`Events::listen`]).
     pub fn delivered(&self) {
-        self.event_task.store(P::current_task(), Ordering::Relaxed);
-        let sent = self.outstanding.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-        // One wake-up for half of our share is enough to keep the event task busy.
-        if sent.is_ok_and(|before| before <= P::limits().event_share / 2) && self.starved.swap(false, Ordering::SeqCst)
-        {
+        let wakes = self.outstanding.lock().delivered(P::current_task());
+        if wakes {
+            self.wake();
+        }
+    }
+
+    /// To be called from the event task for each probe (see [`Events::listen`]).
+    pub fn arrived(&self, probe: u32) {
+        let wakes = self.outstanding.lock().arrived(P::current_task(), probe);
+        if wakes {
             self.wake();
         }
     }
@@ -243,37 +246,35 @@ impl<P: Port> Hub<P> {
         self.events
     }
 
-    /// Sends an event, beyond our share of the queue if it is one of the `last` ones; `Err` gives it back, and says what
-    /// the next try waits for.
-    pub(super) fn send(
-        &self,
-        event: Notification<P::Buffer>,
-        last: bool,
-    ) -> Result<(), (Notification<P::Buffer>, NextTry)> {
-        let refused = if self.outstanding.fetch_add(1, Ordering::SeqCst) < P::limits().event_share || last {
-            match self.events.send(event) {
-                Ok(()) => return Ok(()),
-                Err(event) => (event, NextTry::Later),
-            }
-        } else {
-            (event, NextTry::Now)
-        };
-        // From here on every delivery sees that we are starved. If one of ours is still to come, it will wake us; if
-        // none is, nobody will.
-        self.starved.store(true, Ordering::SeqCst);
-        let left = self.outstanding.fetch_sub(1, Ordering::SeqCst) - 1;
-        let (event, next) = refused;
-        Err((event, if left > 0 { NextTry::AfterDelivery } else { next }))
+    /// Enters an event of `client` that is about to be sent, beyond our share of the queue if it is one of the `last` ones.
+    /// `false`: a delivery must come first, and will wake the task.
+    pub(super) fn enter(&self, client: usize, size: usize, last: bool) -> bool {
+        let share = P::limits().event_share;
+        // Some entries are for a new registration and a probe.
+        let most = if last { 2 * share } else { share - share / 8 };
+        self.outstanding.lock().enter(client, size, most)
     }
-}
 
-/// When to try to send an event again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NextTry {
-    /// Our share was used up, and has become free meanwhile.
-    Now,
-    /// A delivery of one of ours will wake the task.
-    AfterDelivery,
-    /// The queue is full of other people's events: after a while.
-    Later,
+    /// What was entered last was not accepted. Whether a delivery of ours will wake the task; if not, the queue is full
+    /// of other people's events.
+    pub(super) fn take_back(&self) -> bool {
+        self.outstanding.lock().take_back()
+    }
+
+    /// How many bytes of `client` are in the SDK's queue, without its first event if a callback for that runs. If `room`
+    /// bytes or more are, a delivery will wake the task.
+    pub(super) fn outstanding(&self, client: usize, room: usize, in_callback: bool) -> usize {
+        self.outstanding.lock().bytes(client, room, in_callback)
+    }
+
+    /// Whether some of our events were delivered since the last call, and enough of them for those who waited.
+    pub(super) fn news(&self) -> (bool, bool) {
+        self.outstanding.lock().news()
+    }
+
+    /// Sends a probe behind our events in the queue. `false` when that was full.
+    pub(super) fn probe(&self) -> bool {
+        let number = self.outstanding.lock().probe();
+        self.events.probe(number)
+    }
 }

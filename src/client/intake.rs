@@ -22,7 +22,8 @@ pub(super) struct Intake<P: Port> {
 
 impl<P: Port> Intake<P> {
     pub(super) fn new(client: Shared<Client<P>>) -> Self {
-        Self { client, backlog: Backlog::new(P::limits().backlog), leftover: Vec::new() }
+        let backlog = Backlog::new(client.token(), P::limits().backlog);
+        Self { client, backlog, leftover: Vec::new() }
     }
 
     /// Whether there is input that was left.
@@ -38,13 +39,14 @@ impl<P: Port> Intake<P> {
     /// Whether there is room for what the next read may bring. Calls that hold up the event task wait for something
     /// behind the messages in the backlog, so for their sake it may grow further; then they fail.
     pub(super) fn may_read(&mut self, now: Instant) -> bool {
+        let hub = self.client.hub;
         let mut state = self.client.state().lock();
-        if state.calls.block_events() && self.backlog.is_full(PATIENCE) {
+        if state.calls.block_events() && self.backlog.is_full(PATIENCE, hub) {
             log::error(&[&"a call in an event callback waits behind too many messages"]);
             state.calls.fail_blocking(Error::Failure);
         }
         // What waits must leave before there is memory for more.
-        let full = self.backlog.is_full(state.patience()) || !(self.backlog.reserve() || self.backlog.is_empty());
+        let full = self.backlog.is_full(state.patience(), hub) || !(self.backlog.reserve() || self.backlog.is_empty());
         state.session.set_reading(now, !full);
         !full && !state.session.is_congested()
     }
@@ -72,7 +74,7 @@ impl<P: Port> Intake<P> {
             let event = state.session.handle_input(now, &mut input).map_err(Trouble::Violation)?;
             let Some(event) = event else { break };
             self.handle_event(state, attempt, event)?;
-            if self.backlog.is_full(state.patience()) {
+            if self.backlog.is_full(state.patience(), client.hub) {
                 break;
             }
         }

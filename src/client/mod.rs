@@ -14,6 +14,7 @@ mod error;
 mod handle;
 mod hub;
 mod intake;
+mod outstanding;
 mod pipe;
 mod security;
 mod trouble;

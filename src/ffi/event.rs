@@ -2,7 +2,7 @@
 
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::{MaybeUninit, size_of};
-use core::ptr::{null_mut, without_provenance_mut};
+use core::ptr::{null, null_mut, without_provenance_mut};
 
 use super::handle::hub;
 use super::types::*;
@@ -26,8 +26,13 @@ const GROUP: &CStr = c"WM_MQTT_EV";
 #[unsafe(no_mangle)]
 pub static WM_MQTT_EV: EventGroup = EventGroup(GROUP.as_ptr());
 
+/// The group of our probes, which are for ourselves.
+static PROBE: EventGroup = EventGroup(c"WM_MQTT_PROBE".as_ptr());
+
 type Callback = extern "C" fn(EventGroup, c_int, *mut c_void, *mut c_void);
 
+/// The one registration that delivers events and probes.
+const ANY_GROUP: EventGroup = EventGroup(null());
 const ANY_TYPE: c_int = -1;
 
 unsafe extern "C" {
@@ -42,33 +47,39 @@ pub(super) struct SdkEvents;
 impl Events<Platform> for SdkEvents {
     fn listen(&self) -> bool {
         // SAFETY: the callback lives as long as the program. Registering it twice is one registration.
-        unsafe { wm_event_add_callback(WM_MQTT_EV, ANY_TYPE, delivered, null_mut()) == 0 }
+        unsafe { wm_event_add_callback(ANY_GROUP, ANY_TYPE, delivered, null_mut()) == 0 }
     }
 
     fn unlisten(&self) {
         // A full queue refuses it: then the callback stays and counts events that do not come.
         // SAFETY: as above.
-        unsafe { wm_event_remove_callback(WM_MQTT_EV, ANY_TYPE, delivered, null_mut()) };
+        unsafe { wm_event_remove_callback(ANY_GROUP, ANY_TYPE, delivered, null_mut()) };
     }
 
-    fn send(&self, event: Notification<CBuffer>) -> Result<(), Notification<CBuffer>> {
+    fn send(&self, event: &mut Option<Notification<CBuffer>>) -> bool {
+        let Some(notification) = event else { return true };
         // All bytes are given away, so none may be left unwritten.
         let mut data: MaybeUninit<wm_mqtt_event_data_un> = MaybeUninit::zeroed();
-        let (number, has_data) = describe(&event, &mut data);
+        let (number, has_data) = describe(notification, &mut data);
         let (pointer, size) = match has_data {
             true => (data.as_mut_ptr().cast(), size_of::<wm_mqtt_event_data_un>()),
             false => (null_mut(), 0),
         };
         // SAFETY: the queue copies `size` bytes from `pointer`, which has them, before it returns.
         if unsafe { wm_event_send(WM_MQTT_EV, number as c_int, pointer, size) } != 0 {
-            return Err(event);
+            return false;
         }
-        if let Notification::Data { message, .. } = event {
+        if let Some(Notification::Data { message, .. }) = event.take() {
             // They belong to the application now, by way of the event.
             let Message { topic, payload, .. } = message;
             let _ = (topic.into_raw(), payload.map(CBuffer::into_raw));
         }
-        Ok(())
+        true
+    }
+
+    fn probe(&self, number: u32) -> bool {
+        // SAFETY: it has no data.
+        unsafe { wm_event_send(PROBE, number as c_int, null_mut(), 0) == 0 }
     }
 }
 
@@ -113,9 +124,12 @@ fn describe(
     }
 }
 
-/// Runs in the event task for each event of our group, beside the application's callbacks.
-extern "C" fn delivered(_: EventGroup, _: c_int, _: *mut c_void, _: *mut c_void) {
-    if let Some(hub) = hub() {
+/// Runs in the event task for each event of any group; for ours beside the application's callbacks.
+extern "C" fn delivered(group: EventGroup, number: c_int, _: *mut c_void, _: *mut c_void) {
+    let Some(hub) = hub() else { return };
+    if group.0 == WM_MQTT_EV.0 {
         hub.delivered();
+    } else if group.0 == PROBE.0 {
+        hub.arrived(number as u32);
     }
 }

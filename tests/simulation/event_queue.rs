@@ -1,4 +1,4 @@
-//! A queue of 32 entries that belongs to everybody.
+//! A queue of 1 to 512 entries that belongs to everybody, and that the application may end and begin again.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::app::{Handle, config, hub};
 use crate::broker;
 use crate::directed::*;
-use crate::events::Delivery;
+use crate::events::{self, Delivery};
 use crate::random::all_is_gone;
 use crate::world::{create, run, run_until, start_app, with};
 
@@ -16,6 +16,21 @@ fn fill(ms: u64) {
         w.queue.foreign(32);
         w.queue.busy_until = w.now + ms;
     });
+}
+
+/// Entries of the queue, and our share, which on Linux is always that of a queue with 32.
+const QUEUES: [(usize, usize); 9] = [(1, 1), (2, 1), (3, 1), (1, 16), (2, 16), (3, 16), (5, 2), (32, 16), (512, 256)];
+
+/// Connected and subscribed, with a queue of `entries` and a share of them that is ours.
+fn with_entries(entries: usize, share: usize) -> Handle {
+    let handle = one();
+    with(|w| {
+        w.queue.size = entries;
+        w.limits.event_share = share;
+    });
+    assert_eq!(handle.connect(), Ok(()));
+    assert!(handle.subscribe("in/#", 2).is_ok());
+    handle
 }
 
 #[test]
@@ -58,7 +73,7 @@ fn our_share_is_half_and_others_lose_nothing() {
     let serials = send(500, 1, 20);
     assert!(run_until(60_000, || got(&handle).len() == serials.len()));
     assert_eq!(got(&handle), serials);
-    with(|w| assert_eq!((w.queue.lost_foreign, w.queue.ours_peak), (0, 16)));
+    with(|w| assert_eq!((w.queue.lost_foreign, w.queue.ours_peak), (0, 14)));
     handle.remove();
     run(60_000);
     all_is_gone();
@@ -194,4 +209,53 @@ fn the_registration_meets_a_full_queue() {
     with(|w| assert_eq!(w.books.connected, 1));
     handle.remove();
     all_is_gone();
+}
+
+#[test]
+fn small_queues_deliver_as_fast_as_large_ones() {
+    for (entries, share) in QUEUES {
+        for callback in [0, 20] {
+            let handle = with_entries(entries, share);
+            with(|w| w.faults.slow_callback = callback);
+            let start = now();
+            let serials = send(50, 1, 20);
+            for _ in 0..50 {
+                assert!(handle.publish("t", 1, 10).1.is_ok());
+            }
+            let all = || got(&handle).len() == 50 && with(|w| w.books.published.values().sum::<u32>()) == 50;
+            assert!(run_until(60_000, all), "{entries} entries");
+            // The window of 20, and the callbacks.
+            let took = now() - start;
+            assert!(took < 200 + 101 * callback, "{took} ms with {entries} entries, callbacks of {callback} ms");
+            assert_eq!(got(&handle), serials);
+            handle.remove();
+            all_is_gone();
+        }
+    }
+}
+
+/// Between two of them more events come than the queue holds, or fewer, or none.
+#[test]
+fn the_application_restarts_the_queue() {
+    for (entries, share) in QUEUES {
+        for (throw, events, down) in
+            [(false, 60, 0), (true, 60, 0), (false, 3, 100), (true, 3, 100), (true, 0, 1), (false, 60, 5_000)]
+        {
+            let handle = with_entries(entries, share);
+            run(100);
+            for round in 1..=5 {
+                events::restart(throw, down);
+                let mut serials = Vec::new();
+                for n in 0..events {
+                    assert!(handle.publish("t", 1, 10).1.is_ok());
+                    serials.extend(send(1, 1 + n as u8 % 2, 20));
+                }
+                let published = || with(|w| w.books.published.values().sum::<u32>());
+                let all = || got(&handle).ends_with(&serials) && published() == round * events;
+                assert!(run_until(u64::from(down) + 2_000, all), "{entries} entries, {events} events, round {round}");
+            }
+            handle.remove();
+            all_is_gone();
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The SDK's event queue: 32 entries for everybody, one task that delivers them.
+//! The SDK's event queue: so many entries for everybody, one task that delivers them.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -9,15 +9,14 @@ use crate::memory;
 use crate::port::{Sim, SimBuffer};
 use crate::world::{EVENT_TASK, note, with};
 
-const ENTRIES: usize = 32;
-/// Our share of them.
-const SHARE: usize = 16;
-
 #[derive(Debug)]
 enum Entry {
     Ours(Notification<SimBuffer>),
     AddCallback,
     RemoveCallback,
+    Probe(u32),
+    /// Of `wm_event_deinit`: what is behind it is thrown away. And `wm_event_init` so many milliseconds later.
+    Exit(u64),
     Foreign,
 }
 
@@ -34,6 +33,10 @@ pub(crate) enum Delivery {
 #[derive(Default)]
 pub(crate) struct Queue {
     entries: VecDeque<Entry>,
+    /// How many may be in it.
+    pub(crate) size: usize,
+    /// Between `wm_event_deinit` and `wm_event_init`.
+    stopped: bool,
     listening: bool,
     pub(crate) hub: Option<&'static Hub<Sim>>,
     pub(crate) busy_until: u64,
@@ -53,12 +56,16 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
+    pub(crate) fn new(size: usize) -> Self {
+        Self { size, ..Self::default() }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     fn is_full(&self) -> bool {
-        self.entries.len() >= ENTRIES
+        self.stopped || self.entries.len() >= self.size
     }
 
     /// Other modules send events; what does not fit is lost.
@@ -77,18 +84,23 @@ impl Queue {
 #[derive(Debug)]
 pub(crate) struct SimEvents;
 
+/// Something of ours but an event of the application.
+fn enter(entry: Entry) -> bool {
+    let out = memory::is_out();
+    with(|w| {
+        w.unlocked("an event");
+        let room = !w.queue.is_full() && !out;
+        if room {
+            w.activity += 1;
+            w.queue.entries.push_back(entry);
+        }
+        room
+    })
+}
+
 impl Events<Sim> for SimEvents {
     fn listen(&self) -> bool {
-        let out = memory::is_out();
-        with(|w| {
-            w.unlocked("an event");
-            let room = !w.queue.is_full() && !out;
-            if room {
-                w.activity += 1;
-                w.queue.entries.push_back(Entry::AddCallback);
-            }
-            room
-        })
+        enter(Entry::AddCallback)
     }
 
     fn unlisten(&self) {
@@ -100,7 +112,12 @@ impl Events<Sim> for SimEvents {
         });
     }
 
-    fn send(&self, event: Notification<SimBuffer>) -> Result<(), Notification<SimBuffer>> {
+    fn probe(&self, number: u32) -> bool {
+        assert!(i32::try_from(number).is_ok());
+        enter(Entry::Probe(number))
+    }
+
+    fn send(&self, event: &mut Option<Notification<SimBuffer>>) -> bool {
         let out = memory::is_out();
         with(|w| {
             w.unlocked("an event");
@@ -110,19 +127,23 @@ impl Events<Sim> for SimEvents {
                 w.queue.refused_at = w.now;
                 w.queue.refused += u64::from(first);
                 w.activity += u64::from(first);
-                return Err(event);
+                return false;
             }
             w.activity += 1;
             w.queue.ours += 1;
             w.queue.ours_peak = w.queue.ours_peak.max(w.queue.ours);
-            assert!(w.queue.ours <= SHARE || w.queue.unbounded, "more than our share of the event queue");
+            assert!(
+                w.queue.ours <= w.limits.event_share || w.queue.unbounded,
+                "more than our share of the event queue"
+            );
+            let event = event.take().expect("an event");
             if let Notification::Data { client, message } = &event
                 && let Some(serial) = message.payload.as_ref().and_then(|p| crate::app::serial(p.as_slice()))
             {
                 w.queue.accepted.insert((*client, serial));
             }
             w.queue.entries.push_back(Entry::Ours(event));
-            Ok(())
+            true
         })
     }
 }
@@ -155,7 +176,14 @@ pub(crate) fn deliver() {
     match entry {
         Entry::AddCallback => with(|w| w.queue.listening = true),
         Entry::RemoveCallback => with(|w| w.queue.listening = false),
+        Entry::Probe(number) => {
+            if let Some(hub) = listeners {
+                let _library = memory::library();
+                hub.arrived(number);
+            }
+        }
         Entry::Foreign => {}
+        Entry::Exit(down) => exit(down),
         Entry::Ours(event) => {
             let delivery = describe(&event);
             note(|| format!("event {}", brief(&delivery)));
@@ -186,6 +214,37 @@ pub(crate) fn deliver() {
         }
         assert_eq!(w.running.pop(), Some(EVENT_TASK));
     });
+}
+
+/// `wm_event_deinit` and `wm_event_init`: all registrations are forgotten, and what is queued is thrown away; or, as the
+/// SDK does it, delivered, and only what comes while that lasts is thrown away. The application registers its callback again
+/// at once.
+pub(crate) fn restart(throw: bool, down: u64) {
+    note(|| format!("the event queue restarts, throws away: {throw}"));
+    if throw {
+        exit(down);
+    } else {
+        with(|w| w.queue.entries.push_back(Entry::Exit(down)));
+    }
+}
+
+fn exit(down: u64) {
+    let thrown = with(|w| {
+        (w.queue.listening, w.queue.stopped) = (false, true);
+        w.later(down, || with(|w| w.queue.stopped = false));
+        std::mem::take(&mut w.queue.entries)
+    });
+    for entry in thrown {
+        if let Entry::Ours(event) = entry {
+            with(|w| {
+                w.queue.ours -= 1;
+                w.running.push(EVENT_TASK);
+            });
+            // Nobody is to blame for its loss.
+            crate::app::enter(&describe(&event));
+            with(|w| assert_eq!(w.running.pop(), Some(EVENT_TASK)));
+        }
+    }
 }
 
 fn brief(delivery: &Delivery) -> String {

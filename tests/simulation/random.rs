@@ -11,7 +11,7 @@ use wm_mqtt_client::protocol;
 
 use crate::app::{self, Handle, audit, config, enter, new_serial, payload, text};
 use crate::broker::{self, Style};
-use crate::events::Delivery;
+use crate::events::{self, Delivery};
 use crate::memory::{self, Plan};
 use crate::port::Sim;
 use crate::rng::Rng;
@@ -222,6 +222,7 @@ impl Stage {
                     });
                 });
             }
+            94..96 => events::restart(self.permille(300), self.below(200) as u64),
             _ => {}
         }
     }
@@ -276,13 +277,14 @@ fn scenario(seed: u64) {
     let no_memory = if rough > 1 { pick(&mut rng, &[0, 0, 20]) } else { 0 };
     let forgetful = no_memory > 0;
     let style = style(&mut rng, rough, forgetful);
+    let entries = pick(&mut rng, &[1, 2, 3, 8, 32, 64]);
     let limits = Limits {
         io_buffer: pick(&mut rng, &[50, 600, 2048, 16_384]),
         record: 1024,
         handshake: 0,
         session: protocol::Limits { window: pick(&mut rng, &[1, 5, 20]), outgoing: pick(&mut rng, &[200, 1000, 4096]) },
         backlog: pick(&mut rng, &[0, 2000, 16_384]),
-        event_share: 16,
+        event_share: usize::max(entries / 2, 1),
     };
     let window = style.window;
     let clients = pick(&mut rng, &[1, 1, 2, 3]);
@@ -290,6 +292,7 @@ fn scenario(seed: u64) {
     let ours_first = rng.permille(300);
     with(|w| {
         (w.faults, w.limits, w.broker.style) = (faults, limits, style);
+        w.queue.size = entries;
         w.queue.ours_first = ours_first;
         w.books.alone = clients == 1;
     });

@@ -184,7 +184,7 @@ pub(crate) fn create(seed: u64, start: u64) {
         nets: Vec::new(),
         conns: Vec::new(),
         broker: Broker::default(),
-        queue: Queue::default(),
+        queue: Queue::new(32),
         books: Books::default(),
         handler: None,
         apps: Vec::new(),

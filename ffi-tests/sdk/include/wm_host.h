@@ -17,6 +17,9 @@ unsigned long wm_host_events_refused(void);
 /** Number of entries the event queue has in all. */
 int wm_host_event_queue_size(void);
 
+/** Makes the queue as small as a device's may be: from now on it has @p entries, or all that it was built with (0). */
+void wm_host_event_queue_limit(int entries);
+
 /** Number of entries that are free right now. The event being delivered holds none. */
 int wm_host_event_queue_free(void);
 

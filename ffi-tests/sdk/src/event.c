@@ -33,6 +33,7 @@ static bool g_sleeping;    /* the task waits for work: a sender has to wake it *
 static unsigned g_waiters; /* threads that want to hear when the task becomes idle */
 static struct wm_host_entry *g_ring[QUEUE_SIZE];
 static unsigned g_head, g_count;
+static unsigned g_size = QUEUE_SIZE; /* how many of its entries are used */
 static pthread_t g_task;
 static unsigned g_fail_count;
 static int g_fail_error;
@@ -120,7 +121,7 @@ static int enqueue(struct wm_host_entry *e)
     if (is_event && g_fail_count) {
         g_fail_count--;
         ret = g_fail_error;
-    } else if (g_state == RUNNING && g_count < QUEUE_SIZE) {
+    } else if (g_state == RUNNING && g_count < g_size) {
         g_ring[(g_head + g_count) % QUEUE_SIZE] = e;
         g_count++;
         /* Only the first sender pays for the wake-up. */
@@ -236,13 +237,23 @@ unsigned long wm_host_events_refused(void)
 
 int wm_host_event_queue_size(void)
 {
-    return QUEUE_SIZE;
+    pthread_mutex_lock(&g_lock);
+    int n = (int)g_size;
+    pthread_mutex_unlock(&g_lock);
+    return n;
+}
+
+void wm_host_event_queue_limit(int entries)
+{
+    pthread_mutex_lock(&g_lock);
+    g_size = entries >= 1 && entries < QUEUE_SIZE ? (unsigned)entries : QUEUE_SIZE;
+    pthread_mutex_unlock(&g_lock);
 }
 
 int wm_host_event_queue_free(void)
 {
     pthread_mutex_lock(&g_lock);
-    int n = QUEUE_SIZE - (int)g_count;
+    int n = g_count < g_size ? (int)(g_size - g_count) : 0;
     pthread_mutex_unlock(&g_lock);
     return n;
 }

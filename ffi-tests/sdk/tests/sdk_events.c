@@ -428,6 +428,9 @@ int main(void)
     test_arguments();
     test_data_is_copied();
     test_full_queue();
+    wm_host_event_queue_limit(1);
+    test_full_queue();
+    wm_host_event_queue_limit(0);
     test_idle();
     test_many_senders();
     return report();
