@@ -252,7 +252,7 @@ fn the_application_restarts_the_queue() {
                 }
                 let published = || with(|w| w.books.published.values().sum::<u32>());
                 let all = || got(&handle).ends_with(&serials) && published() == round * events;
-                assert!(run_until(u64::from(down) + 2_000, all), "{entries} entries, {events} events, round {round}");
+                assert!(run_until(down + 2_000, all), "{entries} entries, {events} events, round {round}");
             }
             handle.remove();
             all_is_gone();
