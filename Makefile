@@ -49,6 +49,10 @@ WARNINGS = -Wall -Wextra
 COMPILE  = $(CC) -std=gnu11 $(INCLUDES) $(WARNINGS) $(CFLAGS) -pthread -MMD -MP -c -o $@ $<
 ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 
+# make knows dozens of ways to make anything of anything, and would look for one for each dependency file that it reads.
+MAKEFLAGS += --no-builtin-rules
+%.d: ;
+
 .PHONY: all help header peers demo check test test-programs csky size component release firmware-test csky-test install clean FORCE
 .SECONDARY:
 
