@@ -39,10 +39,10 @@ table() {
     done <<'ROWS'
 TCP only|tcp|0|34816
 `websocket`|websocket|12288|0
-`tls` (TLS 1.3)|tls13|0|0
+`tls`, `rsa`, `chacha20` (TLS 1.3)|tls13|0|0
 `tls12`|tls12|0|306000
 `webpki-roots`|roots|0|0
-smallest TLS|smallest|-|281000
+smallest TLS: `tls`, `rsa`|smallest|-|281000
 ROWS
     echo "$end"
 }
