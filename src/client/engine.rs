@@ -103,11 +103,12 @@ impl<P: Port> Engine<P> {
             self.starve(now);
         } else if now >= at {
             // One thing at a time: the queue may have a single entry.
-            self.registered = if self.registered { !self.hub.probe() } else { self.hub.events().listen() };
-            if self.registered {
-                self.stall.at = Some(now + RETRY.1);
-            } else {
+            let sent = if self.registered { self.hub.probe() } else { self.hub.events().listen() };
+            self.registered ^= sent;
+            if sent && !self.registered {
                 self.stall.next(now, 4, STALL.1);
+            } else {
+                self.stall.at = Some(now + RETRY.1);
             }
         }
         fed

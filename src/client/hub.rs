@@ -249,10 +249,7 @@ impl<P: Port> Hub<P> {
     /// Enters an event of `client` that is about to be sent, beyond our share of the queue if it is one of the `last` ones.
     /// `false`: a delivery must come first, and will wake the task.
     pub(super) fn enter(&self, client: usize, size: usize, last: bool) -> bool {
-        let share = P::limits().event_share;
-        // Some entries are for a new registration and a probe.
-        let most = if last { 2 * share } else { share - share / 8 };
-        self.outstanding.lock().enter(client, size, most)
+        self.outstanding.lock().enter(client, size, P::limits().event_share, last)
     }
 
     /// What was entered last was not accepted. Whether a delivery of ours will wake the task; if not, the queue is full

@@ -24,10 +24,14 @@ impl Outstanding {
         Self { events: Vec::new(), gone: 0, wake_at: None, still: false, event_task: 0 }
     }
 
-    /// Enters an event that is about to be sent, unless there are `most` already: then a delivery is waited for. (The
-    /// first time there may be no memory either; then it is waited in vain, and tried again.)
-    pub(super) fn enter(&mut self, client: usize, size: usize, most: usize) -> bool {
-        let may = self.events.len() < most && self.events.try_reserve(most - self.events.len()).is_ok();
+    /// Enters an event that is about to be sent, unless our share of the queue is used up, which is twice as large for one
+    /// of the `last` ones: then a delivery is waited for. The first time there may be no memory; then it is waited for in
+    /// vain, and tried again.
+    pub(super) fn enter(&mut self, client: usize, size: usize, share: usize, last: bool) -> bool {
+        // Some entries are for a new registration and a probe.
+        let most = if last { 2 * share } else { share - share / 8 };
+        let len = self.events.len();
+        let may = len < most && self.events.try_reserve_exact(2 * share - len).is_ok();
         if may {
             self.events.push((client, size));
         } else {
@@ -117,20 +121,33 @@ mod tests {
     fn with_events(sizes: &[(usize, usize)]) -> Outstanding {
         let mut outstanding = Outstanding::new();
         for (client, size) in sizes {
-            assert!(outstanding.enter(*client, *size, sizes.len()));
+            assert!(outstanding.enter(*client, *size, 7, true));
         }
         outstanding
     }
 
     #[test]
     fn half_of_them_wake() {
-        for (count, wakes_at) in [(1, 1), (2, 1), (3, 2), (14, 7)] {
+        for (count, wakes_at) in [(1, 1), (2, 1), (3, 2), (7, 4)] {
             let mut outstanding = with_events(&vec![(1, 10); count]);
-            assert!(!outstanding.enter(1, 10, count), "more than its share");
+            assert!(!outstanding.enter(1, 10, count, false), "more than its share");
             for n in 1..=count {
                 assert_eq!(outstanding.delivered(5), n == wakes_at, "{n} of {count}");
             }
             assert!(outstanding.news().1);
+        }
+    }
+
+    #[test]
+    fn the_share_and_what_is_beyond() {
+        for (share, ours, last) in [(1, 1, 2), (3, 3, 6), (8, 7, 16), (16, 14, 32), (256, 224, 512)] {
+            let mut outstanding = Outstanding::new();
+            let entered = |outstanding: &mut Outstanding, last| {
+                (0..).take_while(|_| outstanding.enter(1, 1, share, last)).count()
+            };
+            assert_eq!(entered(&mut outstanding, false), ours);
+            assert_eq!(entered(&mut outstanding, true), last - ours);
+            assert_eq!(outstanding.events.capacity(), 2 * share);
         }
     }
 
@@ -176,8 +193,8 @@ mod tests {
             let mut outstanding = with_events(&[(1, 10), (1, 20)]);
             outstanding.gone = gone;
             let probe = outstanding.probe();
-            assert!(outstanding.enter(1, 40, 3));
-            assert!(!outstanding.enter(1, 40, 3));
+            assert!(outstanding.enter(1, 40, 3, false));
+            assert!(!outstanding.enter(1, 40, 3, false));
             assert!(outstanding.arrived(5, probe));
             assert_eq!(outstanding.news(), (true, true));
             assert_eq!(outstanding.bytes(1, 100, false), 40);

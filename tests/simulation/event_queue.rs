@@ -89,9 +89,10 @@ fn deliveries_wake_the_task_instead_of_a_timer() {
     let before = with(|w| (w.turns, w.queue.refused));
     run(98_000);
     let after = with(|w| (w.turns, w.queue.refused));
-    // 16 of ours are in the queue, so one of them will wake the task. Meanwhile only keep-alive does.
+    // 14 of ours are in the queue, so one of them will wake the task. Meanwhile only keep-alive does, and a few times the
+    // doubt whether they will be told.
     assert_eq!(after.1, before.1);
-    assert!(after.0 - before.0 <= 6, "{} turns", after.0 - before.0);
+    assert!(after.0 - before.0 <= 12, "{} turns", after.0 - before.0);
     run(10_000);
     assert_eq!(got(&handle), serials);
     handle.remove();
@@ -252,8 +253,20 @@ fn the_application_restarts_the_queue() {
                 }
                 let published = || with(|w| w.books.published.values().sum::<u32>());
                 let all = || got(&handle).ends_with(&serials) && published() == round * events;
-                assert!(run_until(down + 2_000, all), "{entries} entries, {events} events, round {round}");
+                assert!(run_until(down + 1_000, all), "{entries} entries, {events} events, round {round}");
+                // What was delivered untold is found out, if anybody waits for it.
+                run(1_000);
             }
+            // The probe is lost too: the next one comes later.
+            for _ in 0..5 {
+                events::restart(throw, down);
+                for _ in 0..60 {
+                    assert!(handle.publish("t", 1, 10).1.is_ok());
+                }
+                run(550);
+            }
+            let published = || with(|w| w.books.published.values().sum::<u32>());
+            assert!(run_until(10_000, || published() == 5 * (events + 60)), "{entries} entries");
             handle.remove();
             all_is_gone();
         }
