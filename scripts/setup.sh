@@ -25,6 +25,7 @@ if [ "${1:-}" != check ]; then
     need_program pkg-config pkg-config
     need_program cmake cmake
     need_program ninja ninja-build
+    need_program ip iproute2
     need_program qemu-system-riscv32 qemu-system-misc
     need_program riscv64-unknown-elf-gcc gcc-riscv64-unknown-elf
     need picolibc-riscv64-unknown-elf test -e /usr/lib/picolibc/riscv64-unknown-elf/picolibc.specs

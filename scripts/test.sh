@@ -56,6 +56,14 @@ done
 for test in connect session receive lifecycle; do
     step "$test, wss, valgrind" scripts/c-test.sh valgrind "$test" wss
 done
+# Bytes that wait between us and the broker, as on the device. A container may not allow it.
+if unshare --net true 2>/dev/null; then
+    for scheme in mqtt mqtts ws wss; do
+        WM_MQTT_SCHEME=$scheme step "bursts through small buffers, $scheme" scripts/small-buffers.sh target/c/plain/real_broker bursts
+    done
+else
+    echo "skipped        bursts through small buffers (no network namespace to be had)"
+fi
 with_features tcp host config:mqtt
 with_features websocket host,websocket config:mqtt connect:ws receive:ws
 # What the device has by default and the authorities, with its WebSocket engine.

@@ -73,7 +73,7 @@ static void echo(void)
 /* As fast as publish lets; with small socket buffers most of it waits somewhere between us and the broker. */
 static void bursts(void)
 {
-    enum { N = 200 };
+    enum { N = 100 };
     static const uint16_t sizes[] = {600, 1500, 3000, 20000};
     mosquitto_t *broker = mosquitto_start("max_inflight_messages 0");
     handle_t handle = connected(broker, "c", false);
