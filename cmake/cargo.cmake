@@ -52,6 +52,10 @@ set(wm_mqtt_c_flags "-mcpu=ck804ef -mhard-float -Os -ffunction-sections -fdata-s
 if(HIGH_VERSION_GCC)
     string(APPEND wm_mqtt_c_flags " -mistack")
 endif()
+# cargo does not see when another compiler has taken this one's place: it sees other options.
+execute_process(COMMAND ${CMAKE_C_COMPILER} --version OUTPUT_VARIABLE wm_mqtt_compiler ERROR_QUIET)
+string(MD5 wm_mqtt_compiler "${wm_mqtt_compiler}")
+string(APPEND wm_mqtt_c_flags " -DCOMPILER_${wm_mqtt_compiler}")
 set(wm_mqtt_built ${CMAKE_CURRENT_BINARY_DIR}/cargo/csky-w800-elfabiv2/release/libwm_mqtt_client.a)
 set(wm_mqtt_library ${CMAKE_CURRENT_BINARY_DIR}/libwm_mqtt_client_rust.a)
 string(REPLACE ";" "," wm_mqtt_feature_list "${wm_mqtt_features}")

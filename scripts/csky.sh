@@ -17,6 +17,8 @@ target=csky-w800-elfabiv2
 cpu="-mcpu=ck803fr1 -mhard-float"
 export CC_csky_w800_elfabiv2=csky-elfabiv2-gcc AR_csky_w800_elfabiv2=csky-elfabiv2-ar
 export CFLAGS_csky_w800_elfabiv2="$cpu -Os -ffunction-sections -fdata-sections"
+# cargo does not see when another compiler has taken this one's place: it sees other options.
+CFLAGS_csky_w800_elfabiv2+=" -DCOMPILER_$({ csky-elfabiv2-gcc --version 2>/dev/null || true; } | cksum | cut -d ' ' -f 1)"
 out=target/$target/flash
 mkdir -p "$out"
 # What the functions of the header need, and the port's C half when the authorities are wanted.
