@@ -58,13 +58,13 @@ if [ ! -x "$out/python/bin/python3" ] || ! cmp -s "$sdk/tools/wm/requirements.tx
     cp "$sdk/tools/wm/requirements.txt" "$out/python"
 fi
 
-# Links to all of it, but copies of what is changed below, and of the tools, in whose folder Python writes.
+# Links to all of it, but copies of what is changed below.
 rm -rf "$overlay"
 mkdir -p "$overlay/components/wm_soc" "$out/cargo" "$out/cargo-host"
 for entry in "$sdk"/* "$sdk"/components/* "$sdk"/components/wm_soc/*; do
     case ${entry#"$sdk/"} in
         components | components/mqtt | components/wm_soc) ;;
-        tools | components/freertos | components/wm_soc/w80x) cp -r "$entry" "$overlay/${entry#"$sdk/"}" ;;
+        tools | components/wm_soc/w80x) cp -r "$entry" "$overlay/${entry#"$sdk/"}" ;;
         *) ln -s "$entry" "$overlay/${entry#"$sdk/"}" ;;
     esac
 done
@@ -74,26 +74,24 @@ compiles() { # CODE
     "${compile[@]}" -c -x c - -o "$out/tried.o" <<<"$1" 2>/dev/null
 }
 
-if ! compiles $'#include <stdint.h>\nextern const uint32_t HZ; const unsigned int HZ = 1;'; then
-    say "obstacle: wm_osal.h and the kernel's port declare HZ with types that are not the same here; uint32_t in both"
-    sed -i 's/^const unsigned int HZ/const uint32_t HZ/' "$overlay/components/freertos/port/w80x/port.c"
-fi
-
 # Declarations that newlib's headers lack or have otherwise than the vendor's.
 declarations=
-declare_all() { # WHAT CODE-THAT-SHOULD-COMPILE DECLARATION
+declaration() { # WHAT CODE-THAT-SHOULD-COMPILE DECLARATION
     if ! compiles "$2"; then
         say "obstacle: $1"
         declarations+="$3"$'\n'
     fi
 }
-declare_all "struct timezone, of which wm_utils.h makes settimeofday, is declared nowhere" \
+declaration "uint32_t is not unsigned int, which the kernel's port (HZ) and Bluetooth (k_sem_init) count on" \
+    $'#include <stdint.h>\nextern const uint32_t HZ; const unsigned int HZ = 1;' \
+    $'#undef __UINT32_TYPE__\n#define __UINT32_TYPE__ unsigned int\n#undef __INT32_TYPE__\n#define __INT32_TYPE__ int'
+declaration "struct timezone, of which wm_utils.h makes settimeofday, is declared nowhere" \
     $'#include <sys/time.h>\nint settimeofday(const struct timeval *, const struct timezone *);
     int settimeofday(const struct timeval *tv, const struct timezone *tz) { return 0; }' 'struct timezone;'
-declare_all "errno.h has no ESHUTDOWN, which Bluetooth returns" \
+declaration "errno.h has no ESHUTDOWN, which Bluetooth returns" \
     $'#include <errno.h>\nint error = ESHUTDOWN;' '#define ESHUTDOWN 108'
-declare_all "stdio.h does not bring stdarg.h, which Bluetooth counts on" \
-    $'#include <stdio.h>\nvoid f(int n, ...) { va_list l; va_start(l, n); va_end(l); }' '#include <stdarg.h>'
+declaration "stdio.h and string.h do not bring stdarg.h, which applications count on" \
+    $'#include <stdio.h>\n#include <string.h>\nchar *f(va_list l) { return va_arg(l, char *); }' '#include <stdarg.h>'
 if [ -n "$declarations" ]; then
     echo "$declarations" >"$overlay/declarations.h"
     echo "string(APPEND CMAKE_C_FLAGS \" -include $overlay/declarations.h\")" >>"$rules/compile.cmake"
