@@ -113,7 +113,7 @@ pub struct Limits {
     /// Bytes of heap that each step of a TLS handshake must find free, in one block: what rustls allocates, it does not
     /// ask whether it is there.
     pub handshake: usize,
-    /// Bytes of messages that wait for the event queue, for each handle.
+    /// Bytes of events in the SDK's queue and waiting for it, for each handle.
     pub backlog: usize,
     /// Our events that may be in the SDK's queue at a time: half of its entries, since it serves everybody.
     pub event_share: usize,

@@ -24,7 +24,7 @@ struct wm_mqtt_port_config {
     size_t io_buffer;         /**< bytes read from or written to a socket at a time */
     size_t record;            /**< largest plaintext of a TLS record that is sent */
     size_t outgoing;          /**< bytes that wait to be sent, for each handle */
-    size_t backlog;           /**< bytes of messages that wait for the event queue, for each handle */
+    size_t backlog;           /**< bytes of events in the SDK's queue and waiting for it, for each handle */
     size_t event_share;       /**< our events that may be in the SDK's queue at a time */
     uint16_t window;          /**< unacknowledged messages with QoS 1 and 2 of each handle */
     uint16_t task_stack;      /**< stack of the MQTT task, in words */
