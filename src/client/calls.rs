@@ -13,8 +13,8 @@ pub(super) enum Kind {
     Connect,
     /// SUBACK or UNSUBACK with this packet identifier.
     Acknowledgement(u16),
-    /// Room for a message; otherwise with this error.
-    Room(Error),
+    /// Room for a message, or its limit: then it tries for the last time.
+    Room,
     /// The end of a disconnect.
     Closed,
     /// Nobody else waiting any more (deinit).
@@ -70,20 +70,17 @@ impl<P: Port> Calls<P> {
         self.limits().map(|limit| clock.end_of(limit)).min()
     }
 
-    /// Ends the calls whose limit is over, but for those that wait for room which has come; `forgotten` gets the
-    /// identifiers of requests that nobody waits for any more.
-    pub(super) fn expire(&mut self, clock: &Clock, has_room: bool, mut forgotten: impl FnMut(u16)) {
-        let waits = |call: &&mut Call<P>| call.outcome.is_none() && !(has_room && matches!(call.kind, Kind::Room(_)));
-        let waiting = self.entries.iter_mut().filter(waits);
+    /// Ends the calls whose limit is over; `forgotten` gets the identifiers of requests that nobody waits for any more.
+    pub(super) fn expire(&mut self, clock: &Clock, mut forgotten: impl FnMut(u16)) {
+        let waiting = self.entries.iter_mut().filter(|call| call.outcome.is_none());
         for call in waiting.filter(|call| call.limit.is_some_and(|limit| clock.is_over(limit))) {
-            call.outcome = Some(Err(match call.kind {
-                Kind::Room(error) => error,
+            call.outcome = Some(match call.kind {
                 Kind::Acknowledgement(id) => {
                     forgotten(id);
-                    Error::Failure
+                    Err(Error::Failure)
                 }
-                _ => Error::Failure,
-            }));
+                _ => Ok(()),
+            });
             call.signal.notify();
         }
     }

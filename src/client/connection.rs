@@ -335,13 +335,11 @@ impl<P: Port> Connection<P> {
         }
         state.room_limit = state.room_limit.filter(|limit| *limit > clock.now());
         let session = &mut state.session;
-        state.calls.expire(clock, state.has_room, |id| {
+        state.calls.expire(clock, |id| {
             session.forget(id);
             log::error(&[&"no answer to request ", &id, &" within 10 s"]);
         });
-        // The server's time to answer PINGREQ is a limit; the time to send one is not.
-        let silent = state.session.deadline().filter(|_| state.session.awaits_answer());
-        if silent.is_none_or(|limit| clock.is_over(limit)) {
+        if state.keep_alive(clock).is_some_and(|deadline| deadline <= clock.now()) {
             state.session.handle_timeout(clock.now()).map_err(|_| Trouble::NoPingResponse)?;
         }
         Ok(())
@@ -394,7 +392,7 @@ impl<P: Port> Connection<P> {
                 let len = if pipe.may_write() && turn < WRITES { state.session.transmit(&mut means.buffer) } else { 0 };
                 // The publishers that wait are woken when nothing is left to hand over: they find all of the room.
                 if len == 0 && core::mem::take(&mut state.has_room) {
-                    state.calls.finish(Ok(()), &|kind| matches!(kind, Kind::Room(_)));
+                    state.calls.finish(Ok(()), &|kind| kind == Kind::Room);
                 }
                 connecting = state.phase == Phase::Connecting;
                 len
@@ -479,7 +477,7 @@ impl<P: Port> Connection<P> {
             // Room for it has been there since CONNACK.
             self.intake.backlog.push(Some(Notification::Disconnected { client }), None);
         }
-        (state.phase, state.room_limit) = (Phase::Idle, None);
+        (state.phase, state.room_limit, state.fresh_until) = (Phase::Idle, None, Instant::from_millis(0));
         state.session.closed();
         state.calls.finish(Ok(()), &|kind| kind == Kind::Closed);
         state.calls.finish(Err(connect_error), &|kind| kind == Kind::Connect);
@@ -511,11 +509,8 @@ impl<P: Port> Connection<P> {
                     Phase::Draining(deadline) => Some(clock.end_of(deadline)),
                     _ => None,
                 };
-                let session = state.session.deadline();
-                let silent = session.filter(|_| state.session.awaits_answer());
-                let session = silent.map(|limit| clock.end_of(limit)).or(session);
                 let calls = earliest(state.calls.deadline(clock), state.room_limit);
-                earliest(earliest(phase, session), calls)
+                earliest(earliest(phase, state.keep_alive(clock)), calls)
             }
         }
     }

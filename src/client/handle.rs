@@ -50,8 +50,8 @@ pub(super) struct State<P: Port> {
     pub(super) has_room: bool,
     /// When the MQTT task looks after publishers that wait for room, at the latest: none of them need wake it before.
     pub(super) room_limit: Option<Instant>,
-    /// The attempt whose connection a reconnect has made, and until when that is what another reconnect asks for.
-    fresh: Option<(u32, Instant)>,
+    /// Until then the connection, which a reconnect has made, is what another reconnect asks for.
+    pub(super) fresh_until: Instant,
     /// Deinit has begun.
     pub(super) closed: bool,
     waker: Option<<P::Net as Net>::Waker>,
@@ -67,7 +67,7 @@ impl<P: Port> Client<P> {
             calls: Calls::new(),
             has_room: false,
             room_limit: None,
-            fresh: None,
+            fresh_until: Instant::from_millis(0),
             closed: false,
             waker: None,
         };
@@ -167,14 +167,17 @@ impl<P: Port> Client<P> {
     /// does not wait for that. A connection that stands, and that another reconnect has made less than 1 s ago, is left
     /// alone: applications reconnect at every DISCONNECTED, also at those that their own reconnects cause.
     pub fn reconnect(this: &Shared<Self>) -> Result<(), Error> {
-        if this.state.lock().is_fresh(P::now()) {
-            return Ok(());
+        {
+            let state = this.state.lock();
+            if state.phase == Phase::Connected && P::now() < state.fresh_until {
+                return Ok(());
+            }
         }
         let drain = if this.config.clean_session { DRAIN_TIMEOUT } else { 0 };
         this.end_connection(P::now() + drain);
         Self::connect(this)?;
         let mut state = this.state.lock();
-        state.fresh = Some((state.attempt, P::now() + FRESH));
+        state.fresh_until = P::now() + FRESH;
         Ok(())
     }
 
@@ -222,9 +225,7 @@ impl<P: Port> Client<P> {
                 Phase::Connected => state.phase = Phase::Draining(deadline),
                 Phase::Draining(earlier) => state.phase = Phase::Draining(earlier.min(deadline)),
             }
-            state
-                .calls
-                .finish(Err(Error::Disconnected), &|kind| matches!(kind, Kind::Room(_) | Kind::Acknowledgement(_)));
+            state.calls.finish(Err(Error::Disconnected), &|kind| matches!(kind, Kind::Room | Kind::Acknowledgement(_)));
             let signal = signal.filter(|_| state.calls.reserve());
             let ticket = signal.map(|signal| {
                 let ticket = state.calls.add(Kind::Closed, signal.clone(), self.hub.may_block_events(), None);
@@ -311,8 +312,7 @@ impl<P: Port> Client<P> {
             if !state.calls.reserve() {
                 return Err(Error::Failure);
             }
-            let (kind, blocks_events) = (Kind::Room(refusal.into()), self.hub.may_block_events());
-            let ticket = state.calls.add(kind, signal.clone(), blocks_events, Some(*limit));
+            let ticket = state.calls.add(Kind::Room, signal.clone(), self.hub.may_block_events(), Some(*limit));
             let waker = match state.room_limit {
                 Some(_) => None,
                 None => {
@@ -372,10 +372,10 @@ impl<P: Port> State<P> {
         }
     }
 
-    /// Whether the connection is one that a reconnect has just made.
-    fn is_fresh(&self, now: Instant) -> bool {
-        let fresh = self.fresh.is_some_and(|(attempt, until)| attempt == self.attempt && now < until);
-        fresh && self.phase == Phase::Connected
+    /// When keep-alive has something to do. The server's time to answer a PINGREQ is a limit, the time to send one is not.
+    pub(super) fn keep_alive(&self, clock: &Clock) -> Option<Instant> {
+        let deadline = self.session.deadline()?;
+        Some(if self.session.awaits_answer() { clock.end_of(deadline) } else { deadline })
     }
 
     fn check_connected(&self) -> Result<(), Error> {
