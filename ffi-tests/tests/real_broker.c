@@ -87,12 +87,15 @@ static void bursts(void)
             CHECK_EQ(event_count(PUBLISHED), N);
             CHECK_EQ(event_count(DISCONNECTED), 0);
             check_row("%u bytes, QoS %d, with the connection anew in the middle", sizes[i], qos);
+            CHECK_EQ(wm_mqtt_client_disconnect(handle), 0);
+            CHECK_EQ(wm_mqtt_client_connect(handle), 0); /* no reconnect has made it, so one ends it */
+            events_reset();
             for (int n = 0; n < N; n++) {
                 if (n == N / 2) CHECK_EQ(wm_mqtt_client_reconnect(handle), 0);
                 CHECK(publish(handle, "t", payload, sizes[i], (uint8_t)qos, 0) > 0);
             }
-            CHECK(wait_count(PUBLISHED, 2 * N, 20000));
-            CHECK_EQ(event_count(PUBLISHED), 2 * N);
+            CHECK(wait_count(PUBLISHED, N, 20000));
+            CHECK_EQ(event_count(PUBLISHED), N);
             CHECK_EQ(event_count(DISCONNECTED), 1);
             events_reset();
         }

@@ -147,7 +147,9 @@ static void reconnects(void)
         int files = 0;
         for (int n = 0; n < rounds; n++) {
             check_row("%s, %s, round %d", rows[i].scheme, rows[i].options, n);
-            REQUIRE_EQ(wm_mqtt_client_reconnect(handle), 0);
+            /* In two steps: a reconnect leaves a connection alone that another one has just made. */
+            REQUIRE_EQ(wm_mqtt_client_disconnect(handle), 0);
+            REQUIRE_EQ(wm_mqtt_client_connect(handle), 0);
             if (n == 0) files = open_files();
             int id = wm_mqtt_client_publish(handle, "t", "m", 1, 1, 0);
             CHECK(id > 0);
