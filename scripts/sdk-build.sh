@@ -42,6 +42,7 @@ for choice in "${@:3}"; do
 done
 cd "$(dirname "$0")/.."
 root=$PWD out=$PWD/target/sdk overlay=$PWD/target/sdk/overlay
+[[ $root$sdk != *[[:space:]]* ]] || failed "the SDK's flags cannot hold a blank: $root, $sdk"
 
 command -v csky-elfabiv2-gcc >/dev/null || export PATH="/opt/csky/sdk-bin:$PATH"
 command -v csky-elfabiv2-gcc >/dev/null || failed "no csky-elfabiv2-gcc on PATH or in /opt/csky/sdk-bin"
