@@ -42,6 +42,7 @@ for choice in "${@:3}"; do
 done
 cd "$(dirname "$0")/.."
 root=$PWD out=$PWD/target/sdk overlay=$PWD/target/sdk/overlay
+[[ $root$sdk != *[[:space:]]* ]] || failed "the SDK's flags cannot hold a blank: $root, $sdk"
 
 command -v csky-elfabiv2-gcc >/dev/null || export PATH="/opt/csky/sdk-bin:$PATH"
 command -v csky-elfabiv2-gcc >/dev/null || failed "no csky-elfabiv2-gcc on PATH or in /opt/csky/sdk-bin"
@@ -164,8 +165,8 @@ wm() ( # in the folder of build
     PATH="$out/python/bin:$PATH" WM_IOT_SDK_PATH=$overlay python3 "$overlay/tools/wm/wm.py" "$@"
 )
 
-build() { # PROJECT CHOICE: sets folder and log
-    local option
+build() { # PROJECT CHOICE: sets folder, log and image, its name without an ending
+    local name option
     name=$(basename "$1")
     folder="$out/a folder/$2/$name" log="$out/$2-$name.log"
     rm -rf "$folder"
@@ -183,12 +184,15 @@ build() { # PROJECT CHOICE: sets folder and log
         { echo && printf 'CONFIG_%s\n' COMPONENT_MQTT_ENABLED=y ${choices[$2]}; } >>"$folder/prj.config"
     fi
 
-    # What a link misses may be missed in turn by what it then takes from the C library.
-    while ! wm build >"$log" 2>&1; do
+    # What a link then takes from the C library may miss something in turn.
+    : >"$log"
+    while ! wm build >>"$log" 2>&1; do
         stand_ins "$(sed -n "s/.*undefined reference to [\`']\([^']*\)'.*/\1/p" "$log" | sort -u)" ||
             { tail -n 50 "$log"; failed "$name, $2: wm.py build"; }
     done
-    [ -f "$folder/build/$name.fls" ] || { tail -n 50 "$log"; failed "$name, $2: no image"; }
+    image=$(find "$folder/build" -maxdepth 1 -name '*.fls')
+    image=${image%.fls}
+    [ -n "$image" ] || { tail -n 50 "$log"; failed "$name, $2: no image"; }
     [ "$2" = vendor ] || ! grep 'components/mqtt/.*warning:' "$log" || failed "$name, $2: warnings in the component"
     for option in ${choices[$2]}; do
         case $option in
@@ -204,6 +208,8 @@ share() { # MAP PATTERN...
 import re, sys
 
 map, patterns = open(sys.argv[1]).read(), sys.argv[2:]
+if "Linker script and memory map" not in map: # another linker's
+    sys.exit(print(*["?"] * len(patterns)))
 map = map[map.index("Linker script and memory map") :]
 sums, section = [0] * len(patterns), None
 # An output section's name begins its line, an input section's stands after one blank, with a line of its own where it is long.
@@ -221,8 +227,8 @@ PY
 declare -A vendors
 row() { # PROJECT CHOICE, after build: its line in the table
     local name=$1 choice=$2 flash ram component mbedtls less=
-    read -r flash ram < <(csky-elfabiv2-size "$folder/build/$name.elf" | awk 'NR == 2 { print $1 + $2, $2 + $3 }')
-    read -r component mbedtls < <(share "$folder/build/$name.map" 'lib(mqtt|wm_mqtt_client[a-z_]*)[.]a' 'libmbedtls[.]a')
+    read -r flash ram < <(csky-elfabiv2-size "$image.elf" | awk 'NR == 2 { print $1 + $2, $2 + $3 }')
+    read -r component mbedtls < <(share "$image.map" 'lib(mqtt|wm_mqtt_client[a-z_]*)[.]a' 'libmbedtls[.]a')
     if [ "$choice" = vendor ]; then
         vendors[$name]=$flash
     elif [ -n "${vendors[$name]:-}" ]; then
@@ -252,7 +258,7 @@ else
     mqtt_archives() { find "$folder/build/" -name 'lib*mqtt*.a'; }
     app "$examples/network/mqtt/tcp" vendor tcp websocket tls13 tls roots default
     before=$(stat -c %y "$folder/build/components/mqtt/libwm_mqtt_client_rust.a")
-    wm build >"$log" 2>&1 || failed "tcp: built again"
+    wm build >>"$log" 2>&1 || failed "tcp: built again"
     [ "$(stat -c %y "$folder/build/components/mqtt/libwm_mqtt_client_rust.a")" = "$before" ] ||
         failed "nothing has changed, and the component's archive is another"
     for example in ssl ws wss; do
