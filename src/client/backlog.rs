@@ -82,7 +82,8 @@ impl<B: Buffer> Backlog<B> {
             self.accepted = hub.outstanding(self.client, bound.saturating_sub(self.bytes), times > 1);
         }
         let full = self.bytes + self.accepted >= bound;
-        self.was_full |= full;
+        // What waits here alone is not waiting for deliveries.
+        self.was_full |= full && self.accepted > 0;
         full
     }
 

@@ -74,7 +74,9 @@ impl<P: Port> Intake<P> {
             let event = state.session.handle_input(now, &mut input).map_err(Trouble::Violation)?;
             let Some(event) = event else { break };
             self.handle_event(state, attempt, event)?;
-            if self.backlog.is_full(state.patience(), client.hub) {
+            // Where the rest cannot be kept it is taken all the same: it is at most what was read.
+            let full = self.backlog.is_full(state.patience(), client.hub);
+            if full && self.leftover.try_reserve_exact(input.len()).is_ok() {
                 break;
             }
         }

@@ -145,7 +145,7 @@ impl Handle {
     }
 
     pub(crate) fn connect(&self) -> Result<()> {
-        bounded("connect", 40_000, &self.id, || Client::connect(&self.client)).0
+        bounded("connect", 40_500, &self.id, || Client::connect(&self.client)).0
     }
 
     pub(crate) fn reconnect(&self) -> Result<()> {
