@@ -166,7 +166,7 @@ static void largest(void)
     conn_t *conn;
     connected_client(&broker, &conn, true);
 #ifdef WM_MQTT_ON_DEVICE
-    enum { TOPIC = 20000 }; /* what its memory holds beside the payload */
+    enum { TOPIC = 12000 }; /* what its memory holds beside the payload, also in pieces */
 #else
     enum { TOPIC = 65535 };
 #endif
