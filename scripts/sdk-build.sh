@@ -65,7 +65,7 @@ mkdir -p "$overlay/components/wm_soc" "$out/cargo" "$out/cargo-host"
 for entry in "$sdk"/* "$sdk"/components/* "$sdk"/components/wm_soc/*; do
     case ${entry#"$sdk/"} in
         components | components/mqtt | components/wm_soc) ;;
-        tools | components/wm_soc/w80x) cp -r "$entry" "$overlay/${entry#"$sdk/"}" ;;
+        tools | components/wm_atcmd | components/wm_soc/w80x) cp -r "$entry" "$overlay/${entry#"$sdk/"}" ;;
         *) ln -s "$entry" "$overlay/${entry#"$sdk/"}" ;;
     esac
 done
@@ -86,6 +86,8 @@ declaration() { # WHAT CODE-THAT-SHOULD-COMPILE DECLARATION
 declaration "uint32_t is not unsigned int, which the kernel's port (HZ) and Bluetooth (k_sem_init) count on" \
     $'#include <stdint.h>\nextern const uint32_t HZ; const unsigned int HZ = 1;' \
     $'#undef __UINT32_TYPE__\n#define __UINT32_TYPE__ unsigned int\n#undef __INT32_TYPE__\n#define __INT32_TYPE__ int'
+declaration "off_t is not int, as which Bluetooth declares it" $'#include <stdio.h>\ntypedef int off_t;' \
+    $'#define __machine_off_t_defined\ntypedef int _off_t;'
 declaration "struct timezone, of which wm_utils.h makes settimeofday, is declared nowhere" \
     $'#include <sys/time.h>\nint settimeofday(const struct timeval *, const struct timezone *);
     int settimeofday(const struct timeval *tv, const struct timezone *tz) { return 0; }' 'struct timezone;'
@@ -98,6 +100,10 @@ if [ -n "$declarations" ]; then
     echo "string(APPEND CMAKE_C_FLAGS \" -include $overlay/declarations.h\")" >>"$rules/compile.cmake"
 fi
 
+if ! compiles 'struct command { int errno; };'; then
+    say "obstacle: errno is a macro before any header is included, and wm_atcmd.h calls a member so; not a macro behind that header"
+    sed -i '1i #undef errno' "$overlay/components/wm_atcmd/include/wm_atcmd.h"
+fi
 compiles 'void reset_handler(void) {}' || failed "the compiler does not work"
 link=("${compile[@]}" -nostdlib -Wl,-e,reset_handler -o "$out/tried.elf")
 if ! "${link[@]}" "$out/tried.o" "-Wl,-ckmap=$out/tried.map" 2>/dev/null; then
