@@ -54,7 +54,7 @@ without_cargo() (
     "$@"
 )
 mkdir "$out/bin" "$out/home"
-for name in cmake ninja csky-elfabiv2-gcc csky-elfabiv2-ar csky-elfabiv2-objcopy csky-elfabiv2-nm ln mkdir tail basename; do
+for name in cmake ninja csky-elfabiv2-gcc csky-elfabiv2-ar csky-elfabiv2-objcopy csky-elfabiv2-nm ln mkdir tail basename dirname readlink; do
     program=$(command -v "$name") && ln -s "$program" "$out/bin/$name"
 done
 
