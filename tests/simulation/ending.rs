@@ -33,6 +33,37 @@ fn the_task_ends_with_the_last_handle_and_starts_again() {
     with(|w| assert_eq!((w.books.connected, w.books.disconnected), (5, 5)));
 }
 
+/// A server that sends on after DISCONNECT, more than is read in a turn, does not keep the MQTT task from the others.
+#[test]
+fn what_comes_after_disconnect_is_read_in_turns() {
+    let handle = connected();
+    with(|w| w.broker.style.closes = 0);
+    let link = with(|w| w.broker.link_of("c")).expect("connected");
+    handle.disconnect();
+    let turns = with(|w| {
+        w.server_write(link, &[0; 40_000]);
+        w.turns
+    });
+    run(1_000);
+    with(|w| {
+        // 2,048 bytes at a time, four times a turn.
+        assert!(w.turns - turns >= 40_000 / 2_048 / 4, "{} turns", w.turns - turns);
+        assert_eq!(w.sockets, 0);
+    });
+    // And without an end: 200 ms are 200 ms.
+    assert_eq!(handle.connect(), Ok(()));
+    let link = with(|w| w.broker.link_of("c")).expect("connected");
+    handle.disconnect();
+    for n in 0..400 {
+        with(|w| w.later(n, move || with(|w| w.server_write(link, &[0; 5_000]))));
+    }
+    run(300);
+    assert_eq!(with(|w| w.sockets), 0);
+    run(1_000);
+    handle.remove();
+    all_is_gone();
+}
+
 #[test]
 fn remove_disconnects_first() {
     let handle = subscribed();
