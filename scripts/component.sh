@@ -13,10 +13,13 @@ export PATH="/opt/csky/sdk-bin:$PATH"
 root=$PWD
 # A name that is not quoted somewhere shows.
 out="$root/target/component/a folder"
-component=$root # as a user has it: with everything else that is in this repository
+# As a user has it: with everything else that is in this repository, under the name of the SDK's component. The folder's name is the
+# component's, and an application has one called "main".
+component=$root/target/component/mqtt
 cases=0
 rm -rf "$out"
 mkdir -p "$out"
+ln -sfn "$root" "$component"
 
 ok() {
     echo "ok: $1"
