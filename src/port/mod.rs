@@ -218,4 +218,7 @@ pub trait Socket: Send {
     fn acknowledge(&mut self);
     /// Ends the outgoing half of the stream.
     fn shutdown(&mut self);
+    /// Whether the peer has acknowledged everything that was written, the end of the stream included if it was sent;
+    /// also when the connection is gone and can acknowledge nothing any more. No readiness is reported for it.
+    fn is_acknowledged(&mut self) -> bool;
 }

@@ -165,6 +165,11 @@ impl Socket for LwipSocket {
         // SAFETY: open while `self` lives.
         unsafe { shim::wm_mqtt_port_shutdown(self.0.as_ptr()) };
     }
+
+    fn is_acknowledged(&mut self) -> bool {
+        // SAFETY: open while `self` lives.
+        unsafe { shim::wm_mqtt_port_is_acknowledged(self.0.as_ptr()) }
+    }
 }
 
 fn count(result: c_int) -> Result<usize, NetError> {

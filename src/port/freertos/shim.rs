@@ -71,5 +71,6 @@ unsafe extern "C" {
     pub(super) fn wm_mqtt_port_write(socket: *mut c_void, bytes: *const u8, len: usize) -> c_int;
     pub(super) fn wm_mqtt_port_acknowledge(socket: *mut c_void);
     pub(super) fn wm_mqtt_port_shutdown(socket: *mut c_void);
+    pub(super) fn wm_mqtt_port_is_acknowledged(socket: *mut c_void) -> bool;
     pub(super) fn wm_mqtt_port_close(socket: *mut c_void);
 }

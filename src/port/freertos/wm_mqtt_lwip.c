@@ -14,6 +14,7 @@
 #include "lwip/api.h"
 #include "lwip/dns.h"
 #include "lwip/pbuf.h"
+#include "lwip/priv/tcpip_priv.h"
 #include "lwip/tcp.h"
 #include "lwip/tcpip.h"
 
@@ -406,6 +407,27 @@ void wm_mqtt_port_shutdown(void *handle)
 {
     struct socket *socket = handle;
     netconn_shutdown(socket->conn, 0, 1);
+}
+
+struct question {
+    struct tcpip_api_call_data call; /* first: lwIP hands on a pointer to it */
+    struct netconn *conn;
+};
+
+/* In lwIP's task, or with its lock. */
+static err_t ask_acknowledged(struct tcpip_api_call_data *call)
+{
+    struct tcp_pcb *pcb = ((struct question *)call)->conn->pcb.tcp;
+    bool all = pcb == NULL || (pcb->unsent == NULL && pcb->unacked == NULL &&
+                               /* there was no memory for the end of the stream: lwIP's timer will send it */
+                               !tcp_is_flag_set(pcb, TF_CLOSEPEND));
+    return all ? ERR_OK : ERR_INPROGRESS;
+}
+
+bool wm_mqtt_port_is_acknowledged(void *handle)
+{
+    struct question question = {.conn = ((struct socket *)handle)->conn};
+    return tcpip_api_call(ask_acknowledged, &question.call) == ERR_OK;
 }
 
 void wm_mqtt_port_close(void *handle)

@@ -94,6 +94,8 @@ int wm_mqtt_port_write(void *socket, const uint8_t *bytes, size_t len);
 /** Acknowledges at once what has arrived. */
 void wm_mqtt_port_acknowledge(void *socket);
 void wm_mqtt_port_shutdown(void *socket);
+/** Whether everything that was written is acknowledged, the end of the stream included, or the connection is gone. */
+bool wm_mqtt_port_is_acknowledged(void *socket);
 void wm_mqtt_port_close(void *socket);
 
 #endif
