@@ -70,10 +70,11 @@ impl<P: Port> Engine<P> {
 
     fn wait(&mut self) {
         let connections = &mut self.connections;
+        let now = self.means.clock.now();
         self.means.net.wait(self.deadline, |token, readiness| {
             let mut readiness = Some(readiness);
             // Nobody's: late news of a socket or lookup that is gone.
-            let _ = connections.iter_mut().any(|connection| connection.ready(token, &mut readiness));
+            let _ = connections.iter_mut().any(|connection| connection.ready(token, &mut readiness, now));
         });
     }
 
@@ -153,7 +154,7 @@ impl<P: Port> Engine<P> {
             self.retry.pause = RETRY.0;
             let receipt = backlog.pop(size);
             match self.connections.get_mut(self.next_speaker) {
-                Some(connection) => connection.accepted(&mut self.means, receipt),
+                Some(connection) => connection.accepted(receipt),
                 None => drop(self.orphans.pop_if(|backlog| backlog.is_empty())),
             }
         }

@@ -183,9 +183,6 @@ pub trait Net: Send + 'static {
     /// Begins a connection. Its readiness is reported under `token`, once for each change.
     fn connect(&mut self, token: Token, address: SocketAddr) -> Result<Self::Socket, NetError>;
 
-    /// Gives a socket back, which closes it.
-    fn close(&mut self, socket: Self::Socket);
-
     /// Sleeps until something is ready, somebody calls the waker, or `deadline` has passed (`None`: no deadline), and
     /// reports what is ready. A wake-up before the call ends it at once.
     fn wait(&mut self, deadline: Option<Instant>, ready: impl FnMut(Token, Readiness));
@@ -206,7 +203,7 @@ pub enum NetError {
     Failed(i32),
 }
 
-/// A non-blocking TCP connection with `TCP_NODELAY`.
+/// A non-blocking TCP connection with `TCP_NODELAY`, which closes when it is dropped.
 pub trait Socket: Send {
     /// Whether the connection stands yet.
     fn established(&mut self) -> Result<(), NetError>;

@@ -407,27 +407,8 @@ impl Net for SimNet {
                 Peer::Refuses => w.later(latency, move || with(|w| w.break_conn(id, REFUSED))),
                 _ => {}
             }
-            Ok(SimSocket { id, given_back: false })
+            Ok(SimSocket { id })
         })
-    }
-
-    fn close(&mut self, mut socket: SimSocket) {
-        let id = socket.id;
-        socket.given_back = true;
-        with(|w| {
-            w.unlocked("closing a socket");
-            w.activity += 1;
-            w.sockets -= 1;
-            let conn = &mut w.conns[id];
-            let stage = std::mem::replace(&mut conn.stage, Stage::Closed);
-            if stage != Stage::Up {
-                return;
-            }
-            // Whoever closes with bytes unread sends a reset, which may overtake what is on its way.
-            let at = if conn.down_arrived.is_empty() { conn.up_last } else { w.now };
-            let at = at.max(w.now + w.latency());
-            w.at(at, move || crate::broker::link_gone(id));
-        });
     }
 
     fn wait(&mut self, deadline: Option<Instant>, mut ready: impl FnMut(Token, Readiness)) {
@@ -450,14 +431,28 @@ impl Net for SimNet {
 #[derive(Debug)]
 pub(crate) struct SimSocket {
     id: usize,
-    given_back: bool,
 }
 
 impl Drop for SimSocket {
     fn drop(&mut self) {
-        if !self.given_back && !std::thread::panicking() {
-            with_if_any(|_| panic!("a socket is dropped that was not given back"));
+        if std::thread::panicking() {
+            return;
         }
+        let id = self.id;
+        with_if_any(|w| {
+            w.unlocked("closing a socket");
+            w.activity += 1;
+            w.sockets -= 1;
+            let conn = &mut w.conns[id];
+            let stage = std::mem::replace(&mut conn.stage, Stage::Closed);
+            if stage != Stage::Up {
+                return;
+            }
+            // Whoever closes with bytes unread sends a reset, which may overtake what is on its way.
+            let at = if conn.down_arrived.is_empty() { conn.up_last } else { w.now };
+            let at = at.max(w.now + w.latency());
+            w.at(at, move || crate::broker::link_gone(id));
+        });
     }
 }
 

@@ -89,10 +89,6 @@ impl Net for LwipNet {
         NonNull::new(socket).map(LwipSocket).ok_or(NetError::Failed(error))
     }
 
-    fn close(&mut self, socket: LwipSocket) {
-        drop(socket);
-    }
-
     fn wait(&mut self, deadline: Option<Instant>, mut ready: impl FnMut(Token, Readiness)) {
         let mut timeout = deadline.map_or(shim::FOREVER, |deadline| deadline.millis_from(FreeRtos::now()));
         let mut event = MaybeUninit::uninit();

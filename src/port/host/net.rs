@@ -81,10 +81,6 @@ impl Net for HostNet {
         Ok(HostSocket(stream))
     }
 
-    fn close(&mut self, mut socket: HostSocket) {
-        let _ = self.poll.registry().deregister(&mut socket.0);
-    }
-
     fn wait(&mut self, deadline: Option<Instant>, mut ready: impl FnMut(Token, Readiness)) {
         let timeout = deadline.map(|deadline| Duration::from_millis(deadline.millis_from(Host::now()).into()));
         if self.poll.poll(&mut self.events, timeout).is_ok() {
