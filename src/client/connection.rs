@@ -221,6 +221,7 @@ impl<P: Port> Connection<P> {
     }
 
     /// Moves the attempt on from stage to stage as far as it goes.
+    #[inline(never)]
     fn progress(&mut self, means: &mut Means<P>, is_due: bool) -> Result<(), Trouble> {
         loop {
             match &mut self.stage {

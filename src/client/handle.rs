@@ -1,5 +1,6 @@
 //! One client, as the application's tasks see it.
 
+use core::ops::DerefMut;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::calls::{Calls, Cause, Kind, Ticket};
@@ -125,20 +126,28 @@ impl<P: Port> Client<P> {
     fn change<R>(&self, work: impl FnOnce(&mut State<P>) -> R) -> R {
         let mut state = self.state.lock();
         let result = work(&mut state);
-        let waker = self.report(&mut state);
+        self.release(state);
+        result
+    }
+
+    // Not inlined: it is most of every call.
+    #[inline(never)]
+    fn release(&self, mut state: impl DerefMut<Target = State<P>>) {
+        let mut waker = None;
+        if core::mem::take(&mut state.news) {
+            self.left_work.store(true, Ordering::SeqCst);
+            waker = state.waker.clone().filter(|_| self.hub.must_wake());
+        }
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
-        result
     }
 
-    fn report(&self, state: &mut State<P>) -> Option<<P::Net as Net>::Waker> {
-        if !core::mem::take(&mut state.news) {
-            return None;
-        }
-        self.left_work.store(true, Ordering::SeqCst);
-        if state.waker.is_some() && self.hub.must_wake() { state.waker.clone() } else { None }
+    /// Waits for what a call was entered for; its outcome, `None` when none has come until then.
+    fn wait(&self, ticket: Ticket, signal: &P::Signal, until: Instant) -> Option<Result<(), Error>> {
+        signal.wait(until);
+        self.change(|state| state.calls.remove(ticket))
     }
 
     /// Connects, and waits for CONNACK: 30 s at most. While another call connects, waits for that; connected already:
@@ -181,16 +190,18 @@ impl<P: Port> Client<P> {
             Ok(Some((attempt, ticket)))
         });
         let Some((attempt, ticket)) = entered? else { return Ok(()) };
-        signal.wait(now + (DRAIN_TIMEOUT + CONNECT_TIMEOUT + TASK_TIMEOUT));
-        this.change(|state| {
-            let outcome = state.calls.remove(ticket);
-            if outcome == Some(Ok(())) && another {
-                state.fresh = Some((attempt, P::now() + FRESH));
+        let outcome = this.wait(ticket, &signal, now + (DRAIN_TIMEOUT + CONNECT_TIMEOUT + TASK_TIMEOUT));
+        this.change(|state| match outcome {
+            Some(outcome) => {
+                if another && outcome.is_ok() {
+                    state.fresh = Some((attempt, P::now() + FRESH));
+                }
+                outcome
             }
-            if outcome.is_none() && !state.calls.any(|kind| kind == Kind::Connect(attempt)) {
+            None => {
                 state.withdraw(attempt);
+                Err(Error::Failure)
             }
-            outcome.unwrap_or(Err(Error::Failure))
         })
     }
 
@@ -210,8 +221,7 @@ impl<P: Port> Client<P> {
             waits.then(|| state.calls.add(Kind::Quiet, signal.clone(), false, None))
         });
         if let Some(ticket) = ticket {
-            signal.wait(limit);
-            self.change(|state| state.calls.remove(ticket));
+            self.wait(ticket, &signal, limit);
         }
     }
 
@@ -228,8 +238,7 @@ impl<P: Port> Client<P> {
             Some((signal, state.calls.add(kind, signal.clone(), self.hub.may_block_events(), None)))
         });
         let Some((signal, ticket)) = ticket else { return Ok(()) };
-        signal.wait(now + (DRAIN_TIMEOUT + TASK_TIMEOUT));
-        self.change(|state| state.calls.remove(ticket)).unwrap_or(Err(Error::Failure))
+        self.wait(ticket, signal, now + (DRAIN_TIMEOUT + TASK_TIMEOUT)).unwrap_or(Err(Error::Failure))
     }
 
     /// Subscribes (with a QoS) or unsubscribes (without), and waits up to 10 s for the answer; the packet identifier.
@@ -251,14 +260,11 @@ impl<P: Port> Client<P> {
             let (kind, blocks_events) = (Kind::Acknowledgement(id), self.hub.may_block_events());
             Ok((id, state.calls.add(kind, signal.clone(), blocks_events, Some(limit))))
         })?;
-        signal.wait(limit + TASK_TIMEOUT);
-        self.change(|state| match state.calls.remove(ticket) {
-            Some(outcome) => outcome.map(|()| id),
-            None => {
-                state.session.forget(id);
-                Err(Error::Failure)
-            }
-        })
+        let outcome = self.wait(ticket, &signal, limit + TASK_TIMEOUT).unwrap_or_else(|| {
+            self.state.lock().session.forget(id);
+            Err(Error::Failure)
+        });
+        outcome.map(|()| id)
     }
 
     /// Subscribes to `filter`; the packet identifier, once the server has granted it.
@@ -409,9 +415,10 @@ impl<P: Port> State<P> {
         attempt
     }
 
-    /// Nobody waits for an attempt any more: it must not succeed later.
+    /// A connect has given up: without another one that waits, the attempt must not succeed later.
     fn withdraw(&mut self, attempt: Attempt) {
-        if self.wanted == Some(attempt) && self.connected != Some(attempt) {
+        let is_under_way = self.wanted == Some(attempt) && self.connected != Some(attempt);
+        if is_under_way && !self.calls.any(|kind| kind == Kind::Connect(attempt)) {
             (self.wanted, self.news) = (None, true);
         }
     }
