@@ -104,8 +104,9 @@ static bool ends_with(const char *name, const char *end)
     return len >= end_len && strcasecmp(name + len - end_len, end) == 0;
 }
 
-bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, size_t len)
+bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, size_t len, uint8_t family)
 {
+    if (family != 0) return false;
     struct net *net = handle;
     struct lookup *lookup = calloc(1, sizeof *lookup);
     char name[64];

@@ -180,6 +180,14 @@ pub trait Net: Send + 'static {
     /// cancelled: an unwanted answer is ignored. `false` when it could not even begin.
     fn resolve(&mut self, token: Token, host: &str, port: u16) -> bool;
 
+    /// Looks up the host's addresses of the other family than `than`, where [`resolve`](Self::resolve) gives those of one
+    /// family only. `false` when it could not begin, or there is no such thing: the host is an address, the network has
+    /// one family, or all addresses are given at once.
+    fn resolve_other(&mut self, token: Token, host: &str, port: u16, than: SocketAddr) -> bool {
+        let _ = (token, host, port, than);
+        false
+    }
+
     /// Begins a connection. Its readiness is reported under `token`, once for each change.
     fn connect(&mut self, token: Token, address: SocketAddr) -> Result<Self::Socket, NetError>;
 

@@ -21,6 +21,7 @@ mod ending;
 mod event_queue;
 mod idle;
 mod limits;
+mod network;
 mod out_of_memory;
 mod silence;
 

@@ -1,7 +1,7 @@
 //! A network of byte streams with latency, segments, little room, and readiness that is reported once.
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use wm_mqtt_client::port::{Net, NetError, Readiness, Socket, Token, Waker};
 use wm_mqtt_client::time::Instant;
@@ -81,14 +81,27 @@ pub(crate) enum Peer {
     Unroutable,
 }
 
+const PEERS: [(&str, Peer); 4] =
+    [("broker", Peer::Broker), ("refusing", Peer::Refuses), ("silent", Peer::Silent), ("unroutable", Peer::Unroutable)];
+
+fn place(peer: Peer) -> u8 {
+    1 + PEERS.iter().position(|(_, other)| *other == peer).expect("every peer is there") as u8
+}
+
 pub(crate) fn address(peer: Peer) -> SocketAddr {
-    let last = match peer {
-        Peer::Broker => 1,
-        Peer::Refuses => 2,
-        Peer::Silent => 3,
-        Peer::Unroutable => 4,
-    };
-    (Ipv4Addr::new(10, 0, 0, last), 1883).into()
+    (Ipv4Addr::new(10, 0, 0, place(peer)), 1883).into()
+}
+
+pub(crate) fn address_v6(peer: Peer) -> SocketAddr {
+    (Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, place(peer).into()), 1883).into()
+}
+
+/// The addresses of a host, one family at a time: `silent.broker` is silent by IPv4 and the broker by IPv6. A word that is
+/// none of a peer's is no address.
+fn addresses_of_a_family(host: &str, v6: bool) -> Option<Vec<SocketAddr>> {
+    let (v4, other) = host.split_once('.')?;
+    let (name, address): (_, fn(Peer) -> SocketAddr) = if v6 { (other, address_v6) } else { (v4, address) };
+    Some(PEERS.iter().filter(|(word, _)| *word == name).map(|(_, peer)| address(*peer)).collect())
 }
 
 impl World {
@@ -113,6 +126,15 @@ impl World {
     fn push_ready(&mut self, net: usize, token: Token, addresses: Option<Vec<SocketAddr>>) {
         let at = self.rng.below(self.nets[net].ready.len() + 1);
         self.nets[net].ready.insert(at, (token, addresses));
+    }
+
+    /// Sooner or later, or the lookup fails.
+    fn answer_lookup(&mut self, net: usize, token: Token, mut found: Vec<SocketAddr>) {
+        let delay = self.rng.between(0, self.faults.lookup);
+        if self.rng.permille(self.faults.lookup_fails) {
+            found.clear();
+        }
+        self.later(delay, move || with(|w| w.push_ready(net, token, Some(found))));
     }
 
     fn can_read(&mut self, id: usize) {
@@ -307,6 +329,20 @@ impl Net for SimNet {
         SimWaker(self.0)
     }
 
+    fn resolve_other(&mut self, token: Token, host: &str, port: u16, than: SocketAddr) -> bool {
+        assert_eq!(port, 1883);
+        let Some(found) = addresses_of_a_family(host, !than.is_ipv6()) else { return false };
+        if memory::is_out() {
+            return false;
+        }
+        with(|w| {
+            w.unlocked("a name lookup");
+            w.activity += 1;
+            w.answer_lookup(self.0, token, found);
+        });
+        true
+    }
+
     fn resolve(&mut self, token: Token, host: &str, port: u16) -> bool {
         let net = self.0;
         if memory::is_out() {
@@ -316,23 +352,21 @@ impl Net for SimNet {
             w.unlocked("a name lookup");
             w.activity += 1;
             assert_eq!(port, 1883);
-            let mut delay = w.rng.between(0, w.faults.lookup);
-            let mut found = match host {
+            let found = match host {
                 "nowhere" => vec![],
                 "silent" => vec![address(Peer::Silent)],
                 "refusing" => vec![address(Peer::Refuses)],
                 "second-best" => [Peer::Unroutable, Peer::Refuses, Peer::Silent, Peer::Broker].map(address).to_vec(),
-                "never" => {
-                    delay = 1_000_000_000_000;
-                    vec![]
-                }
+                "never" => return true,
                 "memoryless" => return false,
-                _ => vec![address(Peer::Broker)],
+                // IPv4 if there is any, as lwIP has it.
+                _ => match addresses_of_a_family(host, false) {
+                    Some(v4) if v4.is_empty() => addresses_of_a_family(host, true).unwrap_or_default(),
+                    Some(v4) => v4,
+                    None => vec![address(Peer::Broker)],
+                },
             };
-            if w.rng.permille(w.faults.lookup_fails) {
-                found.clear();
-            }
-            w.later(delay, move || with(|w| w.push_ready(net, token, Some(found))));
+            w.answer_lookup(net, token, found);
             true
         })
     }
@@ -344,8 +378,9 @@ impl Net for SimNet {
         with(|w| {
             w.unlocked("connecting");
             w.activity += 1;
-            let peers = [Peer::Broker, Peer::Refuses, Peer::Silent, Peer::Unroutable];
-            let mut peer = peers.into_iter().find(|peer| self::address(*peer) == address).expect("an address of ours");
+            let mut peers = PEERS.into_iter().map(|(_, peer)| peer);
+            let is_at = |peer: &Peer| [self::address(*peer), address_v6(*peer)].contains(&address);
+            let mut peer = peers.find(is_at).expect("an address of ours");
             if peer == Peer::Broker {
                 if !w.broker.up || w.rng.permille(w.faults.refuse) {
                     peer = Peer::Refuses;

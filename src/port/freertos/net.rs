@@ -62,17 +62,11 @@ impl Net for LwipNet {
     }
 
     fn resolve(&mut self, token: Token, host: &str, port: u16) -> bool {
-        if self.lookups.try_reserve(1).is_err() {
-            return false;
-        }
-        self.lookups.push((token, port));
-        let (host, len) = (host.as_ptr().cast(), host.len());
-        // SAFETY: the host's bytes are only read during the call.
-        let begun = unsafe { shim::wm_mqtt_port_net_resolve(self.waker.0.as_ptr(), token, host, len) };
-        if !begun {
-            self.lookups.pop();
-        }
-        begun
+        self.look_up(token, host, port, 0)
+    }
+
+    fn resolve_other(&mut self, token: Token, host: &str, port: u16, than: SocketAddr) -> bool {
+        self.look_up(token, host, port, if than.is_ipv6() { 4 } else { 6 })
     }
 
     fn connect(&mut self, token: Token, address: SocketAddr) -> Result<LwipSocket, NetError> {
@@ -108,6 +102,20 @@ impl Net for LwipNet {
 }
 
 impl LwipNet {
+    fn look_up(&mut self, token: Token, host: &str, port: u16, family: u8) -> bool {
+        if self.lookups.try_reserve(1).is_err() {
+            return false;
+        }
+        self.lookups.push((token, port));
+        let (host, len) = (host.as_ptr().cast(), host.len());
+        // SAFETY: the host's bytes are only read during the call.
+        let begun = unsafe { shim::wm_mqtt_port_net_resolve(self.waker.0.as_ptr(), token, host, len, family) };
+        if !begun {
+            self.lookups.pop();
+        }
+        begun
+    }
+
     /// The answer to a lookup. Without memory for it the name has no addresses.
     fn addresses(&mut self, event: &shim::PortEvent) -> Vec<SocketAddr> {
         let mut addresses = Vec::new();

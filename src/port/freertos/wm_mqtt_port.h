@@ -78,8 +78,11 @@ void wm_mqtt_port_net_wake(void *net);
  * `event` was filled. From the MQTT task alone, as all that follows.
  */
 bool wm_mqtt_port_net_wait(void *net, uint32_t timeout, struct wm_mqtt_port_event *event);
-/** Begins a name lookup. */
-bool wm_mqtt_port_net_resolve(void *net, uintptr_t token, const char *host, size_t len);
+/**
+ * Begins a name lookup. `family` 0: an address of any, of IPv4 if it has one; false when there is no memory. 4 or 6: of this one
+ * alone; false also for a host that is an address, and when there is only one family.
+ */
+bool wm_mqtt_port_net_resolve(void *net, uintptr_t token, const char *host, size_t len, uint8_t family);
 /** Before the task ends: gives back what lwIP keeps for each task. */
 void wm_mqtt_port_net_task_ends(void);
 
