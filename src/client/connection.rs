@@ -1,12 +1,12 @@
 //! One client, as the MQTT task sees it: its way from a host name to a connection and back.
 
-use alloc::vec::{self, Vec};
-use core::net::SocketAddr;
+use alloc::vec::Vec;
 
 use zeroize::Zeroize;
 
 use super::backlog::{Backlog, Notification};
 use super::calls::Kind;
+use super::dial::{Dial, Preference};
 use super::handle::{Phase, State};
 use super::intake::Intake;
 use super::pipe::{LinkSocket, Pipe};
@@ -16,7 +16,7 @@ use super::{CONNECT_TIMEOUT, Client, Error, LINGER_TIMEOUT};
 use crate::log;
 use crate::port::{Lock, Net, NetError, Port, Readiness, Shared, Socket, Token};
 use crate::protocol::Receipt;
-use crate::time::{Clock, Instant, Millis, earliest};
+use crate::time::{Clock, Instant, earliest};
 
 /// A client in the task's care.
 pub(super) struct Connection<P: Port> {
@@ -24,6 +24,7 @@ pub(super) struct Connection<P: Port> {
     link: Option<Link<P>>,
     intake: Intake<P>,
     security: Security<P>,
+    preference: Preference,
     /// When to come back without being called.
     pub(super) deadline: Option<Instant>,
     /// There is more to do at once.
@@ -32,7 +33,7 @@ pub(super) struct Connection<P: Port> {
     touched: bool,
 }
 
-/// A TCP connection from name lookup to close.
+/// A connection from name lookup to close.
 struct Link<P: Port> {
     token: Token,
     /// Which of the client's wishes it fulfils.
@@ -43,25 +44,15 @@ struct Link<P: Port> {
 }
 
 enum Stage<P: Port> {
-    Resolving,
-    /// The name's addresses are there.
-    Resolved(Vec<SocketAddr>),
-    /// TCP connects to one address; on failure or after its share of the time the next one is tried.
-    Opening {
-        socket: LinkSocket<P>,
-        rest: vec::IntoIter<SocketAddr>,
-        give_up: Instant,
-    },
+    /// Name lookup and TCP.
+    Dialing(Dial<P::Net>),
     /// TCP stands: TLS and WebSocket shake hands.
     Securing(Pipe<P>),
     /// MQTT has begun.
     Up(Pipe<P>),
     /// DISCONNECT and FIN are out. Closing before the server does could turn them into a reset, and the will would be
     /// published.
-    Lingering {
-        socket: LinkSocket<P>,
-        until: Instant,
-    },
+    Lingering { socket: LinkSocket<P>, until: Instant },
 }
 
 /// What the task lends to the connection that it serves.
@@ -82,7 +73,8 @@ impl<P: Port> Connection<P> {
     pub(super) fn new(client: Shared<Client<P>>) -> Self {
         let intake = Intake::new(client.clone());
         let security = Security::new();
-        Self { client, link: None, intake, security, deadline: None, more: true, touched: false }
+        let preference = Preference::NONE;
+        Self { client, link: None, intake, security, preference, deadline: None, more: true, touched: false }
     }
 
     /// Whether this is the connection of `client`.
@@ -104,7 +96,7 @@ impl<P: Port> Connection<P> {
     pub(super) fn ready(&mut self, token: Token, readiness: &mut Option<Readiness>) -> bool {
         let Some(link) = self.link.as_mut().filter(|link| link.token == token) else { return false };
         match (&mut link.stage, readiness.take()) {
-            (stage @ Stage::Resolving, Some(Readiness::Resolved(addresses))) => *stage = Stage::Resolved(addresses),
+            (Stage::Dialing(dial), Some(Readiness::Resolved(addresses))) => dial.resolved(addresses, &self.preference),
             (Stage::Securing(pipe) | Stage::Up(pipe), _) => pipe.ready(),
             _ => {}
         }
@@ -199,16 +191,14 @@ impl<P: Port> Connection<P> {
         let token = means.new_token();
         let client = self.client.clone();
         let deadline = means.now() + CONNECT_TIMEOUT;
-        self.link = Some(Link { token, attempt, deadline, stage: Stage::Resolving });
+        let stage = Stage::Dialing(Dial::new(token, means.now(), deadline));
+        self.link = Some(Link { token, attempt, deadline, stage });
         // What it was made with was checked before anybody could wish for a connection.
         let Ok(broker) = client.config().broker() else { return self.fail(means, Trouble::NotFound) };
         if let Err(trouble) = self.security.prepare(client.config(), &broker) {
             return self.fail(means, trouble);
         }
         log::debug(&[&"connecting to ", &broker.host, &":", &broker.port]);
-        if !means.net.resolve(token, broker.host, broker.port) {
-            self.fail(means, Trouble::NoMemory);
-        }
     }
 
     /// Moves the link on from stage to stage as far as it goes.
@@ -216,22 +206,13 @@ impl<P: Port> Connection<P> {
         loop {
             let Some(link) = &mut self.link else { return Ok(()) };
             match &mut link.stage {
-                Stage::Resolving => return link.check_deadline(means),
-                Stage::Resolved(addresses) => {
-                    if addresses.is_empty() {
-                        return Err(Trouble::NotFound);
+                Stage::Dialing(dial) => {
+                    let (net, config) = (&mut means.net, self.client.config());
+                    match dial.poll(net, &means.clock, config, &mut self.preference)? {
+                        Some(socket) => self.secure(means, socket)?,
+                        None => return Ok(()),
                     }
-                    let addresses = core::mem::take(addresses).into_iter();
-                    self.open(means, addresses)?;
                 }
-                Stage::Opening { socket, rest, give_up } => match socket.established() {
-                    Ok(()) => self.secure()?,
-                    Err(NetError::WouldBlock) if !means.clock.is_over(*give_up) => return link.check_deadline(means),
-                    Err(_) => {
-                        let rest = core::mem::take(rest);
-                        self.open(means, rest)?;
-                    }
-                },
                 Stage::Securing(pipe) => {
                     let mut early = false;
                     if means.clock.is_over(link.deadline) {
@@ -281,35 +262,19 @@ impl<P: Port> Connection<P> {
         }
     }
 
-    /// Begins a TCP connection to the first address that lets us.
+    /// TCP stands: the layers on it begin.
     // Not inlined, like the others below: in one function their frames would lie under everything that TLS needs.
     #[cfg_attr(feature = "tls", inline(never))]
-    fn open(&mut self, means: &mut Means<P>, mut rest: vec::IntoIter<SocketAddr>) -> Result<(), Trouble> {
-        let Some(link) = &mut self.link else { return Ok(()) };
-        link.check_deadline(means)?;
-        if let Stage::Opening { socket, .. } = core::mem::replace(&mut link.stage, Stage::Resolving) {
-            means.net.close(socket);
-        }
-        while let Some(address) = rest.next() {
-            link.token = means.new_token();
-            if let Ok(socket) = means.net.connect(link.token, address) {
-                let share = link.deadline.millis_from(means.now()) / (rest.len() as Millis + 1);
-                link.stage = Stage::Opening { socket, rest, give_up: means.now() + share };
-                return Ok(());
-            }
-        }
-        Err(Trouble::Unreachable)
-    }
-
-    /// TCP stands: the layers on it begin.
-    #[cfg_attr(feature = "tls", inline(never))]
-    fn secure(&mut self) -> Result<(), Trouble> {
+    fn secure(&mut self, means: &mut Means<P>, socket: LinkSocket<P>) -> Result<(), Trouble> {
         let mut output = Vec::new();
-        let broker = self.client.config().broker().map_err(|_| Trouble::NotFound)?;
-        let layers = self.security.begin(&broker, &mut output)?;
-        let Some(link) = &mut self.link else { return Ok(()) };
-        if let Stage::Opening { socket, .. } = core::mem::replace(&mut link.stage, Stage::Resolving) {
-            link.stage = Stage::Securing(Pipe::new(socket, layers, output));
+        let broker = self.client.config().broker().map_err(|_| Trouble::NotFound);
+        let layers = broker.and_then(|broker| self.security.begin(&broker, &mut output));
+        match (layers, &mut self.link) {
+            (Ok(layers), Some(link)) => link.stage = Stage::Securing(Pipe::new(socket, layers, output)),
+            (layers, _) => {
+                means.net.close(socket);
+                layers?;
+            }
         }
         Ok(())
     }
@@ -317,12 +282,13 @@ impl<P: Port> Connection<P> {
     /// The stream to the server is open: MQTT begins.
     #[cfg_attr(feature = "tls", inline(never))]
     fn begin_session(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
-        let Some(link) = &mut self.link else { return Ok(()) };
-        let Stage::Securing(pipe) = core::mem::replace(&mut link.stage, Stage::Resolving) else { return Ok(()) };
+        let Some(Link { token, attempt, deadline, stage: Stage::Securing(pipe) }) = self.link.take() else {
+            return Ok(());
+        };
         if let Some((version, kind)) = pipe.description() {
             log::debug(&[&version, &", ", &kind]);
         }
-        link.stage = Stage::Up(pipe);
+        self.link = Some(Link { token, attempt, deadline, stage: Stage::Up(pipe) });
         let client = self.client.clone();
         let connect = client.config().connect().map_err(|_| Trouble::NoMemory)?;
         let result = client.state().lock().session.connect(means.now(), &connect);
@@ -434,17 +400,17 @@ impl<P: Port> Connection<P> {
             self.end(state, Error::Failure);
             flushed
         };
-        match self.link.as_mut().map(|link| (core::mem::replace(&mut link.stage, Stage::Resolving), link)) {
-            Some((Stage::Up(pipe), link)) if flushed => {
-                link.stage = Stage::Lingering { socket: pipe.finish(), until: means.now() + LINGER_TIMEOUT };
+        match self.link.take() {
+            Some(Link { token, attempt, deadline, stage: Stage::Up(pipe) }) if flushed => {
+                let stage = Stage::Lingering { socket: pipe.finish(), until: means.now() + LINGER_TIMEOUT };
+                self.link = Some(Link { token, attempt, deadline, stage });
                 // The server may have closed already, and that is reported only once.
                 self.more = true;
             }
-            Some((stage, link)) => {
-                link.stage = stage;
+            link => {
+                self.link = link;
                 self.drop_link(means);
             }
-            None => {}
         }
     }
 
@@ -478,6 +444,7 @@ impl<P: Port> Connection<P> {
             Phase::Idle | Phase::Connecting => None,
         };
         if let Some(client) = client {
+            self.preference.served();
             // Room for it has been there since CONNACK.
             self.intake.backlog.push(Some(Notification::Disconnected { client }), None);
         }
@@ -494,17 +461,17 @@ impl<P: Port> Connection<P> {
         // A connect may have been waiting for this, or a deinit.
         self.more = true;
         match link.stage {
-            Stage::Opening { socket, .. } | Stage::Lingering { socket, .. } => means.net.close(socket),
+            Stage::Dialing(mut dial) => dial.close(&mut means.net),
+            Stage::Lingering { socket, .. } => means.net.close(socket),
             Stage::Securing(pipe) | Stage::Up(pipe) => means.net.close(pipe.give_up()),
-            Stage::Resolving | Stage::Resolved(_) => {}
         }
     }
 
     fn next_deadline(&self, clock: &Clock) -> Option<Instant> {
         let link = self.link.as_ref()?;
         match &link.stage {
-            Stage::Resolving | Stage::Resolved(_) | Stage::Securing(_) => Some(clock.end_of(link.deadline)),
-            Stage::Opening { give_up, .. } => Some(clock.end_of(link.deadline).min(clock.end_of(*give_up))),
+            Stage::Dialing(dial) => Some(dial.deadline(clock)),
+            Stage::Securing(_) => Some(clock.end_of(link.deadline)),
             Stage::Lingering { until, .. } => Some(*until),
             Stage::Up(_) => {
                 let state = self.client.state().lock();

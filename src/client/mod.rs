@@ -9,6 +9,7 @@ mod backlog;
 mod calls;
 mod config;
 mod connection;
+mod dial;
 mod engine;
 mod error;
 mod handle;

@@ -158,7 +158,8 @@ pub enum Readiness {
     Resolved(Vec<SocketAddr>),
 }
 
-/// Names a socket or a name lookup; never reused, so that late news of an old one is recognised.
+/// Names an attempt to connect, with all of its lookups and sockets; never reused, so that late news of an old one is
+/// recognised.
 pub type Token = usize;
 
 /// The network. Owned and used by the MQTT task alone, except for its [`Waker`](Self::Waker).
@@ -179,6 +180,17 @@ pub trait Net: Send + 'static {
     /// Looks `host` up without blocking the caller; the answer comes as [`Readiness::Resolved`]. It cannot be
     /// cancelled: an unwanted answer is ignored. `false` when it could not even begin.
     fn resolve(&mut self, token: Token, host: &str, port: u16) -> bool;
+
+    /// Looks `host` up again, for addresses of the other family than `than`, where [`resolve`](Self::resolve) gives those
+    /// of one family only. `false`: there are none.
+    fn resolve_other(&mut self, _token: Token, _host: &str, _port: u16, _than: SocketAddr) -> bool {
+        false
+    }
+
+    /// How many connections of one attempt may be under way beside each other: 1, or 2.
+    fn races() -> usize {
+        1
+    }
 
     /// Begins a connection. Its readiness is reported under `token`, once for each change.
     fn connect(&mut self, token: Token, address: SocketAddr) -> Result<Self::Socket, NetError>;
@@ -202,6 +214,8 @@ pub trait Waker: Clone + Send + Sync {
 pub enum NetError {
     /// Not now: wait for readiness.
     WouldBlock,
+    /// The system has no socket or no memory for it.
+    Exhausted,
     /// Broken; the system's error number.
     Failed(i32),
 }

@@ -1,17 +1,17 @@
 //! A network of byte streams with latency, segments, little room, and readiness that is reported once.
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use wm_mqtt_client::port::{Net, NetError, Readiness, Socket, Token, Waker};
 use wm_mqtt_client::time::Instant;
 
+use crate::hosts::{self, DISTANCE, Peer};
 use crate::memory;
 use crate::world::{World, stall_point, with, with_if_any};
 
 const RESET: NetError = NetError::Failed(104);
 const REFUSED: NetError = NetError::Failed(111);
-const NO_MEMORY: NetError = NetError::Failed(12);
 
 /// What the world knows of one `Net`.
 #[derive(Debug, Default)]
@@ -66,26 +66,6 @@ pub(crate) struct Conn {
     pub(crate) stalled_until: u64,
     /// Bytes that the client has read in all.
     pub(crate) bytes_read: usize,
-}
-
-/// Who answers at an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Peer {
-    Broker,
-    Refuses,
-    Silent,
-    /// Fails before a connection is even begun.
-    Unroutable,
-}
-
-pub(crate) fn address(peer: Peer) -> SocketAddr {
-    let last = match peer {
-        Peer::Broker => 1,
-        Peer::Refuses => 2,
-        Peer::Silent => 3,
-        Peer::Unroutable => 4,
-    };
-    (Ipv4Addr::new(10, 0, 0, last), 1883).into()
 }
 
 impl World {
@@ -275,6 +255,25 @@ impl Waker for SimWaker {
     }
 }
 
+impl SimNet {
+    fn look_up(&self, token: Token, host: &str, port: u16, than: Option<SocketAddr>) -> bool {
+        let net = self.0;
+        if memory::is_out() || host == "memoryless" {
+            return false;
+        }
+        with(|w| {
+            w.unlocked("a name lookup");
+            w.activity += 1;
+            assert_eq!(port, 1883);
+            let delay = if host == "never" { 1_000_000_000_000 } else { w.rng.between(0, w.faults.lookup) };
+            let fails = w.rng.permille(w.faults.lookup_fails);
+            let found = if fails { Vec::new() } else { w.hosts.look_up(host, than) };
+            w.later(delay, move || with(|w| w.push_ready(net, token, Some(found))));
+            true
+        })
+    }
+}
+
 impl Net for SimNet {
     type Socket = SimSocket;
     type Waker = SimWaker;
@@ -294,45 +293,31 @@ impl Net for SimNet {
     }
 
     fn resolve(&mut self, token: Token, host: &str, port: u16) -> bool {
-        let net = self.0;
-        if memory::is_out() {
-            return false;
-        }
-        with(|w| {
-            w.unlocked("a name lookup");
-            w.activity += 1;
-            assert_eq!(port, 1883);
-            let mut delay = w.rng.between(0, w.faults.lookup);
-            let mut found = match host {
-                "nowhere" => vec![],
-                "silent" => vec![address(Peer::Silent)],
-                "refusing" => vec![address(Peer::Refuses)],
-                "second-best" => [Peer::Unroutable, Peer::Refuses, Peer::Silent, Peer::Broker].map(address).to_vec(),
-                "never" => {
-                    delay = 1_000_000_000_000;
-                    vec![]
-                }
-                "memoryless" => return false,
-                _ => vec![address(Peer::Broker)],
-            };
-            if w.rng.permille(w.faults.lookup_fails) {
-                found.clear();
-            }
-            w.later(delay, move || with(|w| w.push_ready(net, token, Some(found))));
-            true
-        })
+        self.look_up(token, host, port, None)
+    }
+
+    fn resolve_other(&mut self, token: Token, host: &str, port: u16, than: SocketAddr) -> bool {
+        Self::races() == 1 && self.look_up(token, host, port, Some(than))
+    }
+
+    fn races() -> usize {
+        with(|w| w.hosts.races)
     }
 
     fn connect(&mut self, token: Token, address: SocketAddr) -> Result<SimSocket, NetError> {
         if memory::is_out() {
-            return Err(NO_MEMORY);
+            return Err(NetError::Exhausted);
         }
         with(|w| {
             w.unlocked("connecting");
             w.activity += 1;
-            let peers = [Peer::Broker, Peer::Refuses, Peer::Silent, Peer::Unroutable];
-            let mut peer = peers.into_iter().find(|peer| self::address(*peer) == address).expect("an address of ours");
-            if peer == Peer::Broker {
+            if w.sockets >= w.hosts.most_sockets {
+                return Err(NetError::Exhausted);
+            }
+            w.hosts.dialed.push((w.now, address));
+            w.hosts.most_beside = w.hosts.most_beside.max(w.sockets);
+            let mut peer = hosts::peer(address);
+            if matches!(peer, Peer::Broker | Peer::Distant) {
                 if !w.broker.up || w.rng.permille(w.faults.refuse) {
                     peer = Peer::Refuses;
                 } else if w.rng.permille(w.faults.black_hole) {
@@ -368,9 +353,9 @@ impl Net for SimNet {
                 bytes_read: 0,
             });
             w.sockets += 1;
-            let latency = 2 * w.latency();
+            let latency = 2 * w.latency() + if peer == Peer::Distant { DISTANCE } else { 0 };
             match peer {
-                Peer::Broker => w.later(latency, move || {
+                Peer::Broker | Peer::Distant => w.later(latency, move || {
                     let accepted = with(|w| {
                         if w.conns[id].stage != Stage::Connecting {
                             return false;
@@ -388,8 +373,19 @@ impl Net for SimNet {
                         crate::broker::accept(id);
                     }
                 }),
+                Peer::Dies | Peer::Mute => w.later(latency, move || {
+                    with(|w| {
+                        if w.conns[id].stage == Stage::Connecting {
+                            w.conns[id].stage = Stage::Up;
+                            w.can_write(id);
+                        }
+                        if peer == Peer::Dies {
+                            w.later(1, move || with(|w| w.break_conn(id, RESET)));
+                        }
+                    });
+                }),
                 Peer::Refuses => w.later(latency, move || with(|w| w.break_conn(id, REFUSED))),
-                _ => {}
+                Peer::Silent | Peer::Unroutable => {}
             }
             Ok(SimSocket { id, given_back: false })
         })
