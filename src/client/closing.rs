@@ -77,7 +77,7 @@ impl<P: Port> Closing<P> {
             match self.pipe.discard(&mut means.buffer) {
                 Ok(1..) => {}
                 Err(NetError::WouldBlock) => break,
-                Ok(0) | Err(NetError::Failed(_)) => {
+                Ok(0) | Err(_) => {
                     is_closed = true;
                     break;
                 }

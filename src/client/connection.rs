@@ -7,7 +7,7 @@ use zeroize::Zeroize;
 use super::backlog::{Backlog, Notification};
 use super::calls::Cause;
 use super::closing::{Closing, End};
-use super::dial::Dial;
+use super::dial::{Dial, Preference};
 use super::handle::{Attempt, State};
 use super::intake::Intake;
 use super::pipe::{LinkSocket, Pipe};
@@ -15,7 +15,7 @@ use super::security::Security;
 use super::trouble::Trouble;
 use super::{CONNECT_TIMEOUT, Client, Error};
 use crate::log;
-use crate::port::{Lock, Net, Port, Readiness, Shared, Token};
+use crate::port::{Lock, Port, Readiness, Shared, Token};
 use crate::protocol::Receipt;
 use crate::time::{Clock, Instant, Millis, earliest};
 
@@ -31,6 +31,7 @@ pub(super) struct Connection<P: Port> {
     closing: Option<Closing<P>>,
     intake: Intake<P>,
     security: Security<P>,
+    preference: Preference,
     /// When to look after it again.
     due: Option<Instant>,
     /// It was looked after in this turn, so there may be something to send.
@@ -41,10 +42,8 @@ pub(super) struct Connection<P: Port> {
 enum Stage<P: Port> {
     /// There is none.
     Down,
-    /// The addresses of the host's name are looked up.
-    Resolving(Token),
-    /// TCP connects to one of them.
-    Dialing(Dial<P>),
+    /// Name lookup and TCP.
+    Dialing(Dial<P::Net>),
     /// TCP stands: TLS and WebSocket shake hands.
     Securing(Pipe<P>),
     /// MQTT has begun.
@@ -80,6 +79,7 @@ impl<P: Port> Connection<P> {
             closing: None,
             intake: Intake::new(client.clone()),
             security: Security::new(),
+            preference: Preference::NONE,
             due: AT_ONCE,
             served: false,
             client,
@@ -102,15 +102,14 @@ impl<P: Port> Connection<P> {
     }
 
     /// Whether this is where news of `token` belongs; takes them if so.
-    pub(super) fn ready(&mut self, token: Token, readiness: &mut Option<Readiness>, now: Instant) -> bool {
+    pub(super) fn ready(&mut self, token: Token, readiness: &mut Option<Readiness>) -> bool {
         let is_ours = match &mut self.stage {
-            Stage::Resolving(lookup) if *lookup == token => {
+            Stage::Dialing(dial) if dial.token() == token => {
                 if let Some(Readiness::Resolved(addresses)) = readiness.take() {
-                    self.stage = Stage::Dialing(Dial::new(addresses, now));
+                    dial.resolved(addresses, &self.preference);
                 }
                 true
             }
-            Stage::Dialing(dial) => dial.is(token),
             Stage::Securing(pipe) | Stage::Up(pipe) if pipe.token() == token => {
                 pipe.ready();
                 true
@@ -209,15 +208,14 @@ impl<P: Port> Connection<P> {
     }
 
     fn begin(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
-        let token = means.new_token();
         self.limit = means.now() + CONNECT_TIMEOUT;
-        self.stage = Stage::Resolving(token);
+        self.stage = Stage::Dialing(Dial::new(means.new_token(), means.now(), self.limit));
         let client = self.client.clone();
         // What it was made with was checked before anybody could ask for a connection.
         let broker = client.config().broker().map_err(|_| Trouble::NotFound)?;
         self.security.prepare(client.config(), &broker)?;
         log::debug(&[&"connecting to ", &broker.host, &":", &broker.port]);
-        if means.net.resolve(token, broker.host, broker.port) { Ok(()) } else { Err(Trouble::NoMemory) }
+        Ok(())
     }
 
     /// Moves the attempt on from stage to stage as far as it goes.
@@ -226,11 +224,14 @@ impl<P: Port> Connection<P> {
         loop {
             match &mut self.stage {
                 Stage::Down => return Ok(()),
-                Stage::Resolving(_) => return self.check_limit(means),
-                Stage::Dialing(dial) => match dial.poll(means, self.limit)? {
-                    Some((token, socket)) => self.secure(token, socket)?,
-                    None => return self.check_limit(means),
-                },
+                Stage::Dialing(dial) => {
+                    let token = dial.token();
+                    let (net, config) = (&mut means.net, self.client.config());
+                    match dial.poll(net, &means.clock, config, &mut self.preference)? {
+                        Some(socket) => self.secure(token, socket)?,
+                        None => return Ok(()),
+                    }
+                }
                 Stage::Securing(pipe) => {
                     let mut early = false;
                     if means.clock.is_over(self.limit) {
@@ -349,7 +350,7 @@ impl<P: Port> Connection<P> {
         let pipe = match &mut self.stage {
             Stage::Securing(pipe) => return pipe.flush().map(|()| pipe.acknowledge()),
             Stage::Up(pipe) => pipe,
-            Stage::Down | Stage::Resolving(_) | Stage::Dialing(_) => return Ok(()),
+            Stage::Down | Stage::Dialing(_) => return Ok(()),
         };
         if !pipe.may_write() {
             pipe.flush()?;
@@ -463,6 +464,7 @@ impl<P: Port> Connection<P> {
     /// There is no connection any more: tells the application, if there was one, and everybody who waits on it.
     fn lose(&mut self, state: &mut State<P>) {
         if let Some(attempt) = state.connected.take() {
+            self.preference.served();
             let was_wanted = state.wanted == Some(attempt);
             let client = was_wanted.then(|| self.client.token());
             // Room for it has been there since CONNACK.
@@ -488,8 +490,8 @@ impl<P: Port> Connection<P> {
         let clock = &means.clock;
         let attempt = match &self.stage {
             Stage::Down => None,
-            Stage::Resolving(_) | Stage::Securing(_) => Some(clock.end_of(self.limit)),
-            Stage::Dialing(dial) => Some(clock.end_of(self.limit).min(clock.end_of(dial.deadline()))),
+            Stage::Dialing(dial) => Some(dial.deadline(clock)),
+            Stage::Securing(_) => Some(clock.end_of(self.limit)),
             Stage::Up(_) => {
                 let state = self.client.state().lock();
                 let ending = match state.connected {

@@ -70,11 +70,10 @@ impl<P: Port> Engine<P> {
 
     fn wait(&mut self) {
         let connections = &mut self.connections;
-        let now = self.means.clock.now();
         self.means.net.wait(self.deadline, |token, readiness| {
             let mut readiness = Some(readiness);
             // Nobody's: late news of a socket or lookup that is gone.
-            let _ = connections.iter_mut().any(|connection| connection.ready(token, &mut readiness, now));
+            let _ = connections.iter_mut().any(|connection| connection.ready(token, &mut readiness));
         });
     }
 

@@ -9,6 +9,7 @@ use crate::transport::LayerError;
 pub(super) enum Trouble {
     NotFound,
     Unreachable,
+    NoSocket,
     TimedOut,
     ClosedByServer,
     CutOff,
@@ -25,6 +26,8 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
+    const NO_MEMORY: &str = "out of memory";
+
     /// What it means while TLS or WebSocket shakes hands.
     pub(super) fn in_handshake(self) -> Self {
         match self {
@@ -40,6 +43,7 @@ impl Say for Trouble {
         out(match self {
             Trouble::NotFound => "host not found",
             Trouble::Unreachable => "no address of the host accepts connections",
+            Trouble::NoSocket => "no free socket, or no memory for one",
             Trouble::TimedOut => "no CONNACK within 30 s",
             Trouble::ClosedByServer => "closed by the server",
             Trouble::CutOff => "cut off by the server or on the way",
@@ -50,11 +54,12 @@ impl Say for Trouble {
             Trouble::Early => "the server speaks before CONNECT",
             Trouble::Layer(error) => return error.say(out),
             Trouble::NoPingResponse => "no answer to PINGREQ",
-            Trouble::NoMemory => "out of memory",
+            Trouble::NoMemory => Trouble::NO_MEMORY,
             Trouble::Unwanted => "nobody wants it any more",
             Trouble::Violation(violation) => return ("protocol violation: ", *violation).say(out),
             Trouble::Broken(NetError::Failed(error)) => return ("network error ", *error).say(out),
             Trouble::Broken(NetError::WouldBlock) => "network stalled",
+            Trouble::Broken(NetError::Exhausted) => Trouble::NO_MEMORY,
             Trouble::Refused(code) => return ("refused by the server, code ", u16::from(code.code())).say(out),
         })
     }

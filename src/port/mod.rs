@@ -158,7 +158,8 @@ pub enum Readiness {
     Resolved(Vec<SocketAddr>),
 }
 
-/// Names a socket or a name lookup; never reused, so that late news of an old one is recognised.
+/// Names an attempt to connect, with all of its lookups and sockets; never reused, so that late news of an old one is
+/// recognised.
 pub type Token = usize;
 
 /// The network. Owned and used by the MQTT task alone, except for its [`Waker`](Self::Waker).
@@ -188,6 +189,11 @@ pub trait Net: Send + 'static {
         false
     }
 
+    /// How many connections of one attempt may be under way beside each other: 1, or 2.
+    fn races() -> usize {
+        1
+    }
+
     /// Begins a connection. Its readiness is reported under `token`, once for each change.
     fn connect(&mut self, token: Token, address: SocketAddr) -> Result<Self::Socket, NetError>;
 
@@ -207,6 +213,8 @@ pub trait Waker: Clone + Send + Sync {
 pub enum NetError {
     /// Not now: wait for readiness.
     WouldBlock,
+    /// The system has no socket or no memory for it.
+    Exhausted,
     /// Broken; the system's error number.
     Failed(i32),
 }

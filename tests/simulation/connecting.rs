@@ -90,18 +90,6 @@ fn failures_and_how_long_they_take() {
 }
 
 #[test]
-fn the_next_address_is_tried() {
-    // One that cannot be reached, one that refuses, one that is silent for its share of the time, then the broker.
-    let handle = one_with(with_host(config("c"), "second-best"));
-    let start = now();
-    assert_eq!(handle.connect(), Ok(()));
-    assert!((10_000..16_000).contains(&(now() - start)));
-    assert_eq!(with(|w| w.sockets), 1);
-    handle.remove();
-    all_is_gone();
-}
-
-#[test]
 fn refusals() {
     let handle = one();
     with(|w| w.broker.style.refuses = 1000);

@@ -6,6 +6,7 @@
 mod app;
 mod broker;
 mod events;
+mod hosts;
 mod memory;
 mod net;
 mod port;
@@ -14,6 +15,7 @@ mod rng;
 mod websocket;
 mod world;
 
+mod addresses;
 mod calls;
 mod connecting;
 mod directed;

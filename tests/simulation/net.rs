@@ -1,17 +1,17 @@
 //! A network of byte streams with latency, segments, little room, and readiness that is reported once.
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use wm_mqtt_client::port::{Net, NetError, Readiness, Socket, Token, Waker};
 use wm_mqtt_client::time::Instant;
 
+use crate::hosts::{self, DISTANCE, Peer};
 use crate::memory;
 use crate::world::{World, stall_point, with, with_if_any};
 
 const RESET: NetError = NetError::Failed(104);
 const REFUSED: NetError = NetError::Failed(111);
-const NO_MEMORY: NetError = NetError::Failed(12);
 
 /// What the world knows of one `Net`.
 #[derive(Debug, Default)]
@@ -71,39 +71,6 @@ pub(crate) struct Conn {
     pub(crate) bytes_read: usize,
 }
 
-/// Who answers at an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Peer {
-    Broker,
-    Refuses,
-    Silent,
-    /// Fails before a connection is even begun.
-    Unroutable,
-}
-
-const PEERS: [(&str, Peer); 4] =
-    [("broker", Peer::Broker), ("refusing", Peer::Refuses), ("silent", Peer::Silent), ("unroutable", Peer::Unroutable)];
-
-fn place(peer: Peer) -> u8 {
-    1 + PEERS.iter().position(|(_, other)| *other == peer).expect("every peer is there") as u8
-}
-
-pub(crate) fn address(peer: Peer) -> SocketAddr {
-    (Ipv4Addr::new(10, 0, 0, place(peer)), 1883).into()
-}
-
-pub(crate) fn address_v6(peer: Peer) -> SocketAddr {
-    (Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, place(peer).into()), 1883).into()
-}
-
-/// The addresses of a host, one family at a time: `silent.broker` is silent by IPv4 and the broker by IPv6. A word that is
-/// none of a peer's is no address.
-fn addresses_of_a_family(host: &str, v6: bool) -> Option<Vec<SocketAddr>> {
-    let (v4, other) = host.split_once('.')?;
-    let (name, address): (_, fn(Peer) -> SocketAddr) = if v6 { (other, address_v6) } else { (v4, address) };
-    Some(PEERS.iter().filter(|(word, _)| *word == name).map(|(_, peer)| address(*peer)).collect())
-}
-
 impl World {
     fn latency(&mut self) -> u64 {
         let (low, high) = self.faults.latency;
@@ -126,15 +93,6 @@ impl World {
     fn push_ready(&mut self, net: usize, token: Token, addresses: Option<Vec<SocketAddr>>) {
         let at = self.rng.below(self.nets[net].ready.len() + 1);
         self.nets[net].ready.insert(at, (token, addresses));
-    }
-
-    /// Sooner or later, or the lookup fails.
-    fn answer_lookup(&mut self, net: usize, token: Token, mut found: Vec<SocketAddr>) {
-        let delay = self.rng.between(0, self.faults.lookup);
-        if self.rng.permille(self.faults.lookup_fails) {
-            found.clear();
-        }
-        self.later(delay, move || with(|w| w.push_ready(net, token, Some(found))));
     }
 
     fn can_read(&mut self, id: usize) {
@@ -311,6 +269,25 @@ impl Waker for SimWaker {
     }
 }
 
+impl SimNet {
+    fn look_up(&self, token: Token, host: &str, port: u16, than: Option<SocketAddr>) -> bool {
+        let net = self.0;
+        if memory::is_out() || host == "memoryless" {
+            return false;
+        }
+        with(|w| {
+            w.unlocked("a name lookup");
+            w.activity += 1;
+            assert_eq!(port, 1883);
+            let delay = if host == "never" { 1_000_000_000_000 } else { w.rng.between(0, w.faults.lookup) };
+            let fails = w.rng.permille(w.faults.lookup_fails);
+            let found = if fails { Vec::new() } else { w.hosts.look_up(host, than) };
+            w.later(delay, move || with(|w| w.push_ready(net, token, Some(found))));
+            true
+        })
+    }
+}
+
 impl Net for SimNet {
     type Socket = SimSocket;
     type Waker = SimWaker;
@@ -329,59 +306,32 @@ impl Net for SimNet {
         SimWaker(self.0)
     }
 
-    fn resolve_other(&mut self, token: Token, host: &str, port: u16, than: SocketAddr) -> bool {
-        assert_eq!(port, 1883);
-        let Some(found) = addresses_of_a_family(host, !than.is_ipv6()) else { return false };
-        if memory::is_out() {
-            return false;
-        }
-        with(|w| {
-            w.unlocked("a name lookup");
-            w.activity += 1;
-            w.answer_lookup(self.0, token, found);
-        });
-        true
+    fn resolve(&mut self, token: Token, host: &str, port: u16) -> bool {
+        self.look_up(token, host, port, None)
     }
 
-    fn resolve(&mut self, token: Token, host: &str, port: u16) -> bool {
-        let net = self.0;
-        if memory::is_out() {
-            return false;
-        }
-        with(|w| {
-            w.unlocked("a name lookup");
-            w.activity += 1;
-            assert_eq!(port, 1883);
-            let found = match host {
-                "nowhere" => vec![],
-                "silent" => vec![address(Peer::Silent)],
-                "refusing" => vec![address(Peer::Refuses)],
-                "second-best" => [Peer::Unroutable, Peer::Refuses, Peer::Silent, Peer::Broker].map(address).to_vec(),
-                "never" => return true,
-                "memoryless" => return false,
-                // IPv4 if there is any, as lwIP has it.
-                _ => match addresses_of_a_family(host, false) {
-                    Some(v4) if v4.is_empty() => addresses_of_a_family(host, true).unwrap_or_default(),
-                    Some(v4) => v4,
-                    None => vec![address(Peer::Broker)],
-                },
-            };
-            w.answer_lookup(net, token, found);
-            true
-        })
+    fn resolve_other(&mut self, token: Token, host: &str, port: u16, than: SocketAddr) -> bool {
+        Self::races() == 1 && self.look_up(token, host, port, Some(than))
+    }
+
+    fn races() -> usize {
+        with(|w| w.hosts.races)
     }
 
     fn connect(&mut self, token: Token, address: SocketAddr) -> Result<SimSocket, NetError> {
         if memory::is_out() {
-            return Err(NO_MEMORY);
+            return Err(NetError::Exhausted);
         }
         with(|w| {
             w.unlocked("connecting");
             w.activity += 1;
-            let mut peers = PEERS.into_iter().map(|(_, peer)| peer);
-            let is_at = |peer: &Peer| [self::address(*peer), address_v6(*peer)].contains(&address);
-            let mut peer = peers.find(is_at).expect("an address of ours");
-            if peer == Peer::Broker {
+            if w.sockets >= w.hosts.most_sockets {
+                return Err(NetError::Exhausted);
+            }
+            w.hosts.dialed.push((w.now, address));
+            w.hosts.most_beside = w.hosts.most_beside.max(w.sockets);
+            let mut peer = hosts::peer(address);
+            if matches!(peer, Peer::Broker | Peer::Distant) {
                 if !w.broker.up || w.rng.permille(w.faults.refuse) {
                     peer = Peer::Refuses;
                 } else if w.rng.permille(w.faults.black_hole) {
@@ -419,9 +369,9 @@ impl Net for SimNet {
                 bytes_read: 0,
             });
             w.sockets += 1;
-            let latency = 2 * w.latency();
+            let latency = 2 * w.latency() + if peer == Peer::Distant { DISTANCE } else { 0 };
             match peer {
-                Peer::Broker => w.later(latency, move || {
+                Peer::Broker | Peer::Distant => w.later(latency, move || {
                     let accepted = with(|w| {
                         if w.conns[id].stage != Stage::Connecting {
                             return false;
@@ -439,8 +389,19 @@ impl Net for SimNet {
                         crate::broker::accept(id);
                     }
                 }),
+                Peer::Dies | Peer::Mute => w.later(latency, move || {
+                    with(|w| {
+                        if w.conns[id].stage == Stage::Connecting {
+                            w.conns[id].stage = Stage::Up;
+                            w.can_write(id);
+                        }
+                        if peer == Peer::Dies {
+                            w.later(1, move || with(|w| w.break_conn(id, RESET)));
+                        }
+                    });
+                }),
                 Peer::Refuses => w.later(latency, move || with(|w| w.break_conn(id, REFUSED))),
-                _ => {}
+                Peer::Silent | Peer::Unroutable => {}
             }
             Ok(SimSocket { id })
         })

@@ -13,6 +13,7 @@ use wm_mqtt_client::protocol;
 use crate::app::Books;
 use crate::broker::Broker;
 use crate::events::{Delivery, Queue};
+use crate::hosts::Hosts;
 use crate::memory;
 use crate::net::{Conn, NetState};
 use crate::rng::Rng;
@@ -112,6 +113,7 @@ pub(crate) struct World {
     pub(crate) tasks: Vec<TaskSlot>,
     pub(crate) nets: Vec<NetState>,
     pub(crate) conns: Vec<Conn>,
+    pub(crate) hosts: Hosts,
     pub(crate) broker: Broker,
     pub(crate) queue: Queue,
     pub(crate) books: Books,
@@ -183,6 +185,7 @@ pub(crate) fn create(seed: u64, start: u64) {
         tasks: Vec::new(),
         nets: Vec::new(),
         conns: Vec::new(),
+        hosts: Hosts::default(),
         broker: Broker::default(),
         queue: Queue::new(32),
         books: Books::default(),

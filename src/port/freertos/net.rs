@@ -80,7 +80,10 @@ impl Net for LwipNet {
         // SAFETY: the address and the error outlive the call; NULL is handled.
         let socket =
             unsafe { shim::wm_mqtt_port_connect(self.waker.0.as_ptr(), token, &place, address.port(), &mut error) };
-        NonNull::new(socket).map(LwipSocket).ok_or(NetError::Failed(error))
+        NonNull::new(socket).map(LwipSocket).ok_or(match error {
+            shim::NO_MEMORY => NetError::Exhausted,
+            error => NetError::Failed(error),
+        })
     }
 
     fn wait(&mut self, deadline: Option<Instant>, mut ready: impl FnMut(Token, Readiness)) {

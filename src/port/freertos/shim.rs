@@ -4,6 +4,8 @@ use core::ffi::{c_char, c_int, c_void};
 
 /// A socket operation could not be done now.
 pub(super) const WOULD_BLOCK: c_int = c_int::MIN;
+/// lwIP's `ERR_MEM`: no memory, or no netconn left.
+pub(super) const NO_MEMORY: c_int = -1;
 /// The time-out that means for ever.
 pub(super) const FOREVER: u32 = u32::MAX;
 

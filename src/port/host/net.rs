@@ -72,6 +72,10 @@ impl Net for HostNet {
         Builder::new().name("mqtt_dns".into()).spawn(lookup).is_ok()
     }
 
+    fn races() -> usize {
+        2
+    }
+
     fn connect(&mut self, token: Token, address: SocketAddr) -> Result<HostSocket, NetError> {
         let mut stream = TcpStream::connect(address).map_err(net_error)?;
         // Before the connection stands some systems refuse this; `established` tries again.
@@ -168,9 +172,10 @@ fn uninterrupted(mut operation: impl FnMut() -> io::Result<usize>) -> Result<usi
 }
 
 fn net_error(error: io::Error) -> NetError {
-    match error.kind() {
-        ErrorKind::WouldBlock => NetError::WouldBlock,
-        _ => NetError::Failed(error.raw_os_error().unwrap_or(0)),
+    match error.raw_os_error() {
+        _ if error.kind() == ErrorKind::WouldBlock => NetError::WouldBlock,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => NetError::Exhausted,
+        number => NetError::Failed(number.unwrap_or(0)),
     }
 }
 
