@@ -26,6 +26,7 @@ mod limits;
 mod network;
 mod out_of_memory;
 mod silence;
+mod wanted;
 
 #[path = "../protocol/wire.rs"]
 mod wire;
