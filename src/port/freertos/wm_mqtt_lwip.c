@@ -16,9 +16,11 @@
 #include "lwip/sys.h"
 
 /* How often a lookup that lwIP had no place for is tried again, and for how long, in milliseconds. It is as long as anybody waits
- * for a connection. */
+ * for a connection. And how many wait: more than handles can be connected. A lookup cannot be cancelled, and who begins one more
+ * may have given up an older one. */
 #define LOOKUP_INTERVAL 500
 #define LOOKUP_TIMEOUT  30000
+#define LOOKUPS_WAITING 16
 
 #define ONE_FAMILY (!LWIP_IPV4 || !LWIP_IPV6)
 
@@ -165,9 +167,16 @@ bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, s
     lookup->token = token;
     lookup->since = sys_now();
     struct lookup **link = &net->waiting;
-    while (*link != NULL)
-        link = &(*link)->next;
+    unsigned before = 0;
+    for (; *link != NULL; link = &(*link)->next)
+        before++;
     *link = lookup;
+    if (before == LOOKUPS_WAITING) {
+        struct lookup *oldest = net->waiting;
+        net->waiting = oldest->next;
+        wm_mqtt_port_net_share(net);
+        answer(oldest, NULL);
+    }
     begin_waiting(net);
     return true;
 }
