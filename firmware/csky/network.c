@@ -1,5 +1,5 @@
-/* The device port's network on sockets of the host, in place of wm_mqtt_lwip.c, which needs a network card: it runs in the RV32
- * images. Names: `localhost` and those under
+/* The device port's network on sockets of the host, in place of wm_mqtt_lwip.c and wm_mqtt_socket.c, which need a network
+ * card: they run in the RV32 images. Names: `localhost` and those under
  * `.test` are the host, those under `.silent` get no answer; and addresses. */
 #include "wm_mqtt_port.h"
 

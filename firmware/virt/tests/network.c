@@ -223,6 +223,21 @@ static void mailbox_is_full(void)
     CHECK(times_full > 1000);
 }
 
+/* Lookups that nobody wants any more cannot be cancelled: the oldest of many are given up. */
+static void too_many_lookups_wait(void)
+{
+    enum { WAITING = 16, MORE = 3, SILENT = PLACES + WAITING + MORE };
+    event_t event;
+    void *net = open_net();
+    for (int i = 0; i < SILENT; i++) REQUIRE(resolve(net, (uintptr_t)i, test_printf("%d.silent", i), 0));
+    for (int i = 0; i < MORE; i++) {
+        event = answer_within(net, 100);
+        CHECK(!event.found);
+        CHECK(event.token >= PLACES && event.token < PLACES + MORE);
+    }
+    for (int i = 0; i < 10; i++) CHECK(!wm_mqtt_port_net_wait(net, 10, &event) || !event.resolved);
+}
+
 /* Nobody waits any more for lookups that never began. */
 static void net_ends_with_lookups_that_wait(void)
 {
@@ -382,11 +397,10 @@ static void both_have_ended(void)
         link_t link = link_up(broker_open());
         wm_mqtt_port_shutdown(link.socket);
         expect_eof(link.peer, 1000);
+        see(link.port);
         if (unread[i]) send_bytes(link.peer, "'unread'");
         conn_close(link.peer);
-        sleep_ms(200);
-        see(link.port);
-        CHECK(seen.exists);
+        for (long end = now_ms() + scaled(1000); seen.state != TIME_WAIT && now_ms() < end; see(link.port)) sleep_ms(10);
         CHECK_EQ(seen.state, TIME_WAIT);
         CHECK(!seen.has_owner);
         sleep_ms(2 * TCP_MSL + 2 * TCP_SLOW_INTERVAL);
@@ -444,6 +458,7 @@ static const test_t tests[] = {
     LONG_TEST(one_family_at_a_time, 60),
     LONG_TEST(others_have_all_places, 60),
     LONG_TEST(mailbox_is_full, 60),
+    TEST(too_many_lookups_wait),
     LONG_TEST(net_ends_with_lookups_that_wait, 60),
     TEST(peer_reads_late),
     TEST(end_of_the_stream_counts),

@@ -16,9 +16,13 @@
 #include "lwip/sys.h"
 
 /* How often a lookup that lwIP had no place for is tried again, and for how long, in milliseconds. It is as long as anybody waits
- * for a connection. */
+ * for a connection. And how many wait: more than handles can be connected. A lookup cannot be cancelled, and who begins one more
+ * may have given up an older one. */
 #define LOOKUP_INTERVAL 500
 #define LOOKUP_TIMEOUT  30000
+#define LOOKUPS_WAITING 16
+
+#define ONE_FAMILY (!LWIP_IPV4 || !LWIP_IPV6)
 
 struct lookup {
     struct lookup *next;
@@ -121,11 +125,7 @@ static err_t look_up(struct tcpip_api_call_data *call)
 {
     struct lookup *lookup = wm_mqtt_lwip_subject(call);
     ip_addr_t address;
-#if LWIP_IPV4 && LWIP_IPV6
     err_t err = dns_gethostbyname_addrtype(lookup->host, &address, on_found, lookup, lookup->type);
-#else
-    err_t err = dns_gethostbyname(lookup->host, &address, on_found, lookup);
-#endif
     if (err != ERR_INPROGRESS && err != ERR_MEM)
         answer(lookup, err == ERR_OK ? &address : NULL);
     return err;
@@ -154,28 +154,29 @@ static void begin_waiting(struct net *net)
 bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, size_t len, uint8_t family)
 {
     struct net *net = handle;
-#if !LWIP_IPV4 || !LWIP_IPV6
-    if (family != 0)
-        return false;
-#endif
     struct lookup *lookup = calloc(1, sizeof *lookup + len + 1);
     if (lookup == NULL)
         return false;
     memcpy(lookup->host, host, len);
-#if LWIP_IPV4 && LWIP_IPV6
-    if (family != 0 && ipaddr_aton(lookup->host, &lookup->address)) {
+    if (family != 0 && (ONE_FAMILY || ipaddr_aton(lookup->host, &lookup->address))) {
         free(lookup);
         return false;
     }
     lookup->type = family == 0 ? LWIP_DNS_ADDRTYPE_DEFAULT : family == 4 ? LWIP_DNS_ADDRTYPE_IPV4 : LWIP_DNS_ADDRTYPE_IPV6;
-#endif
     lookup->net = net;
     lookup->token = token;
     lookup->since = sys_now();
     struct lookup **link = &net->waiting;
-    while (*link != NULL)
-        link = &(*link)->next;
+    unsigned before = 0;
+    for (; *link != NULL; link = &(*link)->next)
+        before++;
     *link = lookup;
+    if (before == LOOKUPS_WAITING) {
+        struct lookup *oldest = net->waiting;
+        net->waiting = oldest->next;
+        wm_mqtt_port_net_share(net);
+        answer(oldest, NULL);
+    }
     begin_waiting(net);
     return true;
 }
