@@ -55,7 +55,7 @@ pub(super) struct Dial<N: Net> {
 enum Failure {
     NotFound,
     Unreachable,
-    NoSocket,
+    Exhausted,
 }
 
 /// A connection that is under way.
@@ -163,9 +163,10 @@ impl<N: Net> Dial<N> {
             self.look_up(net, config, preference)?;
             if !self.looking && under_way == 0 {
                 return Err(match self.failure {
+                    Failure::NotFound if net.lookup_failed(self.token) => Trouble::Exhausted,
                     Failure::NotFound => Trouble::NotFound,
                     Failure::Unreachable => Trouble::Unreachable,
-                    Failure::NoSocket => Trouble::NoSocket,
+                    Failure::Exhausted => Trouble::Exhausted,
                 });
             }
         }
@@ -190,6 +191,9 @@ impl<N: Net> Dial<N> {
 
     /// Gives back what is under way.
     pub(super) fn close(&mut self, net: &mut N) {
+        if self.looking {
+            net.forget(self.token);
+        }
         for place in 0..N::races() {
             if let Some(attempt) = self.attempts[place].take() {
                 net.close(attempt.socket);
@@ -227,7 +231,7 @@ impl<N: Net> Dial<N> {
             }
             // There is one when the other has come to an end.
             Err(NetError::Exhausted) if N::races() > 1 && beside > 0 => (self.tried, self.next) = (at, self.limit),
-            Err(NetError::Exhausted) => self.failure = Failure::NoSocket,
+            Err(NetError::Exhausted) => self.failure = Failure::Exhausted,
             Err(_) => self.failure = Failure::Unreachable,
         }
         false
