@@ -193,6 +193,9 @@ impl<P: Port> Connection<P> {
             (state.wanted, state.connected)
         };
         if connected.is_none() && wanted != self.attempt && !matches!(self.stage, Stage::Down) {
+            if let Stage::Dialing(dial) = &self.stage {
+                dial.give_up(&mut means.net);
+            }
             self.hang_up();
             self.client.state().lock().session.closed();
         }
@@ -227,7 +230,8 @@ impl<P: Port> Connection<P> {
                 Stage::Dialing(dial) => {
                     let token = dial.token();
                     let (net, config) = (&mut means.net, self.client.config());
-                    match dial.poll(net, &means.clock, config, &mut self.preference)? {
+                    let polled = dial.poll(net, &means.clock, config, &mut self.preference);
+                    match polled.inspect_err(|_| dial.give_up(net))? {
                         Some(socket) => self.secure(token, socket)?,
                         None => return Ok(()),
                     }

@@ -55,7 +55,7 @@ pub(super) struct Dial<N: Net> {
 enum Failure {
     NotFound,
     Unreachable,
-    NoSocket,
+    Exhausted,
 }
 
 /// A connection that is under way.
@@ -167,9 +167,10 @@ impl<N: Net> Dial<N> {
             self.look_up(net, config, preference)?;
             if !self.looking && under_way == 0 {
                 return Err(match self.failure {
+                    Failure::NotFound if net.lookup_failed(self.token) => Trouble::Exhausted,
                     Failure::NotFound => Trouble::NotFound,
                     Failure::Unreachable => Trouble::Unreachable,
-                    Failure::NoSocket => Trouble::NoSocket,
+                    Failure::Exhausted => Trouble::Exhausted,
                 });
             }
         }
@@ -189,6 +190,13 @@ impl<N: Net> Dial<N> {
             deadline.min(self.next())
         } else {
             deadline
+        }
+    }
+
+    /// Nobody wants the answer to a lookup any more that is under way.
+    pub(super) fn give_up(&self, net: &mut N) {
+        if self.looking {
+            net.forget(self.token);
         }
     }
 
@@ -222,7 +230,7 @@ impl<N: Net> Dial<N> {
             }
             // There is one when the other has come to an end.
             Err(NetError::Exhausted) if N::races() > 1 && beside > 0 => (self.tried, self.next) = (at, self.limit),
-            Err(NetError::Exhausted) => self.failure = Failure::NoSocket,
+            Err(NetError::Exhausted) => self.failure = Failure::Exhausted,
             Err(_) => self.failure = Failure::Unreachable,
         }
         false

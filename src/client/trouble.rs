@@ -9,7 +9,7 @@ use crate::transport::LayerError;
 pub(super) enum Trouble {
     NotFound,
     Unreachable,
-    NoSocket,
+    Exhausted,
     TimedOut,
     ClosedByServer,
     CutOff,
@@ -43,7 +43,7 @@ impl Say for Trouble {
         out(match self {
             Trouble::NotFound => "host not found",
             Trouble::Unreachable => "no address of the host accepts connections",
-            Trouble::NoSocket => "no free socket, or no memory for one",
+            Trouble::Exhausted => "no free socket, file or thread, or no memory for one",
             Trouble::TimedOut => "no CONNACK within 30 s",
             Trouble::ClosedByServer => "closed by the server",
             Trouble::CutOff => "cut off by the server or on the way",

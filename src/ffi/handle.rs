@@ -49,6 +49,10 @@ const GRAVES: usize = 8;
 static GRAVEYARD: [AtomicPtr<wm_mqtt_client_handle_st>; GRAVES] = [const { AtomicPtr::new(null_mut()) }; GRAVES];
 static BURIED: AtomicUsize = AtomicUsize::new(0);
 
+/// Where the members behind `client` begin, which is the first.
+const BEHIND_CLIENT: usize = size_of::<*mut c_void>();
+const _: () = assert!(core::mem::offset_of!(wm_mqtt_client_handle_st, client) == 0);
+
 /// A handle's block of memory.
 pub(super) struct Block(NonNull<wm_mqtt_client_handle_st>);
 
@@ -97,12 +101,10 @@ impl Block {
     /// Takes the block of a handle back that the hub has just forgotten, and keeps it for a while.
     pub(super) fn bury(handle: NonNull<wm_mqtt_client_handle_st>) {
         // SAFETY: the handle was in the hub, so it is a block of ours, and whoever removed it there is the only one to
-        // get here. `client` stays readable for callbacks that are behind.
+        // get here. `client` is not touched: callbacks that are behind may read it at any moment.
         unsafe {
             AlpnList::take((*handle.as_ptr()).alpn);
-            let client = (*handle.as_ptr()).client;
-            handle.write_bytes(0, 1);
-            (*handle.as_ptr()).client = client;
+            handle.byte_add(BEHIND_CLIENT).cast::<u8>().write_bytes(0, Self::LAYOUT.size() - BEHIND_CLIENT);
         }
         let grave = BURIED.fetch_add(1, Ordering::Relaxed) % GRAVES;
         if let Some(old) = NonNull::new(GRAVEYARD[grave].swap(handle.as_ptr(), Ordering::AcqRel)) {
@@ -160,5 +162,45 @@ impl AlpnList {
         }
         // SAFETY: leaked by `publish` as a boxed slice of this length.
         drop(unsafe { Box::from_raw(core::ptr::slice_from_raw_parts_mut(list, len)) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Callbacks that are behind compare it with the client of their event.
+    #[test]
+    fn the_client_of_a_dying_handle_stays() {
+        const TOKEN: usize = usize::MAX;
+        static CLIENT: AtomicPtr<AtomicUsize> = AtomicPtr::new(null_mut());
+        static READS: AtomicUsize = AtomicUsize::new(0);
+        let reader = std::thread::spawn(|| {
+            // SAFETY: until 8 more are buried the memory stays, and it is aligned as an address.
+            while let Some(client) = unsafe { CLIENT.load(Ordering::Acquire).as_ref() } {
+                assert_eq!(client.load(Ordering::Relaxed), TOKEN);
+                READS.fetch_add(1, Ordering::Release);
+            }
+        });
+        let make = || {
+            let block = core::mem::ManuallyDrop::new(Block::new().unwrap()).0;
+            // SAFETY: nobody else has it yet.
+            unsafe { (*block.as_ptr()).client = without_provenance_mut(TOKEN) };
+            block
+        };
+        let mut block = make();
+        CLIENT.store(block.as_ptr().cast(), Ordering::Release);
+        for _ in 0..20_000 {
+            let reads = READS.load(Ordering::Acquire);
+            while READS.load(Ordering::Acquire) == reads && !reader.is_finished() {
+                std::thread::yield_now();
+            }
+            Block::bury(block);
+            block = make();
+            CLIENT.store(block.as_ptr().cast(), Ordering::Release);
+        }
+        CLIENT.store(null_mut(), Ordering::Release);
+        reader.join().unwrap();
+        Block::bury(block);
     }
 }

@@ -177,8 +177,8 @@ pub trait Net: Send + 'static {
     /// A waker for this network.
     fn waker(&self) -> Self::Waker;
 
-    /// Looks `host` up without blocking the caller; the answer comes as [`Readiness::Resolved`]. It cannot be
-    /// cancelled: an unwanted answer is ignored. `false` when it could not even begin.
+    /// Looks `host` up without blocking the caller; the answer comes as [`Readiness::Resolved`], maybe also if it is
+    /// [unwanted](Self::forget) by then. `false` when there was no memory to begin.
     fn resolve(&mut self, token: Token, host: &str, port: u16) -> bool;
 
     /// Looks up the host's addresses of the other family than `than`, where [`resolve`](Self::resolve) gives those of one
@@ -188,6 +188,14 @@ pub trait Net: Send + 'static {
         let _ = (token, host, port, than);
         false
     }
+
+    /// Whether an answer without addresses, which has just come, only means that the system had nothing to ask with.
+    fn lookup_failed(&self, _token: Token) -> bool {
+        false
+    }
+
+    /// Nobody waits for the lookup of `token` any more.
+    fn forget(&mut self, _token: Token) {}
 
     /// How many connections of one attempt may be under way beside each other: 1, or 2.
     fn races() -> usize {

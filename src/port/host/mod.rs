@@ -12,6 +12,7 @@ use crate::protocol;
 use crate::time::Instant;
 
 mod log;
+mod lookups;
 mod net;
 
 pub use log::init as init_log;

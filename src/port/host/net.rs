@@ -1,24 +1,23 @@
-//! Sockets over mio's edge-triggered poller; name lookups in threads of their own.
+//! Sockets over mio's edge-triggered poller.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::Builder;
 use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll};
 
 use super::Host;
+use super::lookups::{Found, LOOKUPS, Lookup, Lookups};
 use crate::port::{Net, NetError, Port, Readiness, Socket, Token, Waker};
 use crate::time::Instant;
 
 /// The token of the poller's own waker; tokens of sockets count up from 1.
 const WAKER: mio::Token = mio::Token(usize::MAX);
-
-type Lookup = (Token, Vec<SocketAddr>);
 
 /// The poller.
 #[derive(Debug)]
@@ -26,8 +25,13 @@ pub struct HostNet {
     poll: Poll,
     events: Events,
     waker: HostWaker,
-    lookups: Receiver<Lookup>,
-    lookup_done: Sender<Lookup>,
+    lookups: &'static Lookups,
+    /// Who we are to them.
+    asker: usize,
+    found: Receiver<(Token, Found)>,
+    /// The lookups that could not be made, of those that the last wait has reported.
+    failed: Vec<Token>,
+    lookup_done: Sender<(Token, Found)>,
 }
 
 /// Wakes the poller.
@@ -41,15 +45,38 @@ impl Waker for HostWaker {
     }
 }
 
+impl HostNet {
+    fn with(lookups: &'static Lookups) -> Option<Self> {
+        static ASKERS: AtomicUsize = AtomicUsize::new(0);
+        let poll = Poll::new().ok()?;
+        let waker = HostWaker(Arc::new(mio::Waker::new(poll.registry(), WAKER).ok()?));
+        let (lookup_done, found) = channel();
+        let asker = ASKERS.fetch_add(1, Ordering::Relaxed);
+        Some(Self {
+            poll,
+            events: Events::with_capacity(64),
+            waker,
+            lookups,
+            asker,
+            found,
+            failed: Vec::new(),
+            lookup_done,
+        })
+    }
+}
+
+impl Drop for HostNet {
+    fn drop(&mut self) {
+        self.lookups.forget(self.asker, None);
+    }
+}
+
 impl Net for HostNet {
     type Socket = HostSocket;
     type Waker = HostWaker;
 
     fn open() -> Option<Self> {
-        let poll = Poll::new().ok()?;
-        let waker = HostWaker(Arc::new(mio::Waker::new(poll.registry(), WAKER).ok()?));
-        let (lookup_done, lookups) = channel();
-        Some(Self { poll, events: Events::with_capacity(64), waker, lookups, lookup_done })
+        Self::with(&LOOKUPS)
     }
 
     fn waker(&self) -> HostWaker {
@@ -59,17 +86,19 @@ impl Net for HostNet {
     fn resolve(&mut self, token: Token, host: &str, port: u16) -> bool {
         if let Ok(address) = host.parse::<IpAddr>() {
             self.waker.wake();
-            return self.lookup_done.send((token, vec![(address, port).into()])).is_ok();
+            return self.lookup_done.send((token, Some(vec![(address, port).into()]))).is_ok();
         }
-        // getaddrinfo blocks and cannot be cancelled, so it gets a thread; a late answer meets a closed channel or an
-        // old token.
-        let (host, done, waker) = (host.to_owned(), self.lookup_done.clone(), self.waker.clone());
-        let lookup = move || {
-            let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect).unwrap_or_default();
-            let _ = done.send((token, addresses));
-            waker.wake();
-        };
-        Builder::new().name("mqtt_dns".into()).spawn(lookup).is_ok()
+        let (done, waker) = (self.lookup_done.clone(), self.waker.clone());
+        self.lookups.ask(Lookup { asker: self.asker, token, host: host.to_owned(), port, done, waker });
+        true
+    }
+
+    fn lookup_failed(&self, token: Token) -> bool {
+        self.failed.contains(&token)
+    }
+
+    fn forget(&mut self, token: Token) {
+        self.lookups.forget(self.asker, Some(token));
     }
 
     fn races() -> usize {
@@ -92,8 +121,12 @@ impl Net for HostNet {
                 ready(event.token().0, Readiness::Socket);
             }
         }
-        for (token, addresses) in self.lookups.try_iter() {
-            ready(token, Readiness::Resolved(addresses));
+        self.failed.clear();
+        for (token, found) in self.found.try_iter() {
+            if found.is_none() {
+                self.failed.push(token);
+            }
+            ready(token, Readiness::Resolved(found.unwrap_or_default()));
         }
     }
 }
@@ -172,11 +205,16 @@ fn uninterrupted(mut operation: impl FnMut() -> io::Result<usize>) -> Result<usi
 }
 
 fn net_error(error: io::Error) -> NetError {
-    match error.raw_os_error() {
-        _ if error.kind() == ErrorKind::WouldBlock => NetError::WouldBlock,
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => NetError::Exhausted,
-        number => NetError::Failed(number.unwrap_or(0)),
+    match error.kind() {
+        ErrorKind::WouldBlock => NetError::WouldBlock,
+        _ if is_shortage(&error) => NetError::Exhausted,
+        _ => NetError::Failed(error.raw_os_error().unwrap_or(0)),
     }
+}
+
+/// Whether the system has no file or memory for it.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
 #[cfg(test)]
