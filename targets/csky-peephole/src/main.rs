@@ -9,14 +9,23 @@
 //! | [`literals`] | `bsr` for a call; pools of constants are left to the assembler, which places them near and shares them |
 //! | [`frames`] | `push` and `pop` where a function saves and restores its registers |
 //! | [`pairs`] | pairs of instructions that say in eight bytes what takes two or four |
+//! | [`registers`] | registers that short instructions reach for what is used most |
+//!
+//! [`flow`] knows what each instruction reads and writes, and which registers are needed where; a function with one that it
+//! does not know stays as it is. Tests run random functions before and after (`machine`).
 //!
 //! Mnemonics lose their sizes (`movi16`, `st32.w`), so that the assembler takes the shortest form, also of branches. What is
 //! not recognised stays as it is.
 
 mod assembly;
+mod encoding;
+mod flow;
 mod frames;
 mod literals;
+#[cfg(test)]
+mod machine;
 mod pairs;
+mod registers;
 
 use std::process::ExitCode;
 use std::{env, fs};
@@ -42,5 +51,6 @@ fn shorten(text: &str) -> String {
     literals::shorten(&mut lines);
     frames::shorten(&mut lines);
     pairs::shorten(&mut lines);
+    registers::shorten(&mut lines);
     assembly::print(&lines)
 }
