@@ -55,13 +55,19 @@ pub fn function(seed: u64) -> Vec<Line> {
     let mut random = Random::new(seed);
     let saved = &NAMES[4..4 + random.below(9) as usize];
     let list = [saved, &["lr"]].concat().join(", ");
-    let free = [&NAMES[..4], saved, &["t0", "t1"]].concat();
+    let mut free = [&NAMES[..4], saved, &["t0", "t1"]].concat();
+    // Few registers have much to do with each other, and so have few kinds of instructions.
+    while random.below(4) != 0 && free.len() > 2 {
+        free.swap_remove(random.below(free.len() as u32) as usize);
+    }
+    let kinds: Vec<u32> = (0..4 + random.below(24)).map(|_| random.below(26)).collect();
     let blocks = 2 + random.below(6);
     let mut text = format!("\t.type\tf,@function\nf:\n\tpush\t{list}\n\tsubi\tsp, sp, 32\n");
     for block in 0..blocks {
         text += &format!(".LBB0_{block}:\n");
         for _ in 0..random.below(12) {
-            text += &instruction(&mut random, &free);
+            let kind = kinds[random.below(kinds.len() as u32) as usize];
+            text += &instruction(&mut random, kind, &free);
         }
         let (label, register) = (format!(".LBB0_{}", random.below(blocks)), random.pick(&free));
         text += &match random.below(8) {
@@ -79,12 +85,14 @@ pub fn function(seed: u64) -> Vec<Line> {
     parse(&text)
 }
 
-fn instruction(random: &mut Random, free: &[&str]) -> String {
+fn instruction(random: &mut Random, kind: u32, free: &[&str]) -> String {
     let (x, y, z) = (random.pick(free), random.pick(free), random.pick(free));
     let small = random.below(4);
     let slot = 4 * random.below(8);
-    match random.below(24) {
-        0..=3 => format!("\tmov\t{x}, {y}\n"),
+    match kind {
+        0..=1 => format!("\tmov\t{x}, {y}\n"),
+        2 => format!("\t{}\t{x}\n", random.pick(&["mvc", "mvcv"])),
+        3 => format!("\t{}\t{x}, 0\n", random.pick(&["btsti", "cmpnei"])),
         4 => format!("\tmovi\t{x}, {small}\n"),
         5 => format!("\taddi\t{x}, {y}, {}\n", small + 1),
         6 => format!("\taddi\t{x}, {}\n", small + 1),
@@ -104,6 +112,8 @@ fn instruction(random: &mut Random, free: &[&str]) -> String {
         20 => format!("\t{}\t{x}, {y}\n", random.pick(&["zextb", "zexth"])),
         21 => format!("\t{}\t{x}, {y}, {z}\n", random.pick(&["addc", "subc"])),
         22 => format!("\tldr.w\t{x}, ({y}, {z} << 2)\n"),
+        23 => format!("\tandi\t{x}, {y}, {}\n", random.pick(&["1", "3", "255", "256"])),
+        24 => format!("\tmvcv\t{x}\n\tbtsti\t{x}, 0\n"),
         _ => format!("\tbsr\t{}\n", random.pick(&["g", "h"])),
     }
 }

@@ -9,6 +9,7 @@
 //! | [`literals`] | `bsr` for a call; pools of constants are left to the assembler, which places them near and shares them |
 //! | [`frames`] | `push` and `pop` where a function saves and restores its registers |
 //! | [`pairs`] | pairs of instructions that say in eight bytes what takes two or four |
+//! | [`values`] | tests of what the flag is already, bits cleared where there are none, results that nobody needs |
 //! | [`registers`] | registers that short instructions reach for what is used most |
 //!
 //! [`flow`] knows what each instruction reads and writes, and which registers are needed where; a function with one that it
@@ -26,6 +27,7 @@ mod literals;
 mod machine;
 mod pairs;
 mod registers;
+mod values;
 
 use std::process::ExitCode;
 use std::{env, fs};
@@ -51,6 +53,7 @@ fn shorten(text: &str) -> String {
     literals::shorten(&mut lines);
     frames::shorten(&mut lines);
     pairs::shorten(&mut lines);
+    values::shorten(&mut lines);
     registers::shorten(&mut lines);
     assembly::print(&lines)
 }
