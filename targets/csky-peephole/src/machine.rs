@@ -60,7 +60,7 @@ pub fn function(seed: u64) -> Vec<Line> {
     while random.below(4) != 0 && free.len() > 2 {
         free.swap_remove(random.below(free.len() as u32) as usize);
     }
-    let kinds: Vec<u32> = (0..4 + random.below(24)).map(|_| random.below(26)).collect();
+    let kinds: Vec<u32> = (0..4 + random.below(24)).map(|_| random.below(30)).collect();
     let blocks = 2 + random.below(6);
     let mut text = format!("\t.type\tf,@function\nf:\n\tpush\t{list}\n\tsubi\tsp, sp, 32\n");
     for block in 0..blocks {
@@ -114,6 +114,12 @@ fn instruction(random: &mut Random, kind: u32, free: &[&str]) -> String {
         22 => format!("\tldr.w\t{x}, ({y}, {z} << 2)\n"),
         23 => format!("\tandi\t{x}, {y}, {}\n", random.pick(&["1", "3", "255", "256"])),
         24 => format!("\tmvcv\t{x}\n\tbtsti\t{x}, 0\n"),
+        25 => format!("\tmovih\t{x}, 65535\n"),
+        26 => format!("\tori\t{x}, {y}, {}\n", 0xffff - small),
+        27..=28 => {
+            let compare = random.pick(&["cmpne", "cmphs"]);
+            format!("\tmovi\t{x}, {small}\n\tnot\t{x}, {x}\n\t{compare}\t{x}, {y}\n")
+        }
         _ => format!("\tbsr\t{}\n", random.pick(&["g", "h"])),
     }
 }

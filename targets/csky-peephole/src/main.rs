@@ -9,6 +9,7 @@
 //! | [`literals`] | `bsr` for a call; pools of constants are left to the assembler, which places them near and shares them |
 //! | [`frames`] | `push` and `pop` where a function saves and restores its registers |
 //! | [`pairs`] | pairs of instructions that say in eight bytes what takes two or four |
+//! | [`constants`] | numbers near 2^32 without an upper half from elsewhere |
 //! | [`values`] | tests of what the flag is already, bits cleared where there are none, results that nobody needs |
 //! | [`registers`] | registers that short instructions reach for what is used most |
 //!
@@ -19,6 +20,7 @@
 //! not recognised stays as it is.
 
 mod assembly;
+mod constants;
 mod encoding;
 mod flow;
 mod frames;
@@ -53,6 +55,7 @@ fn shorten(text: &str) -> String {
     literals::shorten(&mut lines);
     frames::shorten(&mut lines);
     pairs::shorten(&mut lines);
+    constants::shorten(&mut lines);
     values::shorten(&mut lines);
     registers::shorten(&mut lines);
     assembly::print(&lines)

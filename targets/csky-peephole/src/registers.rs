@@ -179,6 +179,9 @@ impl<'a> Parts<'a> {
 
     /// The line with the two registers exchanged in these parts.
     fn exchanged(&mut self, at: usize, code: &Instruction, parts: &[usize]) -> Instruction {
+        if matches!(code.op.as_str(), "push" | "pop") {
+            return code.clone();
+        }
         let target = self.flow.effects[at].is_some_and(|effects| effects.has_target);
         let mut names = |is_target: bool| {
             [0, 1].map(|which| {
