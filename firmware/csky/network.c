@@ -128,6 +128,13 @@ bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, s
     return true;
 }
 
+/* None waits for a place. */
+bool wm_mqtt_port_net_forget(void *net, uintptr_t token)
+{
+    (void)net, (void)token;
+    return false;
+}
+
 /* ---- sockets ---- */
 
 size_t network_wanted(struct pollfd *fds, size_t room)

@@ -69,6 +69,13 @@ impl Net for LwipNet {
         self.look_up(token, host, port, if than.is_ipv6() { 4 } else { 6 })
     }
 
+    fn forget(&mut self, token: Token) {
+        // SAFETY: open while `self` lives.
+        if unsafe { shim::wm_mqtt_port_net_forget(self.waker.0.as_ptr(), token) } {
+            self.port_of(token);
+        }
+    }
+
     fn connect(&mut self, token: Token, address: SocketAddr) -> Result<LwipSocket, NetError> {
         let mut bytes = [0; 16];
         match address.ip() {
@@ -119,11 +126,16 @@ impl LwipNet {
         begun
     }
 
+    /// What was kept of a lookup that is over.
+    fn port_of(&mut self, token: Token) -> Option<u16> {
+        let at = self.lookups.iter().position(|(other, _)| *other == token)?;
+        Some(self.lookups.swap_remove(at).1)
+    }
+
     /// The answer to a lookup. Without memory for it the name has no addresses.
     fn addresses(&mut self, event: &shim::PortEvent) -> Vec<SocketAddr> {
         let mut addresses = Vec::new();
-        let Some(at) = self.lookups.iter().position(|(token, _)| *token == event.token) else { return addresses };
-        let (_, port) = self.lookups.swap_remove(at);
+        let Some(port) = self.port_of(event.token) else { return addresses };
         if event.found && addresses.try_reserve_exact(1).is_ok() {
             let shim::PortAddress { bytes, is_v6 } = event.address;
             let [a, b, c, d, ..] = bytes;

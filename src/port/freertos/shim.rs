@@ -65,6 +65,7 @@ unsafe extern "C" {
         len: usize,
         family: u8,
     ) -> bool;
+    pub(super) fn wm_mqtt_port_net_forget(net: *mut c_void, token: usize) -> bool;
     pub(super) fn wm_mqtt_port_net_task_ends();
 
     pub(super) fn wm_mqtt_port_connect(

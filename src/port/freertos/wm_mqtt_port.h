@@ -83,6 +83,8 @@ bool wm_mqtt_port_net_wait(void *net, uint32_t timeout, struct wm_mqtt_port_even
  * alone; false also for a host that is an address, and when there is only one family.
  */
 bool wm_mqtt_port_net_resolve(void *net, uintptr_t token, const char *host, size_t len, uint8_t family);
+/** Gives up a lookup that lwIP has no place for yet; false when it has begun, and will be answered. */
+bool wm_mqtt_port_net_forget(void *net, uintptr_t token);
 /** Before the task ends: gives back what lwIP keeps for each task. */
 void wm_mqtt_port_net_task_ends(void);
 
