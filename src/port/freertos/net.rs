@@ -13,8 +13,6 @@ use crate::time::Instant;
 /// What the MQTT task sleeps on.
 pub struct LwipNet {
     waker: LwipWaker,
-    /// Lookups under way, with the port that goes into their addresses.
-    lookups: Vec<(Token, u16)>,
 }
 
 /// Wakes the MQTT task.
@@ -54,7 +52,7 @@ impl Net for LwipNet {
     fn open() -> Option<Self> {
         // SAFETY: takes no arguments; NULL is handled.
         let net = NonNull::new(unsafe { shim::wm_mqtt_port_net_open() })?;
-        Some(Self { waker: LwipWaker(net), lookups: Vec::new() })
+        Some(Self { waker: LwipWaker(net) })
     }
 
     fn waker(&self) -> LwipWaker {
@@ -71,9 +69,7 @@ impl Net for LwipNet {
 
     fn forget(&mut self, token: Token) {
         // SAFETY: open while `self` lives.
-        if unsafe { shim::wm_mqtt_port_net_forget(self.waker.0.as_ptr(), token) } {
-            self.port_of(token);
-        }
+        unsafe { shim::wm_mqtt_port_net_forget(self.waker.0.as_ptr(), token) };
     }
 
     fn connect(&mut self, token: Token, address: SocketAddr) -> Result<LwipSocket, NetError> {
@@ -101,7 +97,7 @@ impl Net for LwipNet {
             // SAFETY: it said so.
             let event: &shim::PortEvent = unsafe { event.assume_init_ref() };
             let readiness = match event.resolved {
-                true => Readiness::Resolved(self.addresses(event)),
+                true => Readiness::Resolved(addresses(event)),
                 false => Readiness::Socket,
             };
             ready(event.token, readiness);
@@ -113,37 +109,22 @@ impl Net for LwipNet {
 
 impl LwipNet {
     fn look_up(&mut self, token: Token, host: &str, port: u16, family: u8) -> bool {
-        if self.lookups.try_reserve(1).is_err() {
-            return false;
-        }
-        self.lookups.push((token, port));
         let (host, len) = (host.as_ptr().cast(), host.len());
         // SAFETY: the host's bytes are only read during the call.
-        let begun = unsafe { shim::wm_mqtt_port_net_resolve(self.waker.0.as_ptr(), token, host, len, family) };
-        if !begun {
-            self.lookups.pop();
-        }
-        begun
+        unsafe { shim::wm_mqtt_port_net_resolve(self.waker.0.as_ptr(), token, host, len, port, family) }
     }
+}
 
-    /// What was kept of a lookup that is over.
-    fn port_of(&mut self, token: Token) -> Option<u16> {
-        let at = self.lookups.iter().position(|(other, _)| *other == token)?;
-        Some(self.lookups.swap_remove(at).1)
+/// The answer to a lookup. Without memory for it the name has no addresses.
+fn addresses(event: &shim::PortEvent) -> Vec<SocketAddr> {
+    let mut addresses = Vec::new();
+    if event.found && addresses.try_reserve_exact(1).is_ok() {
+        let shim::PortAddress { bytes, is_v6 } = event.address;
+        let [a, b, c, d, ..] = bytes;
+        let ip = if is_v6 { IpAddr::from(bytes) } else { IpAddr::from([a, b, c, d]) };
+        addresses.push(SocketAddr::new(ip, event.port));
     }
-
-    /// The answer to a lookup. Without memory for it the name has no addresses.
-    fn addresses(&mut self, event: &shim::PortEvent) -> Vec<SocketAddr> {
-        let mut addresses = Vec::new();
-        let Some(port) = self.port_of(event.token) else { return addresses };
-        if event.found && addresses.try_reserve_exact(1).is_ok() {
-            let shim::PortAddress { bytes, is_v6 } = event.address;
-            let [a, b, c, d, ..] = bytes;
-            let ip = if is_v6 { IpAddr::from(bytes) } else { IpAddr::from([a, b, c, d]) };
-            addresses.push(SocketAddr::new(ip, port));
-        }
-        addresses
-    }
+    addresses
 }
 
 /// A netconn.

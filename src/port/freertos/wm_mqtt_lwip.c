@@ -23,6 +23,7 @@ struct lookup {
     struct lookup *next;
     struct net *net;
     uintptr_t token;
+    uint16_t port;
     uint8_t type; /* lwIP's number of the families that are wanted */
     bool found;
     ip_addr_t address;
@@ -141,7 +142,7 @@ static void begin_waiting(struct net *net)
     }
 }
 
-bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, size_t len, uint8_t family)
+bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, size_t len, uint16_t port, uint8_t family)
 {
     struct net *net = handle;
     struct lookup *lookup = calloc(1, sizeof *lookup + len + 1);
@@ -155,6 +156,7 @@ bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, s
     lookup->type = family == 0 ? LWIP_DNS_ADDRTYPE_DEFAULT : family == 4 ? LWIP_DNS_ADDRTYPE_IPV4 : LWIP_DNS_ADDRTYPE_IPV6;
     lookup->net = net;
     lookup->token = token;
+    lookup->port = port;
     struct lookup **link = &net->waiting;
     while (*link != NULL)
         link = &(*link)->next;
@@ -163,17 +165,16 @@ bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, s
     return true;
 }
 
-bool wm_mqtt_port_net_forget(void *handle, uintptr_t token)
+void wm_mqtt_port_net_forget(void *handle, uintptr_t token)
 {
     struct lookup *lookup, **link = &((struct net *)handle)->waiting;
     for (; (lookup = *link) != NULL; link = &lookup->next) {
         if (lookup->token == token) {
             *link = lookup->next;
             free(lookup);
-            return true;
+            return;
         }
     }
-    return false;
 }
 
 /* The next thing that has happened. */
@@ -191,6 +192,7 @@ static bool take_event(struct net *net, struct wm_mqtt_port_event *event)
     event->token = lookup->token;
     event->resolved = true;
     event->found = lookup->found;
+    event->port = lookup->port;
 #if LWIP_IPV6
     if (IP_IS_V6_VAL(lookup->address)) {
         event->address.is_v6 = true;
