@@ -98,9 +98,9 @@ impl<P: Port> Client<P> {
     pub fn connect(this: &Shared<Self>) -> Result<(), Error> {
         this.config.check(P::parts())?;
         let deadline = P::now() + (CONNECT_TIMEOUT + DRAIN_TIMEOUT + TASK_TIMEOUT);
-        let signal = P::Signal::new().ok_or(Error::Failure)?;
+        let signal = P::Signal::new().ok_or(Error::Failure).map_err(Error::before_the_task)?;
         if this.state.lock().waker.is_none() {
-            this.hub.attach(this)?;
+            this.hub.attach(this).map_err(Error::before_the_task)?;
         }
         loop {
             let (ticket, waker, kind) = {
@@ -119,7 +119,8 @@ impl<P: Port> Client<P> {
                     Phase::Connecting | Phase::Idle => Kind::Connect,
                 };
                 if !state.calls.reserve() {
-                    return Err(Error::Failure);
+                    drop(guard);
+                    return Err(Error::Failure.before_the_task());
                 }
                 if state.phase == Phase::Idle {
                     state.phase = Phase::Connecting;
