@@ -57,10 +57,13 @@ void log_capture(void)
     wm_log_set_level(WM_LOG_LEVEL_VERBOSE);
 }
 
-bool log_has(const char *part)
+int log_count(const char *part)
 {
+    int count = 0;
     pthread_mutex_lock(&lock);
-    bool found = text && strstr(text, part);
+    for (const char *at = text; at && (at = strstr(at, part)) != NULL; at++) count++;
     pthread_mutex_unlock(&lock);
-    return found;
+    return count;
 }
+
+bool log_has(const char *part) { return log_count(part) > 0; }

@@ -7,6 +7,7 @@
 /* From now to the end of the test: every line of every level is kept and none is printed. */
 void log_capture(void);
 bool log_has(const char *text); /* so far */
+int log_count(const char *text); /* how often */
 void log_clear(void);
 
 #endif

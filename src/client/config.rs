@@ -10,7 +10,7 @@ use zeroize::Zeroize;
 use super::Error;
 use crate::log;
 use crate::port::Parts;
-use crate::protocol::topic::{MAX_STRING, check_name, is_utf8_string};
+use crate::protocol::topic::{check_name, is_utf8_string};
 use crate::protocol::{Connect, QoS, Will};
 use crate::transport::uri::{Uri, UriError};
 
@@ -138,16 +138,15 @@ impl Config {
             username,
             password,
         };
-        if !connect.is_well_formed() {
-            log::error(&[&"empty client id in a persistent session, or a field over ", &MAX_STRING, &" bytes"]);
-            return Err(Error::Failure);
-        }
-        Ok(connect)
+        if connect.is_well_formed() { Ok(connect) } else { Err(Error::Failure) }
     }
 
     /// Everything that can be said about a connection before it begins.
     pub(super) fn check(&self, parts: Parts) -> Result<(), Error> {
-        self.connect()?;
+        if let Err(error) = self.connect() {
+            log::error(&[&"MQTT allows no such user name, password, will or client id"]);
+            return Err(error);
+        }
         let broker = self.broker().map_err(|error| {
             log::error(&[&error]);
             Error::Failure

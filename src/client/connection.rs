@@ -320,7 +320,7 @@ impl<P: Port> Connection<P> {
             log::error(&[&"no answer to request ", &id, &" within 10 s"]);
         });
         if state.keep_alive(clock).is_some_and(|deadline| deadline <= clock.now()) {
-            state.session.handle_timeout(clock.now()).map_err(|_| Trouble::NoPingResponse)?;
+            state.session.handle_timeout(clock.now()).map_err(Trouble::KeepAlive)?;
         }
         Ok(())
     }

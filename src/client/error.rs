@@ -1,5 +1,6 @@
 //! The one list of errors; `ffi` maps it to C codes.
 
+use crate::log;
 use crate::protocol::topic::TopicError;
 use crate::protocol::{ConnectReturnCode, PublishError, SubscribeError};
 
@@ -26,6 +27,17 @@ pub enum Error {
     Refused(ConnectReturnCode),
     /// The server refused the subscription.
     SubscribeRefused,
+}
+
+impl Error {
+    /// What comes before a connect has reached the MQTT task: a failure is for want of something, and the log says so.
+    #[inline(never)]
+    pub(super) fn before_the_task(self) -> Self {
+        if self == Error::Failure {
+            log::error(&[&"connect: no memory, file or thread for it"]);
+        }
+        self
+    }
 }
 
 impl From<TopicError> for Error {

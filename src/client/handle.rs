@@ -166,9 +166,9 @@ impl<P: Port> Client<P> {
     fn want_connection(this: &Shared<Self>, another: bool) -> Result<(), Error> {
         this.config.check(P::parts())?;
         let now = P::now();
-        let signal = P::Signal::new().ok_or(Error::Failure)?;
+        let signal = P::Signal::new().ok_or(Error::Failure).map_err(Error::before_the_task)?;
         if this.state.lock().waker.is_none() {
-            this.hub.attach(this)?;
+            this.hub.attach(this).map_err(Error::before_the_task)?;
         }
         let entered = this.change(|state| {
             if state.closed {
@@ -189,7 +189,7 @@ impl<P: Port> Client<P> {
             let ticket = state.calls.add(Kind::Connect(attempt), signal.clone(), this.hub.may_block_events(), None);
             Ok(Some((attempt, ticket)))
         });
-        let Some((attempt, ticket)) = entered? else { return Ok(()) };
+        let Some((attempt, ticket)) = entered.map_err(Error::before_the_task)? else { return Ok(()) };
         let outcome = this.wait(ticket, &signal, now + (DRAIN_TIMEOUT + CONNECT_TIMEOUT + TASK_TIMEOUT));
         this.change(|state| match outcome {
             Some(outcome) => {

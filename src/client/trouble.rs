@@ -2,7 +2,7 @@
 
 use crate::log::Say;
 use crate::port::NetError;
-use crate::protocol::{ConnectReturnCode, Violation};
+use crate::protocol::{ConnectReturnCode, KeepAliveError, Violation};
 use crate::transport::LayerError;
 
 /// What is wrong with a connection.
@@ -19,15 +19,13 @@ pub(super) enum Trouble {
     Layer(LayerError),
     Broken(NetError),
     Violation(Violation),
-    NoPingResponse,
+    KeepAlive(KeepAliveError),
     NoMemory,
     Refused(ConnectReturnCode),
     Unwanted,
 }
 
 impl Trouble {
-    const NO_MEMORY: &str = "out of memory";
-
     /// What it means while TLS or WebSocket shakes hands.
     pub(super) fn in_handshake(self) -> Self {
         match self {
@@ -53,13 +51,14 @@ impl Say for Trouble {
             Trouble::HandshakeTimedOut => "no end of the TLS or WebSocket handshake within 30 s",
             Trouble::Early => "the server speaks before CONNECT",
             Trouble::Layer(error) => return error.say(out),
-            Trouble::NoPingResponse => "no answer to PINGREQ",
-            Trouble::NoMemory => Trouble::NO_MEMORY,
+            Trouble::KeepAlive(KeepAliveError::Silence) => "no answer to PINGREQ",
+            Trouble::NoMemory | Trouble::KeepAlive(KeepAliveError::NoMemory) | Trouble::Broken(NetError::Exhausted) => {
+                "out of memory"
+            }
             Trouble::Unwanted => "nobody wants it any more",
             Trouble::Violation(violation) => return ("protocol violation: ", *violation).say(out),
             Trouble::Broken(NetError::Failed(error)) => return ("network error ", *error).say(out),
             Trouble::Broken(NetError::WouldBlock) => "network stalled",
-            Trouble::Broken(NetError::Exhausted) => Trouble::NO_MEMORY,
             Trouble::Refused(code) => return ("refused by the server, code ", u16::from(code.code())).say(out),
         })
     }

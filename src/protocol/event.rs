@@ -79,9 +79,14 @@ impl From<NoMemory> for Violation {
     }
 }
 
-/// The server answered nothing, not even a PINGREQ, for twice the keep-alive time.
+/// Why a connection cannot be kept alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeepAliveTimeout;
+pub enum KeepAliveError {
+    /// The server answered nothing, not even a PINGREQ, for twice the keep-alive time.
+    Silence,
+    /// No memory for a PINGREQ.
+    NoMemory,
+}
 
 /// Why a message was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

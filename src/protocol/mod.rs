@@ -14,6 +14,6 @@ mod session;
 pub mod topic;
 
 pub use decode::{Buffer, Malformed, Message, Receipt};
-pub use event::{Event, KeepAliveTimeout, PublishError, SubscribeError, Violation};
+pub use event::{Event, KeepAliveError, PublishError, SubscribeError, Violation};
 pub use packet::{Connect, ConnectReturnCode, QoS, Will};
 pub use session::{Limits, Session};

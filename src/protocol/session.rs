@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::decode::{Arrived, Buffer, Decoder, Fate, Incoming, Malformed, Message, Receipt};
-use super::event::{Event, KeepAliveTimeout, PublishError, SubscribeError, Violation};
+use super::event::{Event, KeepAliveError, PublishError, SubscribeError, Violation};
 use super::in_flight::{InFlight, Stage};
 use super::keep_alive::{Due, KeepAlive};
 use super::outbox::{NoMemory, Outbox};
@@ -520,7 +520,7 @@ impl<B: Buffer> Session<B> {
     }
 
     /// Time has passed: queues a PINGREQ, or says that the connection is dead (section 3.1.2.10).
-    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), KeepAliveTimeout> {
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), KeepAliveError> {
         if self.state != State::Connected {
             return Ok(());
         }
@@ -529,11 +529,11 @@ impl<B: Buffer> Session<B> {
             Due::Ping => {
                 self.outbox.shrink();
                 self.trace("->", first_byte::PINGREQ, 0, 2);
-                self.outbox.push_bytes(&[first_byte::PINGREQ, 0]).map_err(|NoMemory| KeepAliveTimeout)?;
+                self.outbox.push_bytes(&[first_byte::PINGREQ, 0]).map_err(|NoMemory| KeepAliveError::NoMemory)?;
                 self.ahead_of_ping = self.unsent();
                 Ok(())
             }
-            Due::Dead => Err(KeepAliveTimeout),
+            Due::Dead => Err(KeepAliveError::Silence),
         }
     }
 

@@ -51,10 +51,15 @@ impl Port for Host {
     }
 
     fn unique_id() -> [u8; 3] {
-        // The same for each start of the same program on the same machine in the same process slot, and never the same
-        // for two programs that run at a time.
-        let machine = std::fs::read("/etc/machine-id").unwrap_or_default();
-        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one((machine, std::process::id()));
+        // The same for each start of the same program on the same machine in the same process slot, and not the same for
+        // two programs that run at a time. Containers may share all of this: they are told apart by their PID namespaces,
+        // and those of other machines by the kernel's start.
+        let read = |path| std::fs::read(path).unwrap_or_default();
+        let machine = (read("/etc/machine-id"), read("/proc/sys/kernel/hostname"), std::process::id());
+        let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        let is_container = namespace.as_os_str() != "pid:[4026531836]"; // the first one, on every machine
+        let container = is_container.then(|| (namespace, read("/proc/sys/kernel/random/boot_id")));
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one((machine, container));
         let [a, b, c, ..] = hash.to_le_bytes();
         [a, b, c]
     }
