@@ -5,6 +5,7 @@ get_filename_component(wm_mqtt_root ${wm_mqtt_root} ABSOLUTE)
 
 list(APPEND ADD_SRCS "src/port/freertos/wm_mqtt_port.c"
                      "src/port/freertos/wm_mqtt_lwip.c"
+                     "src/port/freertos/wm_mqtt_socket.c"
                      "src/port/freertos/wm_mqtt_xt804.c"
                      )
 include(${CMAKE_CURRENT_LIST_DIR}/prj-config.cmake)

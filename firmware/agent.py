@@ -5,8 +5,9 @@
 
 The firmware runs in a network namespace of its own that has nothing but the loopback interface, so nothing that the
 firmware sends can leave the machine. QEMU's user network makes 127.0.0.1 of this namespace reachable for the firmware under
-that very address. C-SKY images run in what CSKY_EMULATOR names, which makes the connections for them. A name server answers there: `localhost` is 127.0.0.1 for a second, names under `.silent` get no answer, others
-do not exist. The exit status is the firmware's.
+that very address. C-SKY images run in what CSKY_EMULATOR names, which makes the connections for them. A name server
+answers there: `localhost` is 127.0.0.1 for a second, `v6.localhost` ::1, `both.localhost` both, names under `.silent` get no answer,
+others do not exist. The exit status is the firmware's.
 """
 
 import ctypes
@@ -30,6 +31,11 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 WORKERS = 80
 EM_CSKY = 252
 PASSED_ON = ("MOSQUITTO", "SLOW", "TEST_SLOWNESS", "TMPDIR", "WM_LOG_LEVEL", "WM_MQTT_")
+
+
+# What the name server knows, by the number of the kind of record.
+A, AAAA = {1: bytes((127, 0, 0, 1))}, {28: bytes(15) + b"\1"}
+ADDRESSES = {"localhost": A, "v6.localhost": AAAA, "both.localhost": A | AAAA}
 
 
 def own_network():
@@ -57,8 +63,10 @@ def serve_names():
         question = query[12 : at + 5]
         if labels[-1:] == ["silent"]:
             continue
-        known = labels == ["localhost"]
-        answer = b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4\x7f\0\0\1" if known and question[-4:-2] == b"\0\1" else b""
+        known = ADDRESSES.get(".".join(labels))
+        address = (known or {}).get(question[-3])
+        # A second long.
+        answer = b"" if address is None else b"\xc0\x0c" + question[-4:] + struct.pack(">IH", 1, len(address)) + address
         head = query[:2] + (b"\x85\x80" if known else b"\x85\x83") + b"\0\1" + struct.pack(">H", bool(answer)) + bytes(4)
         server.sendto(head + question + answer, client)
 

@@ -1,5 +1,5 @@
-/* The device port's network on sockets of the host, in place of wm_mqtt_lwip.c, which needs a network card: it runs in the RV32
- * images. Names: `localhost` and those under
+/* The device port's network on sockets of the host, in place of wm_mqtt_lwip.c and wm_mqtt_socket.c, which need a network
+ * card: they run in the RV32 images. Names: `localhost` and those under
  * `.test` are the host, those under `.silent` get no answer; and addresses. */
 #include "wm_mqtt_port.h"
 
@@ -104,8 +104,9 @@ static bool ends_with(const char *name, const char *end)
     return len >= end_len && strcasecmp(name + len - end_len, end) == 0;
 }
 
-bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, size_t len)
+bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, size_t len, uint8_t family)
 {
+    if (family != 0) return false;
     struct net *net = handle;
     struct lookup *lookup = calloc(1, sizeof *lookup);
     char name[64];
@@ -220,6 +221,14 @@ void wm_mqtt_port_acknowledge(void *handle)
 }
 
 void wm_mqtt_port_shutdown(void *handle) { linux_call(LINUX_SHUTDOWN, ((struct socket *)handle)->fd, SHUT_WR); }
+
+/* None of the calls says what is acknowledged: this says that the connection is over, which is later. */
+bool wm_mqtt_port_is_acknowledged(void *handle)
+{
+    struct pollfd fd = {.fd = ((struct socket *)handle)->fd};
+    long now[2] = {0, 0};
+    return linux_call(LINUX_PPOLL, (long)&fd, 1, (long)now) > 0;
+}
 
 void wm_mqtt_port_close(void *handle)
 {

@@ -1,5 +1,5 @@
-/* What only the device can show: calls from tasks with 2 KB of stack, a lookup that gets no answer, the tick's wrap,
- * acknowledgements; and what the client needs, as lines for `make size`:
+/* What only the device can show: calls from tasks with 2 KB of stack, a lookup that gets no answer, the tick's wrap;
+ * and what the client needs, as lines for `make size`:
  *
  *     MEASURE CORE SCHEME NAME BYTES
  *
@@ -21,9 +21,6 @@
 #ifdef __csky__
 #define CORE "csky"
 #else
-#include "lwip/priv/tcp_priv.h"
-#include "lwip/tcpip.h"
-#include "wm_mqtt_port.h"
 #define CORE "rv32"
 #endif
 
@@ -265,61 +262,6 @@ static void bursts(void)
     }
 }
 
-/* ---- acknowledgements ---- */
-
-#ifndef __csky__ /* there the network is the host's */
-static struct {
-    int port;
-    bool result;
-    TaskHandle_t asks;
-} kept_back;
-
-static void look_at_connections(void *unused)
-{
-    (void)unused;
-    for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next)
-        if (pcb->remote_port == kept_back.port) kept_back.result = tcp_is_flag_set(pcb, TF_ACK_DELAY);
-    xTaskNotifyGive(kept_back.asks);
-}
-
-/* Whether lwIP waits for something to send an acknowledgement with, on the connection to this port. */
-static bool is_kept_back(int port)
-{
-    kept_back.port = port;
-    kept_back.asks = xTaskGetCurrentTaskHandle();
-    REQUIRE(tcpip_callback(look_at_connections, NULL) == ERR_OK);
-    ulTaskNotifyTake(pdTRUE, portMAX_DELAY);
-    return kept_back.result;
-}
-
-/* The port alone, by this task in place of the MQTT task. */
-static void acknowledges_at_once(void)
-{
-    broker_t *broker = broker_open();
-    struct wm_mqtt_port_address address = {.bytes = {127, 0, 0, 1}};
-    struct wm_mqtt_port_event event;
-    uint8_t byte;
-    int error, got, times = 0, port = broker_port(broker);
-    void *net = wm_mqtt_port_net_open(), *socket = wm_mqtt_port_connect(net, 1, &address, (uint16_t)port, &error);
-    REQUIRE(socket != NULL);
-    conn_t *conn = broker_accept(broker);
-    while (wm_mqtt_port_established(socket) == WM_MQTT_PORT_WOULD_BLOCK) wm_mqtt_port_net_wait(net, 1000, &event);
-    for (int i = 0; i < 10; i++) {
-        send_bytes(conn, "%02x", i);
-        while ((got = wm_mqtt_port_read(socket, &byte, 1)) == WM_MQTT_PORT_WOULD_BLOCK)
-            wm_mqtt_port_net_wait(net, 1000, &event);
-        REQUIRE(got == 1 && byte == i);
-        times += is_kept_back(port);
-        wm_mqtt_port_acknowledge(socket);
-        CHECK(!is_kept_back(port));
-    }
-    CHECK(times > 0); /* not ten: four times a second lwIP sends those that it kept back */
-    wm_mqtt_port_close(socket);
-    wm_mqtt_port_net_task_ends();
-    wm_mqtt_port_net_close(net);
-}
-#endif
-
 static const test_t tests[] = {
     LONG_TEST(tick_wraps, 60),
     TEST(measurements),
@@ -329,8 +271,5 @@ static const test_t tests[] = {
     LONG_TEST(lookups_of_gone_handles, 60),
     TEST(bulk),
     LONG_TEST(bursts, 60),
-#ifndef __csky__
-    TEST(acknowledges_at_once),
-#endif
 };
 TESTS_MAIN(tests)

@@ -2,22 +2,42 @@
 
 use alloc::vec::Vec;
 
-use super::Error;
+use super::{Attempt, Error};
 use crate::port::{Port, Signal};
+use crate::protocol::QoS;
 use crate::time::{Clock, Instant};
 
 /// What a call waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// CONNACK, or the end of the attempt.
-    Connect,
+    /// CONNACK of this attempt, or its end.
+    Connect(Attempt),
     /// SUBACK or UNSUBACK with this packet identifier.
     Acknowledgement(u16),
-    /// Room for a message, or its limit: then it tries for the last time.
-    Room,
-    /// The end of a disconnect.
-    Closed,
+    /// Room for a message with this QoS, or its limit: then it tries for the last time.
+    Room(QoS),
+    /// The end of the connection that this attempt has made.
+    Closed(Attempt),
     /// Nobody else waiting any more (deinit).
+    Quiet,
+}
+
+/// What has happened that calls wait for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cause {
+    /// The attempt has led to a connection.
+    Connected(Attempt),
+    /// The attempt has failed.
+    Failed(Attempt, Error),
+    /// A disconnect, a reconnect or a deinit has begun.
+    Unwanted,
+    /// The connection stands no more.
+    Lost,
+    /// The connection of this attempt has ended: the server has everything, or may not have.
+    Closed(Attempt, Result<(), Error>),
+    /// The answer to a request has come.
+    Answered(u16, Result<(), Error>),
+    /// There is no call but a deinit.
     Quiet,
 }
 
@@ -36,7 +56,7 @@ struct Call<P: Port> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ticket(u32);
 
-/// The table of waiting calls of one client.
+/// The table of waiting calls of one client, in the order in which they came.
 pub(super) struct Calls<P: Port> {
     entries: Vec<Call<P>>,
     next: u32,
@@ -60,56 +80,88 @@ impl<P: Port> Calls<P> {
         Ticket(ticket)
     }
 
-    /// The limits of the calls that wait.
-    fn limits(&self) -> impl Iterator<Item = Instant> {
-        self.entries.iter().filter(|call| call.outcome.is_none()).filter_map(|call| call.limit)
-    }
-
-    /// When the next of them must be ended.
-    pub(super) fn deadline(&self, clock: &Clock) -> Option<Instant> {
-        self.limits().map(|limit| clock.end_of(limit)).min()
-    }
-
-    /// Ends the calls whose limit is over; `forgotten` gets the identifiers of requests that nobody waits for any more.
-    pub(super) fn expire(&mut self, clock: &Clock, mut forgotten: impl FnMut(u16)) {
-        let waiting = self.entries.iter_mut().filter(|call| call.outcome.is_none());
-        for call in waiting.filter(|call| call.limit.is_some_and(|limit| clock.is_over(limit))) {
-            call.outcome = Some(match call.kind {
-                Kind::Acknowledgement(id) => {
-                    forgotten(id);
-                    Err(Error::Failure)
-                }
-                _ => Ok(()),
-            });
-            call.signal.notify();
-        }
-    }
-
     /// A call is over; its outcome, `None` when none has come.
     pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Result<(), Error>> {
         let at = self.entries.iter().position(|call| call.ticket == ticket.0)?;
-        let outcome = self.entries.swap_remove(at).outcome;
+        let outcome = self.entries.remove(at).outcome;
         if self.is_quiet() {
-            self.finish(Ok(()), &|kind| kind == Kind::Quiet);
+            self.finish(Cause::Quiet);
         }
         outcome
     }
 
-    /// Whether a call of these kinds waits.
+    /// The outcome of a call that goes on waiting, in its place.
+    pub(super) fn take_outcome(&mut self, ticket: Ticket) -> Option<Result<(), Error>> {
+        self.entries.iter_mut().find(|call| call.ticket == ticket.0)?.outcome.take()
+    }
+
+    /// Whether a call of this kind is there.
     pub(super) fn any(&self, kinds: impl Fn(Kind) -> bool) -> bool {
         self.entries.iter().any(|call| kinds(call.kind))
     }
 
     /// Whether nobody waits but a deinit.
     pub(super) fn is_quiet(&self) -> bool {
-        self.entries.iter().all(|call| call.kind == Kind::Quiet)
+        !self.any(|kind| kind != Kind::Quiet)
     }
 
-    /// Gives `outcome` to the calls of these kinds that have none, and wakes them.
-    pub(super) fn finish(&mut self, outcome: Result<(), Error>, kinds: &dyn Fn(Kind) -> bool) {
-        for call in self.entries.iter_mut().filter(|call| call.outcome.is_none() && kinds(call.kind)) {
-            call.outcome = Some(outcome);
-            call.signal.notify();
+    fn waiting(&mut self) -> impl Iterator<Item = &mut Call<P>> {
+        self.entries.iter_mut().filter(|call| call.outcome.is_none())
+    }
+
+    /// Ends the calls that have waited for this.
+    pub(super) fn finish(&mut self, cause: Cause) {
+        for call in self.waiting() {
+            let outcome = match (call.kind, cause) {
+                (Kind::Connect(of), Cause::Connected(attempt)) if of == attempt => Ok(()),
+                (Kind::Connect(of), Cause::Failed(attempt, error)) if of == attempt => Err(error),
+                (Kind::Connect(_), Cause::Unwanted) => Err(Error::Failure),
+                (Kind::Acknowledgement(_) | Kind::Room(_), Cause::Unwanted | Cause::Lost) => Err(Error::Disconnected),
+                (Kind::Acknowledgement(of), Cause::Answered(id, outcome)) if of == id => outcome,
+                (Kind::Closed(of), Cause::Closed(attempt, outcome)) if of == attempt => outcome,
+                (Kind::Quiet, Cause::Quiet) => Ok(()),
+                (
+                    Kind::Connect(_) | Kind::Acknowledgement(_) | Kind::Room(_) | Kind::Closed(_) | Kind::Quiet,
+                    Cause::Connected(_)
+                    | Cause::Failed(..)
+                    | Cause::Unwanted
+                    | Cause::Lost
+                    | Cause::Closed(..)
+                    | Cause::Answered(..)
+                    | Cause::Quiet,
+                ) => continue,
+            };
+            call.end(outcome);
+        }
+    }
+
+    /// Lets the first publisher try that there is room for and that was not let yet; whether there is one. Publishers are
+    /// served in order, and each that has tried calls this for the next one.
+    pub(super) fn serve_publisher(&mut self, has_room: impl Fn(QoS) -> bool) -> bool {
+        let next = self.waiting().find(|call| matches!(call.kind, Kind::Room(qos) if has_room(qos)));
+        if let Some(call) = next {
+            call.end(Ok(()));
+            return true;
+        }
+        false
+    }
+
+    /// When the next of them must be ended.
+    pub(super) fn deadline(&self, clock: &Clock) -> Option<Instant> {
+        let waiting = self.entries.iter().filter(|call| call.outcome.is_none());
+        waiting.filter_map(|call| call.limit).map(|limit| clock.end_of(limit)).min()
+    }
+
+    /// Ends the calls whose limit is over; `forgotten` gets the identifiers of requests that nobody waits for any more.
+    pub(super) fn expire(&mut self, clock: &Clock, mut forgotten: impl FnMut(u16)) {
+        for call in self.waiting().filter(|call| call.limit.is_some_and(|limit| clock.is_over(limit))) {
+            call.end(match call.kind {
+                Kind::Acknowledgement(id) => {
+                    forgotten(id);
+                    Err(Error::Failure)
+                }
+                Kind::Connect(_) | Kind::Room(_) | Kind::Closed(_) | Kind::Quiet => Ok(()),
+            });
         }
     }
 
@@ -120,9 +172,15 @@ impl<P: Port> Calls<P> {
 
     /// Fails the calls that hold up the event task.
     pub(super) fn fail_blocking(&mut self, error: Error) {
-        for call in self.entries.iter_mut().filter(|call| call.blocks_events && call.outcome.is_none()) {
-            call.outcome = Some(Err(error));
-            call.signal.notify();
+        for call in self.waiting().filter(|call| call.blocks_events) {
+            call.end(Err(error));
         }
+    }
+}
+
+impl<P: Port> Call<P> {
+    fn end(&mut self, outcome: Result<(), Error>) {
+        self.outcome = Some(outcome);
+        self.signal.notify();
     }
 }

@@ -5,54 +5,49 @@ use alloc::vec::Vec;
 use zeroize::Zeroize;
 
 use super::backlog::{Backlog, Notification};
-use super::calls::Kind;
+use super::calls::Cause;
+use super::closing::{Closing, End};
 use super::dial::{Dial, Preference};
-use super::handle::{Phase, State};
+use super::handle::{Attempt, State};
 use super::intake::Intake;
 use super::pipe::{LinkSocket, Pipe};
 use super::security::Security;
 use super::trouble::Trouble;
-use super::{CONNECT_TIMEOUT, Client, Error, LINGER_TIMEOUT};
+use super::{CONNECT_TIMEOUT, Client, Error};
 use crate::log;
-use crate::port::{Lock, Net, NetError, Port, Readiness, Shared, Socket, Token};
+use crate::port::{Lock, Port, Readiness, Shared, Token};
 use crate::protocol::Receipt;
-use crate::time::{Clock, Instant, earliest};
+use crate::time::{Clock, Instant, Millis, earliest};
 
 /// A client in the task's care.
 pub(super) struct Connection<P: Port> {
     client: Shared<Client<P>>,
-    link: Option<Link<P>>,
+    /// Which of the client's connections this is, or the last one was.
+    attempt: Option<Attempt>,
+    /// When it must have led to CONNACK.
+    limit: Instant,
+    stage: Stage<P>,
+    /// The end of the connection before.
+    closing: Option<Closing<P>>,
     intake: Intake<P>,
     security: Security<P>,
     preference: Preference,
-    /// When to come back without being called.
-    pub(super) deadline: Option<Instant>,
-    /// There is more to do at once.
-    more: bool,
-    /// Something was done in this turn, so there may be something to send.
-    touched: bool,
+    /// When to look after it again.
+    due: Option<Instant>,
+    /// It was looked after in this turn, so there may be something to send.
+    served: bool,
 }
 
-/// A connection from name lookup to close.
-struct Link<P: Port> {
-    token: Token,
-    /// Which of the client's wishes it fulfils.
-    attempt: u32,
-    /// When the attempt must have led to CONNACK.
-    deadline: Instant,
-    stage: Stage<P>,
-}
-
+/// How far an attempt has come.
 enum Stage<P: Port> {
+    /// There is none.
+    Down,
     /// Name lookup and TCP.
     Dialing(Dial<P::Net>),
     /// TCP stands: TLS and WebSocket shake hands.
     Securing(Pipe<P>),
     /// MQTT has begun.
     Up(Pipe<P>),
-    /// DISCONNECT and FIN are out. Closing before the server does could turn them into a reset, and the will would be
-    /// published.
-    Lingering { socket: LinkSocket<P>, until: Instant },
 }
 
 /// What the task lends to the connection that it serves.
@@ -66,15 +61,29 @@ pub(super) struct Means<P: Port> {
 }
 
 /// Reads and writes of one socket before the others get their turn.
-const READS: usize = 4;
+pub(super) const READS: usize = 4;
 const WRITES: usize = 4;
+
+/// A server that was silent for longer gets no time for the end of a connection, when another one is wanted.
+const SILENCE: Millis = 1000;
+
+/// Due at the next turn.
+const AT_ONCE: Option<Instant> = Some(Instant::from_millis(0));
 
 impl<P: Port> Connection<P> {
     pub(super) fn new(client: Shared<Client<P>>) -> Self {
-        let intake = Intake::new(client.clone());
-        let security = Security::new();
-        let preference = Preference::NONE;
-        Self { client, link: None, intake, security, preference, deadline: None, more: true, touched: false }
+        Self {
+            attempt: None,
+            limit: Instant::from_millis(0),
+            stage: Stage::Down,
+            closing: None,
+            intake: Intake::new(client.clone()),
+            security: Security::new(),
+            preference: Preference::NONE,
+            due: AT_ONCE,
+            served: false,
+            client,
+        }
     }
 
     /// Whether this is the connection of `client`.
@@ -94,128 +103,142 @@ impl<P: Port> Connection<P> {
 
     /// Whether this is where news of `token` belongs; takes them if so.
     pub(super) fn ready(&mut self, token: Token, readiness: &mut Option<Readiness>) -> bool {
-        let Some(link) = self.link.as_mut().filter(|link| link.token == token) else { return false };
-        match (&mut link.stage, readiness.take()) {
-            (Stage::Dialing(dial), Some(Readiness::Resolved(addresses))) => dial.resolved(addresses, &self.preference),
-            (Stage::Securing(pipe) | Stage::Up(pipe), _) => pipe.ready(),
-            _ => {}
+        let is_ours = match &mut self.stage {
+            Stage::Dialing(dial) if dial.token() == token => {
+                if let Some(Readiness::Resolved(addresses)) = readiness.take() {
+                    dial.resolved(addresses, &self.preference);
+                }
+                true
+            }
+            Stage::Securing(pipe) | Stage::Up(pipe) if pipe.token() == token => {
+                pipe.ready();
+                true
+            }
+            _ => false,
+        };
+        let is_ours = is_ours || self.closing.as_mut().is_some_and(|closing| closing.ready(token));
+        if is_ours {
+            self.due = AT_ONCE;
         }
-        self.more = true;
-        true
+        is_ours
     }
 
     /// Whether anything has happened that [`Self::advance`] must see.
     pub(super) fn needs_attention(&mut self, now: Instant) -> bool {
-        let dirty = self.client.take_dirty();
-        dirty || self.more || self.deadline.is_some_and(|deadline| deadline <= now)
+        let left = self.client.take_work();
+        left || self.due.is_some_and(|due| due <= now)
     }
 
     /// Whether the client was removed and its connection is closed.
     pub(super) fn is_over(&self) -> bool {
-        self.touched && self.link.is_none() && {
-            let state = self.client.state().lock();
-            state.closed && state.phase == Phase::Idle
-        }
+        let is_down = matches!(self.stage, Stage::Down) && self.closing.is_none();
+        self.served && is_down && self.client.state().lock().closed
     }
 
     /// Does what can be done now.
     pub(super) fn advance(&mut self, means: &mut Means<P>) {
-        (self.more, self.touched) = (false, true);
-        self.follow_wish(means);
-        if let Err(trouble) = self.progress(means) {
-            self.fail(means, trouble);
+        let is_due = self.due.take().is_some_and(|due| due <= means.now());
+        self.served = true;
+        self.advance_closing(means);
+        if let Err(trouble) = self.follow(means).and_then(|()| self.progress(means, is_due)) {
+            self.fail(trouble);
         }
     }
 
     /// Sends what this turn has added; when to come back.
     pub(super) fn finish_turn(&mut self, means: &mut Means<P>) -> Option<Instant> {
-        if self.touched {
-            self.touched = false;
+        if core::mem::take(&mut self.served) {
             if let Err(trouble) = self.transmit(means) {
-                self.fail(means, trouble);
+                self.fail(trouble);
             }
-            self.finish_drain(means);
+            self.end_unwanted(means);
             self.intake.backlog.trim();
-            self.deadline = self.next_deadline(&means.clock);
-            self.more |= self.stopped_reading() && self.may_read(means.now());
+            self.due = earliest(self.due, self.next_deadline(means));
+            if self.stopped_reading() && self.may_read(means.now()) {
+                self.due = AT_ONCE;
+            }
         }
-        if self.more { Some(means.now()) } else { self.deadline }
+        self.due.map(|due| due.max(means.now()))
     }
 
     /// An event of the backlog was accepted; with the receipt of its message, if it was one.
-    pub(super) fn accepted(&mut self, means: &mut Means<P>, receipt: Option<Receipt>) {
-        self.touched = true;
+    pub(super) fn accepted(&mut self, receipt: Option<Receipt>) {
+        self.served = true;
         let Some(receipt) = receipt else { return };
         let result = self.client.state().lock().session.accepted(receipt);
         if let Err(violation) = result {
-            self.fail(means, Trouble::Violation(violation));
+            self.fail(Trouble::Violation(violation));
         }
     }
 
     /// Whether there is input that was left where it is.
     fn stopped_reading(&self) -> bool {
-        match &self.link {
-            Some(Link { stage: Stage::Up(pipe), .. }) => pipe.readable || self.intake.has_leftover(),
+        match &self.stage {
+            Stage::Up(pipe) => pipe.readable || self.intake.has_leftover(),
             _ => false,
         }
     }
 
     /// Whether there is room for what the next read may bring.
     fn may_read(&mut self, now: Instant) -> bool {
-        let congested = matches!(&self.link, Some(Link { stage: Stage::Up(pipe), .. }) if pipe.is_congested());
+        let congested = matches!(&self.stage, Stage::Up(pipe) if pipe.is_congested());
         !congested && self.intake.may_read(now)
     }
 
-    /// Starts or drops the link as the application's tasks want it.
-    fn follow_wish(&mut self, means: &mut Means<P>) {
-        let (phase, attempt) = {
+    /// Begins or drops an attempt as the application's tasks want it. A connection that stands ends in order, behind what
+    /// was sent on it.
+    fn follow(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
+        let (wanted, connected) = {
             let state = self.client.state().lock();
-            (state.phase, state.attempt)
+            (state.wanted, state.connected)
         };
-        let lingering = matches!(&self.link, Some(Link { stage: Stage::Lingering { .. }, .. }));
-        let unwanted = match phase {
-            Phase::Idle => true,
-            Phase::Connecting => self.link.as_ref().is_some_and(|link| link.attempt != attempt),
-            _ => false,
-        };
-        if unwanted && !lingering {
-            self.drop_link(means);
+        if connected.is_none() && wanted != self.attempt && !matches!(self.stage, Stage::Down) {
+            if let Stage::Dialing(dial) = &self.stage {
+                dial.give_up(&mut means.net);
+            }
+            self.hang_up();
             self.client.state().lock().session.closed();
         }
-        if phase == Phase::Connecting && self.link.is_none() {
-            self.begin(means, attempt);
+        if matches!(self.stage, Stage::Down) && wanted.is_some() && !self.waits_for_closing(means.now()) {
+            self.attempt = wanted;
+            return self.begin(means);
         }
+        Ok(())
     }
 
-    fn begin(&mut self, means: &mut Means<P>, attempt: u32) {
-        let token = means.new_token();
+    fn waits_for_closing(&self, now: Instant) -> bool {
+        self.closing.as_ref().is_some_and(|closing| !closing.is_aside(now))
+    }
+
+    fn begin(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
+        self.limit = means.now() + CONNECT_TIMEOUT;
+        self.stage = Stage::Dialing(Dial::new(means.new_token(), means.now(), self.limit));
         let client = self.client.clone();
-        let deadline = means.now() + CONNECT_TIMEOUT;
-        let stage = Stage::Dialing(Dial::new(token, means.now(), deadline));
-        self.link = Some(Link { token, attempt, deadline, stage });
-        // What it was made with was checked before anybody could wish for a connection.
-        let Ok(broker) = client.config().broker() else { return self.fail(means, Trouble::NotFound) };
-        if let Err(trouble) = self.security.prepare(client.config(), &broker) {
-            return self.fail(means, trouble);
-        }
+        // What it was made with was checked before anybody could ask for a connection.
+        let broker = client.config().broker().map_err(|_| Trouble::NotFound)?;
+        self.security.prepare(client.config(), &broker)?;
         log::debug(&[&"connecting to ", &broker.host, &":", &broker.port]);
+        Ok(())
     }
 
-    /// Moves the link on from stage to stage as far as it goes.
-    fn progress(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
+    /// Moves the attempt on from stage to stage as far as it goes.
+    #[inline(never)]
+    fn progress(&mut self, means: &mut Means<P>, is_due: bool) -> Result<(), Trouble> {
         loop {
-            let Some(link) = &mut self.link else { return Ok(()) };
-            match &mut link.stage {
+            match &mut self.stage {
+                Stage::Down => return Ok(()),
                 Stage::Dialing(dial) => {
+                    let token = dial.token();
                     let (net, config) = (&mut means.net, self.client.config());
-                    match dial.poll(net, &means.clock, config, &mut self.preference)? {
-                        Some(socket) => self.secure(means, socket)?,
+                    let polled = dial.poll(net, &means.clock, config, &mut self.preference);
+                    match polled.inspect_err(|_| dial.give_up(net))? {
+                        Some(socket) => self.secure(token, socket)?,
                         None => return Ok(()),
                     }
                 }
                 Stage::Securing(pipe) => {
                     let mut early = false;
-                    if means.clock.is_over(link.deadline) {
+                    if means.clock.is_over(self.limit) {
                         pipe.ready();
                     }
                     for _ in 0..READS {
@@ -227,68 +250,53 @@ impl<P: Port> Connection<P> {
                         return Err(Trouble::Early);
                     }
                     if !pipe.is_open() {
-                        self.more |= pipe.readable;
-                        return link.check_deadline(means).map_err(Trouble::in_handshake);
+                        if pipe.readable {
+                            self.due = AT_ONCE;
+                        }
+                        return self.check_limit(means).map_err(Trouble::in_handshake);
                     }
                     self.begin_session(means)?;
                 }
                 Stage::Up(pipe) => {
                     // Whatever is judged now, the socket is asked before.
-                    if self.deadline.is_some_and(|deadline| deadline <= means.now()) {
+                    if is_due {
                         pipe.ready();
                     }
                     self.receive(means)?;
                     return self.judge(means);
                 }
-                Stage::Lingering { socket, until } => {
-                    // Whoever sends on and on gains no time by it, and takes none from the other handles.
-                    let mut open = means.now() < *until;
-                    for left in (0..READS).rev() {
-                        match socket.read(&mut means.buffer) {
-                            Ok(1..) => self.more |= left == 0,
-                            Err(NetError::WouldBlock) => break,
-                            Ok(0) | Err(_) => {
-                                open = false;
-                                break;
-                            }
-                        }
-                    }
-                    if !open {
-                        self.drop_link(means);
-                    }
-                    return Ok(());
-                }
             }
         }
+    }
+
+    fn check_limit(&self, means: &Means<P>) -> Result<(), Trouble> {
+        if means.clock.is_over(self.limit) { Err(Trouble::TimedOut) } else { Ok(()) }
     }
 
     /// TCP stands: the layers on it begin.
     // Not inlined, like the others below: in one function their frames would lie under everything that TLS needs.
     #[cfg_attr(feature = "tls", inline(never))]
-    fn secure(&mut self, means: &mut Means<P>, socket: LinkSocket<P>) -> Result<(), Trouble> {
+    fn secure(&mut self, token: Token, socket: LinkSocket<P>) -> Result<(), Trouble> {
         let mut output = Vec::new();
-        let broker = self.client.config().broker().map_err(|_| Trouble::NotFound);
-        let layers = broker.and_then(|broker| self.security.begin(&broker, &mut output));
-        match (layers, &mut self.link) {
-            (Ok(layers), Some(link)) => link.stage = Stage::Securing(Pipe::new(socket, layers, output)),
-            (layers, _) => {
-                means.net.close(socket);
-                layers?;
-            }
-        }
+        let client = self.client.clone();
+        let broker = client.config().broker().map_err(|_| Trouble::NotFound)?;
+        let layers = self.security.begin(&broker, &mut output)?;
+        self.stage = Stage::Securing(Pipe::new(token, socket, layers, output));
         Ok(())
     }
 
     /// The stream to the server is open: MQTT begins.
     #[cfg_attr(feature = "tls", inline(never))]
     fn begin_session(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
-        let Some(Link { token, attempt, deadline, stage: Stage::Securing(pipe) }) = self.link.take() else {
-            return Ok(());
+        self.stage = match core::mem::replace(&mut self.stage, Stage::Down) {
+            Stage::Securing(pipe) => {
+                if let Some((version, kind)) = pipe.description() {
+                    log::debug(&[&version, &", ", &kind]);
+                }
+                Stage::Up(pipe)
+            }
+            stage => stage,
         };
-        if let Some((version, kind)) = pipe.description() {
-            log::debug(&[&version, &", ", &kind]);
-        }
-        self.link = Some(Link { token, attempt, deadline, stage: Stage::Up(pipe) });
         let client = self.client.clone();
         let connect = client.config().connect().map_err(|_| Trouble::NoMemory)?;
         let result = client.state().lock().session.connect(means.now(), &connect);
@@ -297,13 +305,15 @@ impl<P: Port> Connection<P> {
 
     /// Ends what has waited too long, now that what has arrived was read: the attempt, calls, a server that is silent.
     fn judge(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
-        let (Some(link), clock) = (&self.link, &means.clock) else { return Ok(()) };
+        let clock = &means.clock;
         let mut guard = self.client.state().lock();
         let state = &mut *guard;
-        if state.phase == Phase::Connecting {
-            link.check_deadline(means)?;
+        if state.connected.is_none() {
+            self.check_limit(means)?;
         }
-        state.room_limit = state.room_limit.filter(|limit| *limit > clock.now());
+        if state.room_limit.is_some_and(|limit| limit <= clock.now()) {
+            (state.room_limit, state.has_room) = (None, true);
+        }
         let session = &mut state.session;
         state.calls.expire(clock, |id| {
             session.forget(id);
@@ -317,12 +327,12 @@ impl<P: Port> Connection<P> {
 
     /// Reads and takes input until there is no more, or no room for what it brings.
     fn receive(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
+        let now = means.now();
         for _ in 0..READS {
-            if !self.stopped_reading() || !self.may_read(means.now()) {
+            if !self.stopped_reading() || !self.may_read(now) {
                 return Ok(());
             }
-            let Some(Link { stage: Stage::Up(pipe), attempt, .. }) = &mut self.link else { return Ok(()) };
-            let (now, attempt) = (means.now(), *attempt);
+            let (Stage::Up(pipe), Some(attempt)) = (&mut self.stage, self.attempt) else { return Ok(()) };
             if self.intake.has_leftover() {
                 self.intake.consume_leftover(now, attempt)?;
                 continue;
@@ -341,10 +351,10 @@ impl<P: Port> Connection<P> {
 
     /// Hands the pipe what the session has, as far as the socket takes it, and no more than others can wait for.
     fn transmit(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
-        let pipe = match self.link.as_mut().map(|link| &mut link.stage) {
-            Some(Stage::Securing(pipe)) => return pipe.flush().map(|()| pipe.acknowledge()),
-            Some(Stage::Up(pipe)) => pipe,
-            _ => return Ok(()),
+        let pipe = match &mut self.stage {
+            Stage::Securing(pipe) => return pipe.flush().map(|()| pipe.acknowledge()),
+            Stage::Up(pipe) => pipe,
+            Stage::Down | Stage::Dialing(_) => return Ok(()),
         };
         if !pipe.may_write() {
             pipe.flush()?;
@@ -358,16 +368,18 @@ impl<P: Port> Connection<P> {
                 state.session.transmitted(means.now(), left);
                 state.has_room |= left > 0;
                 state.drain(&means.clock);
-                self.more |= turn == WRITES;
                 let len = if pipe.may_write() && turn < WRITES { state.session.transmit(&mut means.buffer) } else { 0 };
                 // The publishers that wait are woken when nothing is left to hand over: they find all of the room.
                 if len == 0 && core::mem::take(&mut state.has_room) {
-                    state.calls.finish(Ok(()), &|kind| kind == Kind::Room);
+                    state.serve_publisher(means.now());
                 }
-                connecting = state.phase == Phase::Connecting;
+                connecting = state.connected.is_none();
                 len
             };
             if len == 0 {
+                if turn == WRITES {
+                    self.due = AT_ONCE;
+                }
                 break;
             }
             let written = pipe.write(&means.buffer[..len]);
@@ -385,121 +397,130 @@ impl<P: Port> Connection<P> {
         Ok(())
     }
 
-    /// A disconnect that was asked for is done when DISCONNECT is with the transport, or its time is up.
+    /// A connection that is not wanted any more has ended when DISCONNECT is with the network, or the time for that is up.
+    /// The server may still receive what the network has.
     #[cfg_attr(feature = "tls", inline(never))]
-    fn finish_drain(&mut self, means: &mut Means<P>) {
+    fn end_unwanted(&mut self, means: &mut Means<P>) {
         let client = self.client.clone();
-        let flushed = {
+        let now = means.now();
+        let (attempt, limit, in_order) = {
             let mut guard = client.state().lock();
             let state = &mut *guard;
-            let Phase::Draining(deadline) = state.phase else { return };
-            let flushed = !state.session.is_connected() && !state.session.wants_write();
-            if !flushed && !means.clock.is_over(deadline) {
+            let Some(attempt) = state.connected.filter(|_| state.connected != state.wanted) else { return };
+            let (ending, session) = (state.ending, &state.session);
+            let has_left = !session.is_connected() && !session.wants_write();
+            let is_silent = ending.hurried && !session.is_connected() && now > session.last_received() + SILENCE;
+            if !has_left && !is_silent && !means.clock.is_over(ending.limit) {
                 return;
             }
-            self.end(state, Error::Failure);
-            flushed
+            self.lose(state);
+            (attempt, ending.limit, has_left && !is_silent)
         };
-        match self.link.take() {
-            Some(Link { token, attempt, deadline, stage: Stage::Up(pipe) }) if flushed => {
-                let stage = Stage::Lingering { socket: pipe.finish(), until: means.now() + LINGER_TIMEOUT };
-                self.link = Some(Link { token, attempt, deadline, stage });
-                // The server may have closed already, and that is reported only once.
-                self.more = true;
+        let mut over = Some(attempt);
+        match core::mem::replace(&mut self.stage, Stage::Down) {
+            // One for each client: an older one has had its time.
+            Stage::Up(pipe) if in_order => {
+                let older = self.closing.replace(Closing::new(attempt, pipe, limit, now));
+                over = older.map(|older| older.attempt);
             }
-            link => {
-                self.link = link;
-                self.drop_link(means);
-            }
+            Stage::Up(pipe) => pipe.give_up(),
+            _ => {}
+        }
+        if let Some(attempt) = over {
+            client.state().lock().calls.finish(Cause::Closed(attempt, Err(Error::Failure)));
+        }
+        self.due = AT_ONCE;
+    }
+
+    /// Goes on with the end of the connection before.
+    fn advance_closing(&mut self, means: &mut Means<P>) {
+        let Some(closing) = &mut self.closing else { return };
+        let end = closing.poll(means);
+        let outcome = match end {
+            End::Pending => return,
+            End::Received | End::Closed => Ok(()),
+            End::TimedOut => Err(Error::Failure),
+        };
+        self.client.state().lock().calls.finish(Cause::Closed(closing.attempt, outcome));
+        if end != End::Received {
+            self.closing = None;
         }
     }
 
     /// The connection or the attempt ends with an error.
-    fn fail(&mut self, means: &mut Means<P>, trouble: Trouble) {
-        let attempt = self.link.as_ref().map(|link| link.attempt);
-        self.drop_link(means);
+    fn fail(&mut self, trouble: Trouble) {
+        self.hang_up();
+        let Some(attempt) = self.attempt else { return };
         let client = self.client.clone();
         let mut state = client.state().lock();
-        match state.phase {
-            Phase::Connecting if attempt != Some(state.attempt) => {
-                // An old wish failed; the new one has not begun.
-                self.more = true;
-                return;
-            }
-            Phase::Connecting => {
-                let (host, port) = client.config().broker().map_or(("", 0), |broker| (broker.host, broker.port));
-                log::error(&[&"connect to ", &host, &":", &port, &" failed: ", &trouble]);
-            }
-            Phase::Connected | Phase::Draining(_) => log::warn(&[&"connection lost: ", &trouble]),
-            Phase::Idle => {}
+        if state.connected.is_some() {
+            log::warn(&[&"connection lost: ", &trouble]);
+        } else if state.wanted == Some(attempt) {
+            let (host, port) = client.config().broker().map_or(("", 0), |broker| (broker.host, broker.port));
+            log::error(&[&"connect to ", &host, &":", &port, &" failed: ", &trouble]);
         }
-        self.end(&mut state, if let Trouble::Refused(code) = trouble { Error::Refused(code) } else { Error::Failure });
+        self.lose(&mut state);
+        state.failed(attempt, if let Trouble::Refused(code) = trouble { Error::Refused(code) } else { Error::Failure });
+        // Who has asked for its end has it.
+        state.calls.finish(Cause::Closed(attempt, Ok(())));
     }
 
-    /// Everybody who waits learns that there is no connection any more.
-    fn end(&mut self, state: &mut State<P>, connect_error: Error) {
-        let client = match state.phase {
-            Phase::Connected => Some(Some(self.client.token())),
-            Phase::Draining(_) => Some(None),
-            Phase::Idle | Phase::Connecting => None,
-        };
-        if let Some(client) = client {
+    /// There is no connection any more: tells the application, if there was one, and everybody who waits on it.
+    fn lose(&mut self, state: &mut State<P>) {
+        if let Some(attempt) = state.connected.take() {
             self.preference.served();
+            let was_wanted = state.wanted == Some(attempt);
+            let client = was_wanted.then(|| self.client.token());
             // Room for it has been there since CONNACK.
             self.intake.backlog.push(Some(Notification::Disconnected { client }), None);
         }
-        (state.phase, state.room_limit, state.fresh_until) = (Phase::Idle, None, Instant::from_millis(0));
-        state.session.closed();
-        state.calls.finish(Ok(()), &|kind| kind == Kind::Closed);
-        state.calls.finish(Err(connect_error), &|kind| kind == Kind::Connect);
-        state.calls.finish(Err(Error::Disconnected), &|kind| kind != Kind::Quiet);
-    }
-
-    fn drop_link(&mut self, means: &mut Means<P>) {
-        let Some(link) = self.link.take() else { return };
         self.intake.drop_leftover();
-        // A connect may have been waiting for this, or a deinit.
-        self.more = true;
-        match link.stage {
-            Stage::Dialing(mut dial) => dial.close(&mut means.net),
-            Stage::Lingering { socket, .. } => means.net.close(socket),
-            Stage::Securing(pipe) | Stage::Up(pipe) => means.net.close(pipe.give_up()),
-        }
+        state.room_limit = None;
+        state.session.closed();
+        state.calls.finish(Cause::Lost);
     }
 
-    fn next_deadline(&self, clock: &Clock) -> Option<Instant> {
-        let link = self.link.as_ref()?;
-        match &link.stage {
+    /// The stream is gone; the server is told why as far as that goes at once.
+    fn hang_up(&mut self) {
+        if let Stage::Securing(pipe) | Stage::Up(pipe) = core::mem::replace(&mut self.stage, Stage::Down) {
+            pipe.give_up();
+        }
+        self.intake.drop_leftover();
+        // Another connect may have been waiting for this, or a deinit.
+        self.due = AT_ONCE;
+    }
+
+    fn next_deadline(&self, means: &Means<P>) -> Option<Instant> {
+        let clock = &means.clock;
+        let attempt = match &self.stage {
+            Stage::Down => None,
             Stage::Dialing(dial) => Some(dial.deadline(clock)),
-            Stage::Securing(_) => Some(clock.end_of(link.deadline)),
-            Stage::Lingering { until, .. } => Some(*until),
+            Stage::Securing(_) => Some(clock.end_of(self.limit)),
             Stage::Up(_) => {
                 let state = self.client.state().lock();
-                let phase = match state.phase {
-                    Phase::Connecting => Some(clock.end_of(link.deadline)),
-                    Phase::Draining(deadline) => Some(clock.end_of(deadline)),
-                    _ => None,
+                let ending = match state.connected {
+                    None => Some(clock.end_of(self.limit)),
+                    connected if connected != state.wanted => {
+                        let next = if state.session.is_connected() { state.ending.drain } else { state.ending.limit };
+                        Some(clock.end_of(next))
+                    }
+                    Some(_) => None,
                 };
                 let calls = earliest(state.calls.deadline(clock), state.room_limit);
-                earliest(earliest(phase, state.keep_alive(clock)), calls)
+                earliest(earliest(ending, state.keep_alive(clock)), calls)
             }
-        }
+        };
+        earliest(attempt, self.closing.as_ref().map(|closing| closing.deadline(clock)))
     }
 }
 
 impl<P: Port> Means<P> {
-    fn now(&self) -> Instant {
+    pub(super) fn now(&self) -> Instant {
         self.clock.now()
     }
 
-    fn new_token(&mut self) -> Token {
+    pub(super) fn new_token(&mut self) -> Token {
         self.last_token += 1;
         self.last_token
-    }
-}
-
-impl<P: Port> Link<P> {
-    fn check_deadline(&self, means: &Means<P>) -> Result<(), Trouble> {
-        if means.clock.is_over(self.deadline) { Err(Trouble::TimedOut) } else { Ok(()) }
     }
 }

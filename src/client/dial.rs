@@ -44,7 +44,7 @@ pub(super) struct Dial<N: Net> {
     tried: usize,
     /// Which of them is not to race.
     last_resort: Option<usize>,
-    attempts: [Option<Attempt<N>>; 2],
+    tries: [Option<Try<N>>; 2],
     /// When the next address may be tried beside another.
     next: Instant,
     /// What it fails with when there is nothing left to try.
@@ -59,7 +59,7 @@ enum Failure {
 }
 
 /// A connection that is under way.
-struct Attempt<N: Net> {
+struct Try<N: Net> {
     socket: N::Socket,
     /// Which of the addresses, when they were looked up once.
     at: usize,
@@ -101,10 +101,14 @@ impl<N: Net> Dial<N> {
             addresses: Vec::new(),
             tried: 0,
             last_resort: None,
-            attempts: [None, None],
+            tries: [None, None],
             next: now,
             failure: Failure::NotFound,
         }
+    }
+
+    pub(super) fn token(&self) -> Token {
+        self.token
     }
 
     /// The answer to a lookup.
@@ -126,23 +130,23 @@ impl<N: Net> Dial<N> {
     ) -> Result<Option<N::Socket>, Trouble> {
         let (mut under_way, mut in_time) = (0, false);
         for place in 0..N::races() {
-            let Some(attempt) = &mut self.attempts[place] else { continue };
-            let outcome = attempt.socket.established();
-            let is_over = clock.is_over(attempt.give_up);
+            let Some(one) = &mut self.tries[place] else { continue };
+            let outcome = one.socket.established();
+            let is_over = clock.is_over(one.give_up);
             if outcome == Err(NetError::WouldBlock) && !(is_over && self.waiting() > 0) {
                 (under_way, in_time) = (under_way + 1, in_time | !is_over);
                 continue;
             }
-            let Some(Attempt { socket, at, is_ipv6, .. }) = self.attempts[place].take() else { continue };
+            let Some(Try { socket, at, is_ipv6, .. }) = self.tries[place].take() else { continue };
             if outcome.is_ok() {
                 (preference.is_ipv6, preference.has_served) = (is_ipv6, false);
                 if N::races() > 1 {
                     preference.last = self.addresses.get(at).copied();
                 }
-                self.close(net);
+                self.tries = [None, None];
                 return Ok(Some(socket));
             }
-            net.close(socket);
+            drop(socket);
             self.failure = Failure::Unreachable;
             if N::races() > 1 {
                 self.next = clock.now();
@@ -176,8 +180,8 @@ impl<N: Net> Dial<N> {
     /// When to come back without news.
     pub(super) fn deadline(&self, clock: &Clock) -> Instant {
         let mut deadline = clock.end_of(self.limit);
-        for attempt in self.attempts[..N::races()].iter().flatten() {
-            let give_up = clock.end_of(attempt.give_up);
+        for one in self.tries[..N::races()].iter().flatten() {
+            let give_up = clock.end_of(one.give_up);
             if give_up > clock.now() {
                 deadline = deadline.min(give_up);
             }
@@ -189,15 +193,10 @@ impl<N: Net> Dial<N> {
         }
     }
 
-    /// Gives back what is under way.
-    pub(super) fn close(&mut self, net: &mut N) {
+    /// Nobody wants the answer to a lookup any more that is under way.
+    pub(super) fn give_up(&self, net: &mut N) {
         if self.looking {
             net.forget(self.token);
-        }
-        for place in 0..N::races() {
-            if let Some(attempt) = self.attempts[place].take() {
-                net.close(attempt.socket);
-            }
         }
     }
 
@@ -220,12 +219,12 @@ impl<N: Net> Dial<N> {
         } else {
             left / (waiting + Millis::from(self.may_resolve | self.may_resolve_other))
         };
-        let place = usize::from(N::races() > 1 && self.attempts[0].is_some());
+        let place = usize::from(N::races() > 1 && self.tries[0].is_some());
         let (at, address) = (self.tried, self.addresses[self.tried]);
         self.tried += 1;
         match net.connect(self.token, address) {
             Ok(socket) => {
-                self.attempts[place] = Some(Attempt { socket, at, is_ipv6: address.is_ipv6(), give_up: now + time });
+                self.tries[place] = Some(Try { socket, at, is_ipv6: address.is_ipv6(), give_up: now + time });
                 self.next = now + HEAD_START;
                 return true;
             }

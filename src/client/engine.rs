@@ -153,7 +153,7 @@ impl<P: Port> Engine<P> {
             self.retry.pause = RETRY.0;
             let receipt = backlog.pop(size);
             match self.connections.get_mut(self.next_speaker) {
-                Some(connection) => connection.accepted(&mut self.means, receipt),
+                Some(connection) => connection.accepted(receipt),
                 None => drop(self.orphans.pop_if(|backlog| backlog.is_empty())),
             }
         }

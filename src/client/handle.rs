@@ -1,9 +1,12 @@
 //! One client, as the application's tasks see it.
 
+use core::ops::DerefMut;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::calls::{Calls, Kind};
-use super::{ACKNOWLEDGE_TIMEOUT, CONNECT_TIMEOUT, Config, DRAIN_TIMEOUT, Error, Hub, ROOM_TIMEOUT, TASK_TIMEOUT};
+use super::calls::{Calls, Cause, Kind, Ticket};
+use super::{
+    ACKNOWLEDGE_TIMEOUT, CONNECT_TIMEOUT, Config, DRAIN_TIMEOUT, END_TIMEOUT, Error, Hub, ROOM_TIMEOUT, TASK_TIMEOUT,
+};
 use crate::log;
 use crate::port::{Lock, Net, Port, Shared, Signal, Waker};
 use crate::protocol::topic::{check_filter, check_name};
@@ -15,8 +18,8 @@ pub struct Client<P: Port> {
     pub(super) hub: &'static Hub<P>,
     token: usize,
     config: Config,
-    /// Something was left for the task in `state`.
-    dirty: AtomicBool,
+    /// Something was left for the MQTT task in `state`.
+    left_work: AtomicBool,
     state: P::Lock<State<P>>,
 }
 
@@ -26,52 +29,78 @@ const FRESH: Millis = 1000;
 /// How far the backlog may grow beyond its bound while a call holds up the event task.
 pub(super) const PATIENCE: usize = 4;
 
-/// Where a client stands between two connections.
+/// A connection that calls ask for, from the first of them to its end. Another one has another number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// No connection, none wanted.
-    Idle,
-    /// The task is to connect, or does.
-    Connecting,
-    /// CONNACK has come.
-    Connected,
-    /// To be disconnected once nothing is in flight, at the latest at this time.
-    Draining(Instant),
+pub(super) struct Attempt(u32);
+
+/// How a connection ends that is not wanted any more.
+#[derive(Clone, Copy)]
+pub(super) struct Ending {
+    /// Until then what is in flight may still be acknowledged. Then comes DISCONNECT.
+    pub(super) drain: Instant,
+    /// Until then the server may take what was sent.
+    pub(super) limit: Instant,
+    /// Not if the server is silent: another connection is wanted.
+    pub(super) hurried: bool,
 }
 
 /// What the application's tasks and the MQTT task share about a client.
+///
+/// `wanted` is what the application wants. Calls set it, and the MQTT task follows; a connection or an attempt that ends
+/// by itself takes its own with it. `connected` is set by the MQTT task alone.
 pub(super) struct State<P: Port> {
     pub(super) session: Session<P::Buffer>,
-    pub(super) phase: Phase,
-    /// Counts connections that were asked for, so that the task recognises a new wish.
-    pub(super) attempt: u32,
+    /// The connection that is wanted.
+    pub(super) wanted: Option<Attempt>,
+    /// The connection that stands: from CONNACK until DISCONNECT is with the network, or it is lost.
+    pub(super) connected: Option<Attempt>,
+    /// How that ends once it is not wanted any more.
+    pub(super) ending: Ending,
+    last_attempt: u32,
     pub(super) calls: Calls<P>,
     /// Something was acknowledged or sent since those who wait for room were told.
     pub(super) has_room: bool,
-    /// When the MQTT task looks after publishers that wait for room, at the latest: none of them need wake it before.
+    /// When the MQTT task looks after publishers that wait for room, if any do: none of them need wake it before.
     pub(super) room_limit: Option<Instant>,
-    /// Until then the connection, which a reconnect has made, is what another reconnect asks for.
-    pub(super) fresh_until: Instant,
+    /// Until then this connection, which a reconnect has made, is what another reconnect asks for.
+    fresh: Option<(Attempt, Instant)>,
     /// Deinit has begun.
     pub(super) closed: bool,
+    /// Something was left for the MQTT task, which is to be told.
+    news: bool,
     waker: Option<<P::Net as Net>::Waker>,
+}
+
+/// How long a publisher whose turn it is may keep the next ones waiting, when its task is not run.
+const TURN: Millis = 20;
+
+/// A message that waits for room.
+struct Waiting<P: Port> {
+    ticket: Ticket,
+    signal: P::Signal,
+    limit: Instant,
+    refusal: PublishError,
 }
 
 impl<P: Port> Client<P> {
     pub(super) fn new(hub: &'static Hub<P>, token: usize, config: Config) -> Option<Self> {
         let debug = config.debug.then_some(token);
+        let origin = Instant::from_millis(0);
         let state = || State {
             session: Session::new(P::limits().session, debug),
-            phase: Phase::Idle,
-            attempt: 0,
+            wanted: None,
+            connected: None,
+            ending: Ending { drain: origin, limit: origin, hurried: false },
+            last_attempt: 0,
             calls: Calls::new(),
             has_room: false,
             room_limit: None,
-            fresh_until: Instant::from_millis(0),
+            fresh: None,
             closed: false,
+            news: false,
             waker: None,
         };
-        Some(Self { hub, token, config, dirty: AtomicBool::new(false), state: P::Lock::new(state)? })
+        Some(Self { hub, token, config, left_work: AtomicBool::new(false), state: P::Lock::new(state)? })
     }
 
     /// Identifies the client in its events; never 0.
@@ -88,166 +117,138 @@ impl<P: Port> Client<P> {
         &self.state
     }
 
-    /// Whether something was left for the task since the last call.
-    pub(super) fn take_dirty(&self) -> bool {
-        self.dirty.swap(false, Ordering::SeqCst)
+    /// Whether something was left for the MQTT task since the last call.
+    pub(super) fn take_work(&self) -> bool {
+        self.left_work.swap(false, Ordering::SeqCst)
+    }
+
+    /// Does `work` under the lock, and then wakes the MQTT task if that is this caller's turn.
+    fn change<R>(&self, work: impl FnOnce(&mut State<P>) -> R) -> R {
+        let mut state = self.state.lock();
+        let result = work(&mut state);
+        self.release(state);
+        result
+    }
+
+    // Not inlined: it is most of every call.
+    #[inline(never)]
+    fn release(&self, mut state: impl DerefMut<Target = State<P>>) {
+        let mut waker = None;
+        if core::mem::take(&mut state.news) {
+            self.left_work.store(true, Ordering::SeqCst);
+            waker = state.waker.clone().filter(|_| self.hub.must_wake());
+        }
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Waits for what a call was entered for; its outcome, `None` when none has come until then.
+    fn wait(&self, ticket: Ticket, signal: &P::Signal, until: Instant) -> Option<Result<(), Error>> {
+        signal.wait(until);
+        self.change(|state| state.calls.remove(ticket))
     }
 
     /// Connects, and waits for CONNACK: 30 s at most. While another call connects, waits for that; connected already:
     /// nothing to do.
     pub fn connect(this: &Shared<Self>) -> Result<(), Error> {
-        this.config.check(P::parts())?;
-        let deadline = P::now() + (CONNECT_TIMEOUT + DRAIN_TIMEOUT + TASK_TIMEOUT);
-        let signal = P::Signal::new().ok_or(Error::Failure).map_err(Error::before_the_task)?;
-        if this.state.lock().waker.is_none() {
-            this.hub.attach(this).map_err(Error::before_the_task)?;
-        }
-        loop {
-            let (ticket, waker, kind) = {
-                let mut guard = this.state.lock();
-                let state = &mut *guard;
-                if state.closed {
-                    return Err(Error::Disconnected);
-                }
-                if state.waker.is_none() {
-                    // The task has given up meanwhile.
-                    return Err(Error::Failure);
-                }
-                let kind = match state.phase {
-                    Phase::Connected => return Ok(()),
-                    Phase::Draining(_) => Kind::Closed,
-                    Phase::Connecting | Phase::Idle => Kind::Connect,
-                };
-                if !state.calls.reserve() {
-                    drop(guard);
-                    return Err(Error::Failure.before_the_task());
-                }
-                if state.phase == Phase::Idle {
-                    state.phase = Phase::Connecting;
-                    state.attempt = state.attempt.wrapping_add(1);
-                }
-                let ticket = state.calls.add(kind, signal.clone(), this.hub.may_block_events(), None);
-                (ticket, this.touch(state), kind)
-            };
-            wake(waker);
-            signal.wait(deadline);
-            let outcome = this.state.lock().calls.remove(ticket);
-            match outcome {
-                // The disconnect that was under way is over.
-                Some(Ok(())) if kind == Kind::Closed => {}
-                Some(outcome) => return outcome,
-                // The task, which cannot run at all, must not connect for nobody later.
-                None => {
-                    this.withdraw_connect();
-                    return Err(Error::Failure);
-                }
-            }
-        }
-    }
-
-    /// A connect has given up: without another one that waits, nobody wants the connection.
-    fn withdraw_connect(&self) {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let unwanted = state.phase == Phase::Connecting && !state.calls.any(|kind| kind == Kind::Connect);
-        if unwanted {
-            state.phase = Phase::Idle;
-        }
-        let waker = if unwanted { self.touch(state) } else { None };
-        drop(guard);
-        wake(waker);
-    }
-
-    /// Disconnects: waits up to 10 s for what is in flight, and not at all when nothing is.
-    pub fn disconnect(&self) -> Result<(), Error> {
-        self.end_connection(P::now() + DRAIN_TIMEOUT);
-        Ok(())
+        Self::want_connection(this, false)
     }
 
     /// Ends the connection, if there is one, and connects. A persistent session sends what is in flight again, so it
     /// does not wait for that. A connection that stands, and that another reconnect has made less than 1 s ago, is left
     /// alone: applications reconnect at every DISCONNECTED, also at those that their own reconnects cause.
     pub fn reconnect(this: &Shared<Self>) -> Result<(), Error> {
-        {
-            let state = this.state.lock();
-            if state.phase == Phase::Connected && P::now() < state.fresh_until {
-                return Ok(());
-            }
+        Self::want_connection(this, true)
+    }
+
+    fn want_connection(this: &Shared<Self>, another: bool) -> Result<(), Error> {
+        this.config.check(P::parts())?;
+        let now = P::now();
+        let signal = P::Signal::new().ok_or(Error::Failure).map_err(Error::before_the_task)?;
+        if this.state.lock().waker.is_none() {
+            this.hub.attach(this).map_err(Error::before_the_task)?;
         }
-        let drain = if this.config.clean_session { DRAIN_TIMEOUT } else { 0 };
-        this.end_connection(P::now() + drain);
-        Self::connect(this)?;
-        let mut state = this.state.lock();
-        state.fresh_until = P::now() + FRESH;
-        Ok(())
+        let mut has_place = true;
+        let entered = this.change(|state| {
+            if state.closed {
+                return Err(Error::Disconnected);
+            }
+            if state.is_connected() && !(another && state.is_stale(now)) {
+                return Ok(None);
+            }
+            // Without a waker the MQTT task has given up meanwhile, and said so.
+            has_place = state.waker.is_none() || state.calls.reserve();
+            if state.waker.is_none() || !has_place {
+                return Err(Error::Failure);
+            }
+            if another {
+                let drain = if this.config.clean_session { DRAIN_TIMEOUT - END_TIMEOUT } else { 0 };
+                state.end(Ending { drain: now + drain, limit: now + DRAIN_TIMEOUT, hurried: true });
+            }
+            let attempt = state.want();
+            let ticket = state.calls.add(Kind::Connect(attempt), signal.clone(), this.hub.may_block_events(), None);
+            Ok(Some((attempt, ticket)))
+        });
+        let entered = if has_place { entered } else { entered.map_err(Error::before_the_task) };
+        let Some((attempt, ticket)) = entered? else { return Ok(()) };
+        let outcome = this.wait(ticket, &signal, now + (DRAIN_TIMEOUT + CONNECT_TIMEOUT + TASK_TIMEOUT));
+        this.change(|state| match outcome {
+            Some(outcome) => {
+                if another && outcome.is_ok() {
+                    state.fresh = Some((attempt, P::now() + FRESH));
+                }
+                outcome
+            }
+            None => {
+                state.withdraw(attempt);
+                Err(Error::Failure)
+            }
+        })
+    }
+
+    /// Disconnects: waits up to 10 s for what is in flight, and for the server to receive everything. Fails when it has
+    /// not done so by then.
+    pub fn disconnect(&self) -> Result<(), Error> {
+        self.end(false)
     }
 
     /// Ends the client: its connection, and every call that waits on it.
-    pub(super) fn close(&self, deadline: Instant) {
-        {
-            let mut state = self.state.lock();
-            state.closed = true;
-            state.calls.finish(Err(Error::Failure), &|kind| kind == Kind::Connect);
-            state.calls.finish(Err(Error::Disconnected), &|kind| kind != Kind::Closed);
-        }
-        self.end_connection(deadline);
+    pub(super) fn close(&self, limit: Instant) {
+        // What the server has not received is lost, and nobody can be told.
+        let _ = self.end(true);
         let Some(signal) = P::Signal::new() else { return };
-        let ticket = {
-            let mut state = self.state.lock();
-            if state.calls.is_quiet() || !state.calls.reserve() {
-                return;
-            }
-            state.calls.add(Kind::Quiet, signal.clone(), false, None)
-        };
-        signal.wait(deadline);
-        self.state.lock().calls.remove(ticket);
+        let ticket = self.change(|state| {
+            let waits = !state.calls.is_quiet() && state.calls.reserve();
+            waits.then(|| state.calls.add(Kind::Quiet, signal.clone(), false, None))
+        });
+        if let Some(ticket) = ticket {
+            self.wait(ticket, &signal, limit);
+        }
     }
 
-    fn end_connection(&self, deadline: Instant) {
+    fn end(&self, for_good: bool) -> Result<(), Error> {
         // Without memory for it the connection ends all the same, only nobody waits for that.
         let signal = P::Signal::new();
-        let (ticket, waker) = {
-            let mut guard = self.state.lock();
-            let state = &mut *guard;
-            match state.phase {
-                Phase::Idle => {
-                    // The task lets go of a client that was closed.
-                    let waker = if state.closed { self.touch(state) } else { None };
-                    drop(guard);
-                    return wake(waker);
-                }
-                Phase::Connecting => {
-                    state.phase = Phase::Idle;
-                    state.calls.finish(Err(Error::Failure), &|kind| kind == Kind::Connect);
-                    let waker = self.touch(state);
-                    drop(guard);
-                    return wake(waker);
-                }
-                Phase::Connected => state.phase = Phase::Draining(deadline),
-                Phase::Draining(earlier) => state.phase = Phase::Draining(earlier.min(deadline)),
-            }
-            state.calls.finish(Err(Error::Disconnected), &|kind| matches!(kind, Kind::Room | Kind::Acknowledgement(_)));
-            let signal = signal.filter(|_| state.calls.reserve());
-            let ticket = signal.map(|signal| {
-                let ticket = state.calls.add(Kind::Closed, signal.clone(), self.hub.may_block_events(), None);
-                (ticket, signal)
-            });
-            (ticket, self.touch(state))
-        };
-        wake(waker);
-        if let Some((ticket, signal)) = ticket {
-            signal.wait(deadline + TASK_TIMEOUT);
-            self.state.lock().calls.remove(ticket);
-        }
+        let now = P::now();
+        let ticket = self.change(|state| {
+            state.closed |= for_good;
+            let drain = now + (DRAIN_TIMEOUT - END_TIMEOUT);
+            state.end(Ending { drain, limit: now + DRAIN_TIMEOUT, hurried: false });
+            let kind = Kind::Closed(state.connected?);
+            let signal = signal.as_ref().filter(|_| state.calls.reserve())?;
+            Some((signal, state.calls.add(kind, signal.clone(), self.hub.may_block_events(), None)))
+        });
+        let Some((signal, ticket)) = ticket else { return Ok(()) };
+        self.wait(ticket, signal, now + (DRAIN_TIMEOUT + TASK_TIMEOUT)).unwrap_or(Err(Error::Failure))
     }
 
     /// Subscribes (with a QoS) or unsubscribes (without), and waits up to 10 s for the answer; the packet identifier.
     fn request(&self, filter: &[u8], qos: Option<u8>) -> Result<u16, Error> {
         let signal = P::Signal::new().ok_or(Error::Failure)?;
         let limit = P::now() + ACKNOWLEDGE_TIMEOUT;
-        let (id, ticket, waker) = {
-            let mut guard = self.state.lock();
-            let state = &mut *guard;
+        let (id, ticket) = self.change(|state| {
             state.check_connected()?;
             check_filter(filter)?;
             let qos = match qos {
@@ -258,20 +259,15 @@ impl<P: Port> Client<P> {
                 return Err(Error::Failure);
             }
             let id = state.session.subscribe(filter, qos)?;
+            state.news = true;
             let (kind, blocks_events) = (Kind::Acknowledgement(id), self.hub.may_block_events());
-            let ticket = state.calls.add(kind, signal.clone(), blocks_events, Some(limit));
-            (id, ticket, self.touch(state))
-        };
-        wake(waker);
-        signal.wait(limit + TASK_TIMEOUT);
-        let mut state = self.state.lock();
-        match state.calls.remove(ticket) {
-            Some(outcome) => outcome.map(|()| id),
-            None => {
-                state.session.forget(id);
-                Err(Error::Failure)
-            }
-        }
+            Ok((id, state.calls.add(kind, signal.clone(), blocks_events, Some(limit))))
+        })?;
+        let outcome = self.wait(ticket, &signal, limit + TASK_TIMEOUT).unwrap_or_else(|| {
+            self.state.lock().session.forget(id);
+            Err(Error::Failure)
+        });
+        outcome.map(|()| id)
     }
 
     /// Subscribes to `filter`; the packet identifier, once the server has granted it.
@@ -284,90 +280,185 @@ impl<P: Port> Client<P> {
         self.request(filter, None)
     }
 
-    /// Takes a message for sending; the packet identifier, 0 for QoS 0. Waits up to 10 s for room.
+    /// Takes a message for sending; the packet identifier, 0 for QoS 0. Waits up to 10 s for room, and those who wait are
+    /// served in the order in which they came.
     pub fn publish(&self, topic: &[u8], payload: &[u8], qos: u8, retain: bool) -> Result<u16, Error> {
-        let mut room: Option<(P::Signal, Instant)> = None;
+        let mut waiting: Option<Waiting<P>> = None;
         loop {
-            let mut guard = self.state.lock();
-            let state = &mut *guard;
-            state.check_connected()?;
-            check_name(topic)?;
-            let level = QoS::from_level(qos).ok_or(Error::BadQoS)?;
-            let refusal = match state.session.publish(topic, payload, level, retain) {
-                Ok(id) => {
-                    let waker = self.touch(state);
-                    drop(guard);
-                    wake(waker);
-                    return Ok(id);
+            let result = self.change(|state| {
+                let has_waited = waiting.is_some();
+                let result = self.try_publish(state, topic, payload, qos, retain, &mut waiting).transpose();
+                if let Some(Waiting { ticket, .. }) = waiting.as_ref().filter(|_| has_waited) {
+                    if result.is_some() {
+                        state.calls.remove(*ticket);
+                    }
+                    // The next one's turn.
+                    state.serve_publisher(P::now());
                 }
-                Err(refusal @ (PublishError::WindowFull | PublishError::Congested)) => refusal,
-                Err(refusal) => return Err(refusal.into()),
-            };
-            let (signal, limit) = match &room {
-                Some(room) => room,
-                None => room.insert((P::Signal::new().ok_or(Error::Failure)?, P::now() + ROOM_TIMEOUT)),
-            };
-            if P::now() >= *limit {
-                return Err(refusal.into());
-            }
-            if !state.calls.reserve() {
-                return Err(Error::Failure);
-            }
-            let ticket = state.calls.add(Kind::Room, signal.clone(), self.hub.may_block_events(), Some(*limit));
-            let waker = match state.room_limit {
-                Some(_) => None,
-                None => {
-                    state.room_limit = Some(*limit);
-                    self.touch(state)
-                }
-            };
-            drop(guard);
-            wake(waker);
-            signal.wait(*limit + TASK_TIMEOUT);
-            match self.state.lock().calls.remove(ticket) {
-                Some(Ok(())) => {}
-                Some(Err(error)) => return Err(error),
-                None => return Err(refusal.into()),
+                result
+            });
+            match (result, &waiting) {
+                (Some(result), _) => return result,
+                (None, Some(waiting)) => drop(waiting.signal.wait(waiting.limit + TASK_TIMEOUT)),
+                (None, None) => {}
             }
         }
     }
 
-    /// The task that this wakes is about to hear of the client.
+    /// Takes a message, unless there is no room or others wait for that: `None`, and it waits with them.
+    fn try_publish(
+        &self,
+        state: &mut State<P>,
+        topic: &[u8],
+        payload: &[u8],
+        qos: u8,
+        retain: bool,
+        waiting: &mut Option<Waiting<P>>,
+    ) -> Result<Option<u16>, Error> {
+        if let Some(waiting) = waiting {
+            state.calls.take_outcome(waiting.ticket).unwrap_or(Err(waiting.refusal.into()))?;
+        }
+        state.check_connected()?;
+        check_name(topic)?;
+        let qos = QoS::from_level(qos).ok_or(Error::BadQoS)?;
+        let taken = if waiting.is_none() && state.must_queue(qos) {
+            Err(state.session.room(qos).err().unwrap_or(PublishError::Congested))
+        } else {
+            state.session.publish(topic, payload, qos, retain)
+        };
+        let refusal = match taken {
+            Ok(id) => {
+                state.news = true;
+                return Ok(Some(id));
+            }
+            Err(refusal @ (PublishError::WindowFull | PublishError::Congested)) => refusal,
+            Err(refusal) => return Err(refusal.into()),
+        };
+        let now = P::now();
+        match waiting {
+            Some(waiting) if now >= waiting.limit => return Err(refusal.into()),
+            Some(waiting) => waiting.refusal = refusal,
+            None => {
+                let (signal, limit) = (P::Signal::new().ok_or(Error::Failure)?, now + ROOM_TIMEOUT);
+                if !state.calls.reserve() {
+                    return Err(Error::Failure);
+                }
+                state.look_after_publishers(now);
+                let blocks_events = self.hub.may_block_events();
+                let ticket = state.calls.add(Kind::Room(qos), signal.clone(), blocks_events, Some(limit));
+                *waiting = Some(Waiting { ticket, signal, limit, refusal });
+            }
+        }
+        Ok(None)
+    }
+
+    /// The MQTT task, which this wakes, is about to hear of the client.
     pub(super) fn attached(&self, waker: <P::Net as Net>::Waker) {
         self.state.lock().waker = Some(waker);
     }
 
-    /// The task has no memory to serve this client: its connect fails, and the next one starts over.
+    /// The MQTT task has no memory to serve this client: its connect fails, and the next one starts over.
     pub(super) fn give_up(&self) {
         log::error(&[&"no memory for a connection"]);
         let mut state = self.state.lock();
-        (state.phase, state.waker) = (Phase::Idle, None);
-        state.calls.finish(Err(Error::Failure), &|kind| kind == Kind::Connect);
-    }
-
-    /// Notes that something was left for the task; the waker to call without the lock, if it is this caller's turn.
-    fn touch(&self, state: &State<P>) -> Option<<P::Net as Net>::Waker> {
-        self.dirty.store(true, Ordering::SeqCst);
-        if state.waker.is_some() && self.hub.must_wake() { state.waker.clone() } else { None }
-    }
-}
-
-fn wake<W: Waker>(waker: Option<W>) {
-    if let Some(waker) = waker {
-        waker.wake();
+        state.waker = None;
+        if let Some(attempt) = state.wanted {
+            state.failed(attempt, Error::Failure);
+        }
     }
 }
 
 impl<P: Port> State<P> {
+    /// Whether the connection that is wanted stands.
+    fn is_connected(&self) -> bool {
+        self.wanted.is_some() && self.wanted == self.connected
+    }
+
+    /// Whether the connection that stands is not one that a reconnect has just made.
+    fn is_stale(&self, now: Instant) -> bool {
+        !self.fresh.is_some_and(|(attempt, until)| self.connected == Some(attempt) && now < until)
+    }
+
+    fn check_connected(&self) -> Result<(), Error> {
+        if self.is_connected() { Ok(()) } else { Err(Error::Disconnected) }
+    }
+
+    /// Whether a message must wait behind others. A full window is not in the way of QoS 0.
+    fn must_queue(&self, qos: QoS) -> bool {
+        let other_way = qos == QoS::AtMostOnce && self.session.room(QoS::AtLeastOnce) == Err(PublishError::WindowFull);
+        self.calls.any(|kind| match kind {
+            Kind::Room(first) => !other_way || first == QoS::AtMostOnce,
+            _ => false,
+        })
+    }
+
+    /// Lets the next publisher try that there is room for.
+    pub(super) fn serve_publisher(&mut self, now: Instant) {
+        let session = &self.session;
+        if self.calls.serve_publisher(|qos| session.room(qos).is_ok()) {
+            self.look_after_publishers(now);
+        }
+    }
+
+    /// Soon the MQTT task lets the next publisher try, in case that the one whose turn it is is not run.
+    fn look_after_publishers(&mut self, now: Instant) {
+        if self.room_limit.is_none() {
+            (self.room_limit, self.news) = (Some(now + TURN), true);
+        }
+    }
+
+    /// A connection is wanted: the one that is already, or a new one.
+    fn want(&mut self) -> Attempt {
+        if let Some(attempt) = self.wanted {
+            return attempt;
+        }
+        self.last_attempt = self.last_attempt.wrapping_add(1);
+        let attempt = Attempt(self.last_attempt);
+        (self.wanted, self.news) = (Some(attempt), true);
+        attempt
+    }
+
+    /// A connect has given up: without another one that waits, the attempt must not succeed later.
+    fn withdraw(&mut self, attempt: Attempt) {
+        let is_under_way = self.wanted == Some(attempt) && self.connected != Some(attempt);
+        if is_under_way && !self.calls.any(|kind| kind == Kind::Connect(attempt)) {
+            (self.wanted, self.news) = (None, true);
+        }
+    }
+
+    /// No connection is wanted: what stands ends, an attempt at once, and calls that wait for either fail.
+    fn end(&mut self, ending: Ending) {
+        let Ending { drain, limit, hurried } = ending;
+        self.ending = if self.is_connected() {
+            ending
+        } else {
+            // If one ends already, it does so as was asked first, but not later than is asked now.
+            let first = self.ending;
+            Ending { drain: first.drain.min(drain), limit: first.limit.min(limit), hurried: first.hurried || hurried }
+        };
+        (self.wanted, self.news) = (None, true);
+        self.session.forget_all();
+        self.calls.finish(Cause::Unwanted);
+    }
+
+    /// An attempt has failed, or its connection is lost.
+    pub(super) fn failed(&mut self, attempt: Attempt, error: Error) {
+        if self.wanted == Some(attempt) {
+            self.wanted = None;
+        }
+        self.calls.finish(Cause::Failed(attempt, error));
+    }
+
     /// How many times its bound the backlog may hold.
     pub(super) fn patience(&self) -> usize {
         if self.calls.block_events() { PATIENCE } else { 1 }
     }
 
-    /// A disconnect that was asked for sends DISCONNECT when nothing is in flight any more, or its time is up.
+    /// Sends DISCONNECT on a connection that is not wanted any more, when nothing is in flight or there is no more time.
     pub(super) fn drain(&mut self, clock: &Clock) {
-        if let Phase::Draining(deadline) = self.phase
-            && (self.session.is_idle() || clock.is_over(deadline))
+        if self.connected.is_some()
+            && self.connected != self.wanted
+            && (self.session.is_idle() || clock.is_over(self.ending.drain))
         {
             self.session.disconnect();
         }
@@ -377,9 +468,5 @@ impl<P: Port> State<P> {
     pub(super) fn keep_alive(&self, clock: &Clock) -> Option<Instant> {
         let deadline = self.session.deadline()?;
         Some(if self.session.awaits_answer() { clock.end_of(deadline) } else { deadline })
-    }
-
-    fn check_connected(&self) -> Result<(), Error> {
-        if self.phase == Phase::Connected && !self.closed { Ok(()) } else { Err(Error::Disconnected) }
     }
 }

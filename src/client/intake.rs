@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use super::backlog::{Backlog, Notification};
-use super::calls::Kind;
-use super::handle::{PATIENCE, Phase, State};
+use super::calls::Cause;
+use super::handle::{Attempt, PATIENCE, State};
 use super::trouble::Trouble;
 use super::{Client, Error};
 use crate::log;
@@ -52,13 +52,13 @@ impl<P: Port> Intake<P> {
     }
 
     /// Takes what was left.
-    pub(super) fn consume_leftover(&mut self, now: Instant, attempt: u32) -> Result<(), Trouble> {
+    pub(super) fn consume_leftover(&mut self, now: Instant, attempt: Attempt) -> Result<(), Trouble> {
         let leftover = core::mem::take(&mut self.leftover);
         self.consume(now, attempt, &leftover)
     }
 
-    /// Takes input; what there is no room for is left over. `attempt` is the wish that the connection fulfils.
-    pub(super) fn consume(&mut self, now: Instant, attempt: u32, mut input: &[u8]) -> Result<(), Trouble> {
+    /// Takes input; what there is no room for is left over. `attempt` is whose input it is.
+    pub(super) fn consume(&mut self, now: Instant, attempt: Attempt, mut input: &[u8]) -> Result<(), Trouble> {
         let client = self.client.clone();
         let mut guard = client.state().lock();
         let state = &mut *guard;
@@ -85,16 +85,16 @@ impl<P: Port> Intake<P> {
         Ok(())
     }
 
-    fn handle_event(&mut self, state: &mut State<P>, attempt: u32, event: Event) -> Result<(), Trouble> {
+    fn handle_event(&mut self, state: &mut State<P>, attempt: Attempt, event: Event) -> Result<(), Trouble> {
         match event {
             Event::Connected { session_present } => {
-                if state.phase != Phase::Connecting || state.attempt != attempt {
+                if state.wanted != Some(attempt) {
                     // Nor what stands behind CONNACK.
                     return Err(Trouble::Unwanted);
                 }
                 log::debug(&[&"connected, session present: ", &session_present]);
-                state.phase = Phase::Connected;
-                state.calls.finish(Ok(()), &|kind| kind == Kind::Connect);
+                state.connected = Some(attempt);
+                state.calls.finish(Cause::Connected(attempt));
                 self.backlog.push(Some(Notification::Connected), None);
             }
             Event::Refused(code) => return Err(Trouble::Refused(code)),
@@ -110,9 +110,9 @@ impl<P: Port> Intake<P> {
             }
             Event::Subscribed { id, granted } => {
                 let outcome = if granted.is_some() { Ok(()) } else { Err(Error::SubscribeRefused) };
-                state.calls.finish(outcome, &|kind| kind == Kind::Acknowledgement(id));
+                state.calls.finish(Cause::Answered(id, outcome));
             }
-            Event::Unsubscribed(id) => state.calls.finish(Ok(()), &|kind| kind == Kind::Acknowledgement(id)),
+            Event::Unsubscribed(id) => state.calls.finish(Cause::Answered(id, Ok(()))),
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 
 mod backlog;
 mod calls;
+mod closing;
 mod config;
 mod connection;
 mod dial;
@@ -23,6 +24,7 @@ mod trouble;
 pub use backlog::Notification;
 pub use config::{AuthMode, Config, Text};
 pub use error::Error;
+use handle::Attempt;
 pub use handle::Client;
 pub use hub::{Events, Hub};
 
@@ -36,9 +38,11 @@ const ACKNOWLEDGE_TIMEOUT: Millis = 10_000;
 const ROOM_TIMEOUT: Millis = 10_000;
 /// How much longer a call waits than the MQTT task lets it: only for a task that cannot run at all.
 const TASK_TIMEOUT: Millis = 2000;
-/// Longest wait of a disconnect or deinit for what is in flight.
+/// Longest wait of a disconnect or deinit for what is in flight, and for the server to receive it.
 const DRAIN_TIMEOUT: Millis = 10_000;
+/// How much of that is left for DISCONNECT and what is before it.
+const END_TIMEOUT: Millis = 1000;
 /// How much longer the deinit of the last handle may wait for the task.
 const TASK_END_TIMEOUT: Millis = 1000;
-/// After DISCONNECT, how long the server may take to close.
+/// After DISCONNECT, how long the server may take to close, and the next connection waits for that.
 const LINGER_TIMEOUT: Millis = 200;

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::security::handshake_step;
 use super::trouble::Trouble;
-use crate::port::{Net, NetError, Port, Socket};
+use crate::port::{Net, NetError, Port, Socket, Token};
 use crate::transport::Layers;
 
 pub(super) type LinkSocket<P> = <<P as Port>::Net as Net>::Socket;
@@ -16,6 +16,8 @@ const ANSWERS: usize = 4096;
 
 /// A stream to the server.
 pub(super) struct Pipe<P: Port> {
+    /// What the network calls the socket.
+    token: Token,
     socket: LinkSocket<P>,
     layers: Layers,
     /// News of the socket has not been followed to its end yet.
@@ -35,8 +37,12 @@ pub(super) struct Pipe<P: Port> {
 
 impl<P: Port> Pipe<P> {
     /// A stream over a connected socket; `output` is what the layers begin with.
-    pub(super) fn new(socket: LinkSocket<P>, layers: Layers, output: Vec<u8>) -> Self {
-        Self { socket, layers, readable: true, writable: true, output, sent: 0, carried: 0, left: 0, answers: 0 }
+    pub(super) fn new(token: Token, socket: LinkSocket<P>, layers: Layers, output: Vec<u8>) -> Self {
+        Self { token, socket, layers, readable: true, writable: true, output, sent: 0, carried: 0, left: 0, answers: 0 }
+    }
+
+    pub(super) fn token(&self) -> Token {
+        self.token
     }
 
     /// Whether MQTT may begin.
@@ -149,18 +155,38 @@ impl<P: Port> Pipe<P> {
         self.socket.acknowledge();
     }
 
-    /// Ends the stream in order and leaves the socket, to wait for the server's end.
-    pub(super) fn finish(mut self) -> LinkSocket<P> {
+    /// Appends what ends the layers in order. Without memory for it they end without.
+    pub(super) fn close(&mut self) {
         self.layers.close(&mut self.output);
-        // All of MQTT has left, so there is room; and without close frame and close_notify DISCONNECT is an end too.
-        let _ = self.flush();
-        self.socket.shutdown();
-        self.socket
     }
 
-    /// Gives the socket up after an error; the server is told why as far as that goes at once.
-    pub(super) fn give_up(mut self) -> LinkSocket<P> {
+    /// Whether the socket has taken everything.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.sent == self.output.len()
+    }
+
+    /// Ends the outgoing half of the stream.
+    pub(super) fn shutdown(&mut self) {
+        self.socket.shutdown();
+    }
+
+    /// Whether the server has received everything, the end included.
+    pub(super) fn is_acknowledged(&mut self) -> bool {
+        self.socket.is_acknowledged()
+    }
+
+    /// Reads once, and forgets it.
+    pub(super) fn discard(&mut self, buffer: &mut [u8]) -> Result<usize, NetError> {
+        if !self.readable {
+            return Err(NetError::WouldBlock);
+        }
+        let read = self.socket.read(buffer);
+        self.readable = read != Err(NetError::WouldBlock);
+        read
+    }
+
+    /// Ends the stream after an error; the server is told why as far as that goes at once.
+    pub(super) fn give_up(mut self) {
         let _ = self.flush();
-        self.socket
     }
 }

@@ -181,9 +181,11 @@ pub trait Net: Send + 'static {
     /// [unwanted](Self::forget) by then. `false` when there was no memory to begin.
     fn resolve(&mut self, token: Token, host: &str, port: u16) -> bool;
 
-    /// Looks `host` up again, for addresses of the other family than `than`, where [`resolve`](Self::resolve) gives those
-    /// of one family only. `false`: there are none.
-    fn resolve_other(&mut self, _token: Token, _host: &str, _port: u16, _than: SocketAddr) -> bool {
+    /// Looks up the host's addresses of the other family than `than`, where [`resolve`](Self::resolve) gives those of one
+    /// family only. `false` when it could not begin, or there is no such thing: the host is an address, the network has
+    /// one family, or all addresses are given at once.
+    fn resolve_other(&mut self, token: Token, host: &str, port: u16, than: SocketAddr) -> bool {
+        let _ = (token, host, port, than);
         false
     }
 
@@ -202,9 +204,6 @@ pub trait Net: Send + 'static {
 
     /// Begins a connection. Its readiness is reported under `token`, once for each change.
     fn connect(&mut self, token: Token, address: SocketAddr) -> Result<Self::Socket, NetError>;
-
-    /// Gives a socket back, which closes it.
-    fn close(&mut self, socket: Self::Socket);
 
     /// Sleeps until something is ready, somebody calls the waker, or `deadline` has passed (`None`: no deadline), and
     /// reports what is ready. A wake-up before the call ends it at once.
@@ -228,7 +227,7 @@ pub enum NetError {
     Failed(i32),
 }
 
-/// A non-blocking TCP connection with `TCP_NODELAY`.
+/// A non-blocking TCP connection with `TCP_NODELAY`, which closes when it is dropped.
 pub trait Socket: Send {
     /// Whether the connection stands yet.
     fn established(&mut self) -> Result<(), NetError>;
@@ -240,4 +239,7 @@ pub trait Socket: Send {
     fn acknowledge(&mut self);
     /// Ends the outgoing half of the stream.
     fn shutdown(&mut self);
+    /// Whether the peer has acknowledged everything that was written, the end of the stream included if it was sent;
+    /// also when the connection is gone and can acknowledge nothing any more. No readiness is reported for it.
+    fn is_acknowledged(&mut self) -> bool;
 }

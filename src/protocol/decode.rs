@@ -116,16 +116,17 @@ impl Incoming {
 const MAX_PAYLOAD: u32 = 65_535;
 
 /// A PUBLISH on its way in.
+#[repr(C)] // as `Session`
 struct Partial<B> {
     first: u8,
+    fate: Fate,
+    id: u16,
     /// Bytes of the packet that are still to come.
     left: u32,
-    topic: Option<B>,
-    id: u16,
-    payload: Option<B>,
     /// Length of the payload.
     len: u32,
-    fate: Fate,
+    topic: Option<B>,
+    payload: Option<B>,
 }
 
 impl<B> Partial<B> {
@@ -154,11 +155,12 @@ enum Stage {
 }
 
 /// The decoder's whole state.
+#[repr(C)] // as `Session`
 pub(super) struct Decoder<B> {
-    stage: Stage,
+    scratch: [u8; 5],
     /// The PUBLISH that the stage is about, if it is about one.
     publish: Partial<B>,
-    scratch: [u8; 5],
+    stage: Stage,
     filled: usize,
     /// Length of the body that the scratch pad waits for.
     body: usize,

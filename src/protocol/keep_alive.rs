@@ -56,6 +56,10 @@ impl KeepAlive {
         self.deaf = deaf;
     }
 
+    pub(super) fn last_received(&self) -> Instant {
+        self.received
+    }
+
     /// Whether the deadline is the server's.
     pub(super) fn awaits_answer(&self) -> bool {
         self.ping.is_some() && !self.deaf

@@ -12,8 +12,8 @@ const LARGE: usize = 512;
 enum Segment {
     /// So many bytes of the queue.
     Small(usize),
-    /// A packet of its own that nobody else needs (QoS 0), of which so many bytes are gone.
-    Owned { packet: Vec<u8>, gone: usize },
+    /// A packet of its own that nobody else needs, of which so many bytes are gone: a request, or QoS 0 without identifier.
+    Owned { id: u16, packet: Vec<u8>, gone: usize },
     /// A message that [`InFlight`] keeps until it is acknowledged; likewise.
     Stored { id: u16, len: usize, gone: usize },
 }
@@ -87,11 +87,23 @@ impl Outbox {
         len >= LARGE
     }
 
-    pub(super) fn push_owned(&mut self, packet: Vec<u8>) -> Result<(), NoMemory> {
+    pub(super) fn push_owned(&mut self, id: u16, packet: Vec<u8>) -> Result<(), NoMemory> {
         self.segments.try_reserve(1).map_err(|_| NoMemory)?;
         self.queued += packet.len();
-        self.segments.push(Segment::Owned { packet, gone: 0 });
+        self.segments.push(Segment::Owned { id, packet, gone: 0 });
         Ok(())
+    }
+
+    /// Takes a packet back that was [pushed](Self::push_owned) with this identifier, unless it has begun to leave.
+    pub(super) fn withdraw(&mut self, id: u16) {
+        let queued = &mut self.queued;
+        self.segments.retain(|segment| match segment {
+            Segment::Owned { id: owned, packet, gone: 0 } if *owned == id => {
+                *queued -= packet.len();
+                false
+            }
+            _ => true,
+        });
     }
 
     /// Queues a stored message.
@@ -127,7 +139,7 @@ impl Outbox {
                     *left -= len;
                     (len, *left == 0)
                 }
-                Segment::Owned { packet, gone } => {
+                Segment::Owned { packet, gone, .. } => {
                     let len = fill(&packet[*gone..]);
                     *gone += len;
                     (len, *gone == packet.len())

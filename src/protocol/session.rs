@@ -57,26 +57,28 @@ struct Received {
 /// read, [`handle_timeout`](Self::handle_timeout) at [`deadline`](Self::deadline), [`closed`](Self::closed) when the
 /// transport is gone. Drain it after each: [`transmit`](Self::transmit) hands bytes to the transport, until nothing is
 /// left; [`transmitted`](Self::transmitted) says how many of those are with the network.
+// In this order, because the device's short instructions reach the first 31 bytes, 62 for two at a time, 124 for four.
+#[repr(C)]
 pub struct Session<B> {
-    limits: Limits,
     state: State,
     clean: bool,
-    /// Counts connections, so that an old receipt does not acknowledge on a new one.
-    connection: u32,
     last_id: u16,
     decoder: Decoder<B>,
-    outbox: Outbox,
-    in_flight: InFlight,
-    received: Vec<Received>,
-    /// SUBSCRIBE and UNSUBSCRIBE packets without an answer yet: packet identifier, and which of the two.
-    requests: Vec<(u16, Request)>,
-    keep_alive: KeepAlive,
+    /// Counts connections, so that an old receipt does not acknowledge on a new one.
+    connection: u32,
     /// Bytes that were handed over and are not with the network yet.
     held: usize,
     /// Bytes of acknowledgements among what has not reached the network; more, if that was never nothing since.
     acknowledgements: usize,
     /// Bytes that must reach the network until the last PINGREQ has.
     ahead_of_ping: usize,
+    outbox: Outbox,
+    received: Vec<Received>,
+    /// SUBSCRIBE and UNSUBSCRIBE packets without an answer yet: packet identifier, and which of the two.
+    requests: Vec<(u16, Request)>,
+    in_flight: InFlight,
+    keep_alive: KeepAlive,
+    limits: Limits,
     /// Counts messages that were too large for an event.
     skipped: u32,
     /// Log each packet, under this name.
@@ -172,6 +174,18 @@ impl<B: Buffer> Session<B> {
         self.outbox.queued() + self.held
     }
 
+    /// Whether there is room for a message with this QoS: else [`PublishError::WindowFull`] or [`PublishError::Congested`].
+    pub fn room(&self, qos: QoS) -> Result<(), PublishError> {
+        if qos != QoS::AtMostOnce && self.in_flight.len() >= self.limits.window.into() {
+            return Err(PublishError::WindowFull);
+        }
+        // A message with QoS 0 must not overtake those that leave again; the others leave behind them.
+        if self.unsent() >= self.limits.outgoing || (qos == QoS::AtMostOnce && self.in_flight.has_resends()) {
+            return Err(PublishError::Congested);
+        }
+        Ok(())
+    }
+
     /// Takes a message for sending; the packet identifier, or 0 for QoS 0.
     ///
     /// `topic` has passed [`topic::check_name`](super::topic).
@@ -179,14 +193,8 @@ impl<B: Buffer> Session<B> {
         if self.state != State::Connected {
             return Err(PublishError::NotConnected);
         }
-        if qos != QoS::AtMostOnce && self.in_flight.len() >= self.limits.window.into() {
-            return Err(PublishError::WindowFull);
-        }
-        // A message with QoS 0 must not overtake those that leave again; the others leave behind them.
+        self.room(qos)?;
         let resending = self.in_flight.has_resends();
-        if self.unsent() >= self.limits.outgoing || (resending && qos == QoS::AtMostOnce) {
-            return Err(PublishError::Congested);
-        }
         let id = if qos == QoS::AtMostOnce { None } else { Some(self.unused_id()) };
         let publish = Publish { topic, payload, id, qos, retain };
         let len = publish.encoded_len();
@@ -197,13 +205,13 @@ impl<B: Buffer> Session<B> {
             if !Outbox::is_large(len) {
                 publish.encode(self.outbox.room(len)?);
             } else {
-                self.outbox.push_owned(encode_alone(&publish)?)?;
+                self.outbox.push_owned(0, encode_alone(len, |out| publish.encode(out))?)?;
             }
             self.trace("->", first_byte::PUBLISH, 0, len);
             return Ok(0);
         };
         // The message must be sent and kept, or neither.
-        let packet = encode_alone(&publish)?;
+        let packet = encode_alone(len, |out| publish.encode(out))?;
         if !self.in_flight.reserve() {
             return Err(PublishError::NoMemory);
         }
@@ -225,7 +233,8 @@ impl<B: Buffer> Session<B> {
         }
         let packet = Filter { id: self.unused_id(), filter, qos };
         self.requests.try_reserve(1).map_err(|_| SubscribeError::NoMemory)?;
-        packet.encode(self.outbox.room(packet.encoded_len())?);
+        // Alone, so that it can be taken back.
+        self.outbox.push_owned(packet.id, encode_alone(packet.encoded_len(), |out| packet.encode(out))?)?;
         let (request, first) = match qos {
             Some(_) => (Request::Subscribe, first_byte::SUBSCRIBE),
             None => (Request::Unsubscribe, first_byte::UNSUBSCRIBE),
@@ -236,9 +245,18 @@ impl<B: Buffer> Session<B> {
         Ok(packet.id)
     }
 
-    /// Nobody waits for this SUBACK or UNSUBACK any more; a late one is ignored.
+    /// Nobody waits for this SUBACK or UNSUBACK any more: the request is taken back if it has not begun to leave, and else a
+    /// late answer is ignored.
     pub fn forget(&mut self, id: u16) {
         self.requests.retain(|(request, _)| *request != id);
+        self.outbox.withdraw(id);
+    }
+
+    /// The same for every request.
+    pub fn forget_all(&mut self) {
+        while let Some((id, _)) = self.requests.pop() {
+            self.outbox.withdraw(id);
+        }
     }
 
     /// The event of a message was accepted: now, and in the order of the events, it is acknowledged
@@ -491,6 +509,11 @@ impl<B: Buffer> Session<B> {
         if self.state == State::Connected { self.keep_alive.deadline() } else { None }
     }
 
+    /// When the server last sent something; since when it is silent.
+    pub fn last_received(&self) -> Instant {
+        self.keep_alive.last_received()
+    }
+
     /// Whether the server must answer a PINGREQ by then. Else the deadline is that of the next PINGREQ.
     pub fn awaits_answer(&self) -> bool {
         self.keep_alive.awaits_answer()
@@ -531,10 +554,10 @@ impl<B: Buffer> Session<B> {
     }
 }
 
-/// The packet in memory of its own.
-fn encode_alone(publish: &Publish<'_>) -> Result<Vec<u8>, NoMemory> {
+/// A packet of `len` bytes in memory of its own.
+fn encode_alone(len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<u8>, NoMemory> {
     let mut packet = Vec::new();
-    packet.try_reserve_exact(publish.encoded_len()).map_err(|_| NoMemory)?;
-    publish.encode(&mut packet);
+    packet.try_reserve_exact(len).map_err(|_| NoMemory)?;
+    encode(&mut packet);
     Ok(packet)
 }

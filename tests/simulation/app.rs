@@ -152,10 +152,16 @@ impl Handle {
         bounded("reconnect", 51_000, &self.id, || Client::reconnect(&self.client)).0
     }
 
+    /// How long it took.
     pub(crate) fn disconnect(&self) -> u64 {
-        let (result, ms) = bounded("disconnect", 11_000, &self.id, || self.client.disconnect());
+        let (result, ms) = self.try_disconnect();
         assert_eq!(result, Ok(()));
         ms
+    }
+
+    /// Its result as well: it fails when the server has not received everything.
+    pub(crate) fn try_disconnect(&self) -> (Result<()>, u64) {
+        bounded("disconnect", 11_000, &self.id, || self.client.disconnect())
     }
 
     /// `wm_mqtt_client_deinit`; how long it took.

@@ -57,6 +57,8 @@ struct Link {
     output: Vec<u8>,
     flushing: bool,
     disconnected: bool,
+    /// The client's half has ended, which is known when all before it was read.
+    ended: bool,
     keep_alive: u64,
     last_packet: u64,
     /// CONNECT came and will never be answered.
@@ -178,6 +180,7 @@ pub(crate) fn accept(id: usize) {
             output: Vec::new(),
             flushing: false,
             disconnected: false,
+            ended: false,
             keep_alive: 0,
             last_packet: w.now,
             ignored: false,
@@ -194,11 +197,10 @@ pub(crate) fn readable(id: usize) {
 /// The client has ended its half.
 pub(crate) fn end_of_stream(id: usize) {
     act(|broker, w| {
-        let never_closes = broker.links.get(&id).is_some_and(|link| link.disconnected);
-        if broker.links.contains_key(&id) && !never_closes {
-            w.server_close(id);
-            broker.unlink(id);
+        if let Some(link) = broker.links.get_mut(&id) {
+            link.ended = true;
         }
+        broker.end_of_stream(w, id);
     });
 }
 
@@ -226,6 +228,7 @@ pub(crate) fn look() {
         let links: Vec<usize> = broker.links.keys().copied().collect();
         for id in links {
             broker.readable(w, id);
+            broker.end_of_stream(w, id);
         }
     });
 }
@@ -333,6 +336,15 @@ impl Broker {
     fn forget(&mut self, client: &str) {
         self.sessions.remove(client);
         self.owed.retain(|owed| owed.client != client);
+    }
+
+    fn end_of_stream(&mut self, w: &mut World, id: usize) {
+        let Some(link) = self.links.get(&id) else { return };
+        // After DISCONNECT its manners say whether it closes.
+        if self.style.reads && link.ended && !link.disconnected {
+            w.server_close(id);
+            self.unlink(id);
+        }
     }
 
     fn readable(&mut self, w: &mut World, id: usize) {

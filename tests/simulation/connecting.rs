@@ -24,7 +24,7 @@ fn connect_and_disconnect() {
         // Connected already: nothing happens.
         assert_eq!(handle.connect(), Ok(()));
         run(100);
-        assert_eq!(handle.disconnect(), 0);
+        assert!(handle.disconnect() <= 8, "a round trip");
         assert_eq!(handle.disconnect(), 0);
         run(100);
         assert_eq!(*events.borrow(), vec![[Delivery::Connected, Delivery::Disconnected(None)]; round].concat());
@@ -303,8 +303,8 @@ fn a_connect_while_a_disconnect_drains() {
     let connect = call_later(100, move || second.connect());
     run(15_000);
     assert_eq!(connect.borrow().expect("over").0, Ok(()));
-    assert!((9_900..10_200).contains(&with(|w| w.books.slowest["connect"])));
-    assert!((10_000..10_100).contains(&disconnect.borrow().expect("over").0));
+    assert!((8_900..9_200).contains(&with(|w| w.books.slowest["connect"])));
+    assert!((9_000..9_100).contains(&disconnect.borrow().expect("over").0));
     with(|w| assert_eq!((w.books.connected, w.books.disconnected), (2, 1)));
     broker::behave();
     run(1_000);

@@ -172,7 +172,8 @@ fn ending_in_the_callback_behind_too_many_messages() {
                     with(|w| w.broker.style.acknowledges = false);
                     let _ = caller.publish("t", 1, 10);
                     if disconnects {
-                        caller.disconnect();
+                        // It gives up when too many messages come meanwhile.
+                        let _ = caller.try_disconnect();
                     }
                     if reconnects {
                         let _ = caller.reconnect();
@@ -184,7 +185,7 @@ fn ending_in_the_callback_behind_too_many_messages() {
             });
             send(2000, 1, 1000);
             let other = handle.clone();
-            let disconnect = call_later(500, move || other.disconnect());
+            let disconnect = call_later(500, move || other.try_disconnect().1);
             let before = with(|w| w.turns);
             run(60_000);
             assert_eq!(*done.borrow(), 2);
@@ -255,7 +256,7 @@ fn no_memory_for_messages() {
     assert!(some < 80, "{some}");
     memory::is_back();
     // Without memory nothing was acknowledged; with the next connection the rest comes.
-    while with(|w| w.broker.owes()) {
+    while with(|w| !w.broker.is_connected("c") || w.broker.owes()) {
         assert_eq!(handle.reconnect(), Ok(()));
         run(5_000);
     }

@@ -23,8 +23,10 @@ mod ending;
 mod event_queue;
 mod idle;
 mod limits;
+mod network;
 mod out_of_memory;
 mod silence;
+mod wanted;
 
 #[path = "../protocol/wire.rs"]
 mod wire;

@@ -45,6 +45,9 @@ pub(crate) struct Conn {
     up_moving: usize,
     up_arrived: Vec<u8>,
     up_last: u64,
+    /// Bytes in all that the client has sent and whose acknowledgement it has; the end of the stream is one of them.
+    up_sent: usize,
+    up_acknowledged: usize,
     /// The client has ended its half of the stream.
     shut: bool,
     down_waiting: VecDeque<u8>,
@@ -223,6 +226,17 @@ impl World {
         }
     }
 
+    /// The server's TCP acknowledges what it has of the client's first `sent` bytes: all of them.
+    fn acknowledge_up(&mut self, id: usize, sent: usize) {
+        let at = (self.now + self.latency()).max(self.conns[id].stalled_until);
+        self.at(at, move || {
+            with(|w| {
+                let conn = &mut w.conns[id];
+                conn.up_acknowledged = conn.up_acknowledged.max(sent);
+            });
+        });
+    }
+
     /// What has arrived at the server.
     pub(crate) fn server_read(&mut self, id: usize) -> Vec<u8> {
         let bytes = std::mem::take(&mut self.conns[id].up_arrived);
@@ -337,6 +351,8 @@ impl Net for SimNet {
                 up_moving: 0,
                 up_arrived: Vec::new(),
                 up_last: 0,
+                up_sent: 0,
+                up_acknowledged: 0,
                 shut: false,
                 down_waiting: VecDeque::new(),
                 down_moving: 0,
@@ -387,27 +403,8 @@ impl Net for SimNet {
                 Peer::Refuses => w.later(latency, move || with(|w| w.break_conn(id, REFUSED))),
                 Peer::Silent | Peer::Unroutable => {}
             }
-            Ok(SimSocket { id, given_back: false })
+            Ok(SimSocket { id })
         })
-    }
-
-    fn close(&mut self, mut socket: SimSocket) {
-        let id = socket.id;
-        socket.given_back = true;
-        with(|w| {
-            w.unlocked("closing a socket");
-            w.activity += 1;
-            w.sockets -= 1;
-            let conn = &mut w.conns[id];
-            let stage = std::mem::replace(&mut conn.stage, Stage::Closed);
-            if stage != Stage::Up {
-                return;
-            }
-            // Whoever closes with bytes unread sends a reset, which may overtake what is on its way.
-            let at = if conn.down_arrived.is_empty() { conn.up_last } else { w.now };
-            let at = at.max(w.now + w.latency());
-            w.at(at, move || crate::broker::link_gone(id));
-        });
     }
 
     fn wait(&mut self, deadline: Option<Instant>, mut ready: impl FnMut(Token, Readiness)) {
@@ -430,14 +427,28 @@ impl Net for SimNet {
 #[derive(Debug)]
 pub(crate) struct SimSocket {
     id: usize,
-    given_back: bool,
 }
 
 impl Drop for SimSocket {
     fn drop(&mut self) {
-        if !self.given_back && !std::thread::panicking() {
-            with_if_any(|_| panic!("a socket is dropped that was not given back"));
+        if std::thread::panicking() {
+            return;
         }
+        let id = self.id;
+        with_if_any(|w| {
+            w.unlocked("closing a socket");
+            w.activity += 1;
+            w.sockets -= 1;
+            let conn = &mut w.conns[id];
+            let stage = std::mem::replace(&mut conn.stage, Stage::Closed);
+            if stage != Stage::Up {
+                return;
+            }
+            // Whoever closes with bytes unread sends a reset, which may overtake what is on its way.
+            let at = if conn.down_arrived.is_empty() { conn.up_last } else { w.now };
+            let at = at.max(w.now + w.latency());
+            w.at(at, move || crate::broker::link_gone(id));
+        });
     }
 }
 
@@ -516,12 +527,15 @@ impl Socket for SimSocket {
             let last = w.conns[id].up_last;
             for (at, segment) in w.segments(id, last, &bytes[..count]) {
                 w.conns[id].up_last = at;
+                w.conns[id].up_sent += segment.len();
+                let sent = w.conns[id].up_sent;
                 w.at(at, move || {
                     let arrived = with(|w| {
                         let conn = &mut w.conns[id];
                         conn.up_moving -= segment.len();
                         if conn.at_server {
                             conn.up_arrived.extend(&segment);
+                            w.acknowledge_up(id, sent);
                         } else if conn.down_ended || conn.down_end {
                             // Nobody listens any more: the answer is a reset.
                             w.break_conn(id, RESET);
@@ -550,9 +564,23 @@ impl Socket for SimSocket {
         with(|w| {
             w.unlocked("a socket");
             w.activity += 1;
-            w.conns[id].shut = true;
-            let at = w.conns[id].up_last.max(w.now + w.faults.latency.0);
-            w.at(at, move || crate::broker::end_of_stream(id));
+            let earliest = w.now + w.faults.latency.0;
+            let conn = &mut w.conns[id];
+            conn.up_sent += usize::from(!conn.shut);
+            conn.shut = true;
+            let (sent, at) = (conn.up_sent, conn.up_last.max(earliest).max(conn.stalled_until));
+            w.at(at, move || {
+                crate::broker::end_of_stream(id);
+                with(|w| w.acknowledge_up(id, sent));
+            });
         });
+    }
+
+    fn is_acknowledged(&mut self) -> bool {
+        with(|w| {
+            w.unlocked("a socket");
+            let conn = &w.conns[self.id];
+            conn.stage != Stage::Up || conn.up_acknowledged == conn.up_sent
+        })
     }
 }

@@ -154,7 +154,7 @@ impl Stage {
             }
             600..700 => drop(handle.subscribe(&self.filter(&handle.id), self.below(3) as u8)),
             700..730 => drop(handle.unsubscribe(&self.filter(&handle.id))),
-            730..770 => drop(handle.disconnect()),
+            730..770 => drop(handle.try_disconnect()),
             770..810 => drop(handle.reconnect()),
             810..830 if self.removes > 0 => {
                 drop(handle);

@@ -499,6 +499,7 @@ pub(crate) fn preemption_point() {
 pub(crate) fn timed<R>(call: impl FnOnce() -> R) -> (R, u64) {
     let before = with(|w| {
         w.frames.push(Frame::default());
+        w.turns_in_vain = 0;
         w.now
     });
     let library = memory::library();

@@ -62,17 +62,11 @@ impl Net for LwipNet {
     }
 
     fn resolve(&mut self, token: Token, host: &str, port: u16) -> bool {
-        if self.lookups.try_reserve(1).is_err() {
-            return false;
-        }
-        self.lookups.push((token, port));
-        let (host, len) = (host.as_ptr().cast(), host.len());
-        // SAFETY: the host's bytes are only read during the call.
-        let begun = unsafe { shim::wm_mqtt_port_net_resolve(self.waker.0.as_ptr(), token, host, len) };
-        if !begun {
-            self.lookups.pop();
-        }
-        begun
+        self.look_up(token, host, port, 0)
+    }
+
+    fn resolve_other(&mut self, token: Token, host: &str, port: u16, than: SocketAddr) -> bool {
+        self.look_up(token, host, port, if than.is_ipv6() { 4 } else { 6 })
     }
 
     fn connect(&mut self, token: Token, address: SocketAddr) -> Result<LwipSocket, NetError> {
@@ -90,10 +84,6 @@ impl Net for LwipNet {
             shim::NO_MEMORY => NetError::Exhausted,
             error => NetError::Failed(error),
         })
-    }
-
-    fn close(&mut self, socket: LwipSocket) {
-        drop(socket);
     }
 
     fn wait(&mut self, deadline: Option<Instant>, mut ready: impl FnMut(Token, Readiness)) {
@@ -115,6 +105,20 @@ impl Net for LwipNet {
 }
 
 impl LwipNet {
+    fn look_up(&mut self, token: Token, host: &str, port: u16, family: u8) -> bool {
+        if self.lookups.try_reserve(1).is_err() {
+            return false;
+        }
+        self.lookups.push((token, port));
+        let (host, len) = (host.as_ptr().cast(), host.len());
+        // SAFETY: the host's bytes are only read during the call.
+        let begun = unsafe { shim::wm_mqtt_port_net_resolve(self.waker.0.as_ptr(), token, host, len, family) };
+        if !begun {
+            self.lookups.pop();
+        }
+        begun
+    }
+
     /// The answer to a lookup. Without memory for it the name has no addresses.
     fn addresses(&mut self, event: &shim::PortEvent) -> Vec<SocketAddr> {
         let mut addresses = Vec::new();
@@ -167,6 +171,11 @@ impl Socket for LwipSocket {
     fn shutdown(&mut self) {
         // SAFETY: open while `self` lives.
         unsafe { shim::wm_mqtt_port_shutdown(self.0.as_ptr()) };
+    }
+
+    fn is_acknowledged(&mut self) -> bool {
+        // SAFETY: open while `self` lives.
+        unsafe { shim::wm_mqtt_port_is_acknowledged(self.0.as_ptr()) }
     }
 }
 

@@ -58,7 +58,13 @@ unsafe extern "C" {
     pub(super) fn wm_mqtt_port_net_close(net: *mut c_void);
     pub(super) fn wm_mqtt_port_net_wake(net: *mut c_void);
     pub(super) fn wm_mqtt_port_net_wait(net: *mut c_void, timeout: u32, event: *mut PortEvent) -> bool;
-    pub(super) fn wm_mqtt_port_net_resolve(net: *mut c_void, token: usize, host: *const c_char, len: usize) -> bool;
+    pub(super) fn wm_mqtt_port_net_resolve(
+        net: *mut c_void,
+        token: usize,
+        host: *const c_char,
+        len: usize,
+        family: u8,
+    ) -> bool;
     pub(super) fn wm_mqtt_port_net_task_ends();
 
     pub(super) fn wm_mqtt_port_connect(
@@ -73,5 +79,6 @@ unsafe extern "C" {
     pub(super) fn wm_mqtt_port_write(socket: *mut c_void, bytes: *const u8, len: usize) -> c_int;
     pub(super) fn wm_mqtt_port_acknowledge(socket: *mut c_void);
     pub(super) fn wm_mqtt_port_shutdown(socket: *mut c_void);
+    pub(super) fn wm_mqtt_port_is_acknowledged(socket: *mut c_void) -> bool;
     pub(super) fn wm_mqtt_port_close(socket: *mut c_void);
 }

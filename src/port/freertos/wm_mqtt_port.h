@@ -78,8 +78,11 @@ void wm_mqtt_port_net_wake(void *net);
  * `event` was filled. From the MQTT task alone, as all that follows.
  */
 bool wm_mqtt_port_net_wait(void *net, uint32_t timeout, struct wm_mqtt_port_event *event);
-/** Begins a name lookup. */
-bool wm_mqtt_port_net_resolve(void *net, uintptr_t token, const char *host, size_t len);
+/**
+ * Begins a name lookup. `family` 0: an address of any, of IPv4 if it has one; false when there is no memory. 4 or 6: of this one
+ * alone; false also for a host that is an address, and when there is only one family.
+ */
+bool wm_mqtt_port_net_resolve(void *net, uintptr_t token, const char *host, size_t len, uint8_t family);
 /** Before the task ends: gives back what lwIP keeps for each task. */
 void wm_mqtt_port_net_task_ends(void);
 
@@ -94,6 +97,8 @@ int wm_mqtt_port_write(void *socket, const uint8_t *bytes, size_t len);
 /** Acknowledges at once what has arrived. */
 void wm_mqtt_port_acknowledge(void *socket);
 void wm_mqtt_port_shutdown(void *socket);
+/** Whether everything that was written is acknowledged, the end of the stream included, or the connection is gone. */
+bool wm_mqtt_port_is_acknowledged(void *socket);
 void wm_mqtt_port_close(void *socket);
 
 #endif

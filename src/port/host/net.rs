@@ -114,10 +114,6 @@ impl Net for HostNet {
         Ok(HostSocket(stream))
     }
 
-    fn close(&mut self, mut socket: HostSocket) {
-        let _ = self.poll.registry().deregister(&mut socket.0);
-    }
-
     fn wait(&mut self, deadline: Option<Instant>, mut ready: impl FnMut(Token, Readiness)) {
         let timeout = deadline.map(|deadline| Duration::from_millis(deadline.millis_from(Host::now()).into()));
         if self.poll.poll(&mut self.events, timeout).is_ok() {
@@ -172,6 +168,30 @@ impl Socket for HostSocket {
         // A connection that is gone already needs none.
         let _ = self.0.shutdown(Shutdown::Write);
     }
+
+    fn is_acknowledged(&mut self) -> bool {
+        unacknowledged(&self.0) == 0 || is_gone(&self.0)
+    }
+}
+
+/// Bytes that the peer has not acknowledged; its end counts as one.
+fn unacknowledged(stream: &impl AsRawFd) -> i32 {
+    let mut count = 0_i32;
+    // SAFETY: the descriptor is open, and the answer is an `int`. A connected socket does not refuse it.
+    unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    count
+}
+
+/// Whether the connection has been closed by both sides or reset: Linux goes on counting what nobody will acknowledge.
+fn is_gone(stream: &TcpStream) -> bool {
+    /// `TCP_CLOSE`, which the crate libc does not have.
+    const CLOSED: u8 = 7;
+    // The first byte of a `tcp_info`.
+    let (mut state, mut len) = (0_u8, 1);
+    let (level, option, value) = (libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut state).cast());
+    // SAFETY: the descriptor is open, and Linux writes no more than the length that is given.
+    unsafe { libc::getsockopt(stream.as_raw_fd(), level, option, value, &raw mut len) };
+    state == CLOSED
 }
 
 /// Readiness is reported once for each change, so a signal must not make us give up on it.
@@ -203,14 +223,6 @@ mod tests {
 
     use super::*;
 
-    /// Bytes that the other side has not acknowledged.
-    fn unacknowledged(stream: &std::net::TcpStream) -> i32 {
-        let mut count = -1;
-        // SAFETY: the descriptor is open, and the answer is an `int`.
-        assert_eq!(unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) }, 0);
-        count
-    }
-
     #[test]
     fn acknowledges_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -233,5 +245,70 @@ mod tests {
         };
         // Not always: the kernel may be slow with this, or quick without it.
         assert!((0..100).any(at_once));
+    }
+
+    /// A connection and the server's end of it, which has room for little.
+    fn connected(net: &mut HostNet) -> (HostSocket, std::net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let bytes = 4096_i32;
+        let (value, len) = ((&raw const bytes).cast(), size_of::<i32>() as libc::socklen_t);
+        // SAFETY: the descriptor is open, and `bytes` has the length that is given.
+        let set = unsafe { libc::setsockopt(listener.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, value, len) };
+        assert_eq!(set, 0);
+        let mut socket = net.connect(1, listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        while socket.established().is_err() {}
+        (socket, server)
+    }
+
+    /// Until it is acknowledged, which takes the kernel a moment.
+    fn becomes_acknowledged(socket: &mut HostSocket) -> bool {
+        (0..1000).any(|_| {
+            std::thread::sleep(Duration::from_millis(2));
+            socket.is_acknowledged()
+        })
+    }
+
+    fn fill(socket: &mut HostSocket) {
+        while socket.write(&[0; 4096]).is_ok() {}
+    }
+
+    #[test]
+    fn tells_when_all_is_acknowledged() {
+        let mut net = HostNet::open().unwrap();
+        let (mut socket, mut server) = connected(&mut net);
+        assert!(socket.is_acknowledged());
+        fill(&mut socket);
+        socket.shutdown();
+        // What its buffer has no room for stays with us, though the server has sent something, and we have not read it.
+        server.write_all(b"unread").unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!socket.is_acknowledged());
+        // All that there is, the end included.
+        server.read_to_end(&mut Vec::new()).unwrap();
+        assert!(becomes_acknowledged(&mut socket));
+    }
+
+    #[test]
+    fn the_end_of_the_stream_is_acknowledged_too() {
+        let mut net = HostNet::open().unwrap();
+        let (mut socket, server) = connected(&mut net);
+        socket.shutdown();
+        assert!(becomes_acknowledged(&mut socket));
+        drop(server);
+        assert!(becomes_acknowledged(&mut socket));
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_counts_as_acknowledged() {
+        let mut net = HostNet::open().unwrap();
+        let (mut socket, mut server) = connected(&mut net);
+        fill(&mut socket);
+        socket.shutdown();
+        // Closed with something unread: a reset.
+        server.read_exact(&mut [0]).unwrap();
+        drop(server);
+        assert!(becomes_acknowledged(&mut socket));
+        assert_ne!(unacknowledged(&socket.0), 0, "this would be no test of a connection that is gone");
     }
 }

@@ -1,0 +1,471 @@
+/* The device port's network alone, over lwIP: used by the test's task in place of the MQTT task. */
+#include <string.h>
+
+#include "check.h"
+#include "fake_broker.h"
+#include "freertos/FreeRTOS.h"
+#include "freertos/task.h"
+#include "lwip/dns.h"
+#include "lwip/netif.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/tcpip.h"
+#include "wm_mqtt_port.h"
+
+typedef struct wm_mqtt_port_event event_t;
+typedef struct wm_mqtt_port_address address_t;
+
+static const address_t loopback_v4 = {.bytes = {127, 0, 0, 1}}, loopback_v6 = {.bytes = {[15] = 1}, .is_v6 = true};
+
+static void close_net(void *net)
+{
+    wm_mqtt_port_net_task_ends();
+    wm_mqtt_port_net_close(net);
+}
+
+static void *open_net(void)
+{
+    void *net = wm_mqtt_port_net_open();
+    REQUIRE(net != NULL);
+    at_test_end(END_SERVERS, close_net, net);
+    return net;
+}
+
+/* ---- what lwIP has, looked at in its task ---- */
+
+static struct {
+    void (*look)(void);
+    TaskHandle_t asks;
+} looker;
+
+static void look_now(void *unused)
+{
+    (void)unused;
+    looker.look();
+    xTaskNotifyGive(looker.asks);
+}
+
+static void look(void (*look)(void))
+{
+    looker.look = look;
+    looker.asks = xTaskGetCurrentTaskHandle();
+    REQUIRE(tcpip_callback(look_now, NULL) == ERR_OK);
+    ulTaskNotifyTake(pdTRUE, portMAX_DELAY);
+}
+
+/* The connection to this port. */
+static struct {
+    int port;
+    bool exists, acknowledges_later, has_owner;
+    enum tcp_state state;
+} seen;
+
+static void look_at_list(struct tcp_pcb *pcb)
+{
+    for (; pcb != NULL; pcb = pcb->next) {
+        if (pcb->remote_port != seen.port) continue;
+        seen.exists = true;
+        seen.acknowledges_later = tcp_is_flag_set(pcb, TF_ACK_DELAY);
+        seen.has_owner = pcb->callback_arg != NULL;
+        seen.state = pcb->state;
+    }
+}
+
+static void look_at_connections(void)
+{
+    look_at_list(tcp_active_pcbs);
+    look_at_list(tcp_tw_pcbs);
+}
+
+static void see(int port)
+{
+    memset(&seen, 0, sizeof seen);
+    seen.port = port;
+    look(look_at_connections);
+}
+
+/* Resets that leave the machine. */
+static netif_linkoutput_fn send_frame;
+static int resets;
+
+static err_t send_counted(struct netif *card, struct pbuf *frame)
+{
+    enum { PROTOCOL = 14 + 9, FLAGS = 14 + 20 + 13, TCP = 6, RST = 4 };
+    resets += pbuf_get_at(frame, PROTOCOL) == TCP && (pbuf_get_at(frame, FLAGS) & RST);
+    return send_frame(card, frame);
+}
+
+static void count_resets_now(void)
+{
+    resets = 0;
+    if (netif_default->linkoutput == send_counted) return;
+    send_frame = netif_default->linkoutput;
+    netif_default->linkoutput = send_counted;
+}
+
+/* ---- names ---- */
+
+static event_t answer_within(void *net, long ms)
+{
+    event_t event = {.token = 0};
+    for (long end = now_ms() + scaled(ms), left; (left = end - now_ms()) > 0;)
+        if (wm_mqtt_port_net_wait(net, (uint32_t)left, &event) && event.resolved) return event;
+    FAIL("no answer");
+    return event;
+}
+
+static bool resolve(void *net, uintptr_t token, const char *host, uint8_t family)
+{
+    return wm_mqtt_port_net_resolve(net, token, host, strlen(host), family);
+}
+
+/* A name has addresses of one family or of both; the agent serves these names. */
+static void one_family_at_a_time(void)
+{
+    static const struct {
+        const char *host;
+        uint8_t family;
+        const address_t *found;
+    } rows[] = {
+        {"both.localhost", 0, &loopback_v4}, {"both.localhost", 4, &loopback_v4}, {"both.localhost", 6, &loopback_v6},
+        {"both.localhost", 0, &loopback_v4}, /* lwIP knows both */
+        {"localhost", 0, &loopback_v4},      {"localhost", 4, &loopback_v4},      {"localhost", 6, NULL},
+        {"v6.localhost", 0, &loopback_v6},   {"v6.localhost", 4, NULL},           {"v6.localhost", 6, &loopback_v6},
+        {"nobody.invalid", 0, NULL},         {"nobody.invalid", 4, NULL},         {"nobody.invalid", 6, NULL},
+        {"127.0.0.1", 0, &loopback_v4},      {"::1", 0, &loopback_v6},
+    };
+    void *net = open_net();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        check_row("%s, %d", rows[i].host, rows[i].family);
+        REQUIRE(resolve(net, 100 + i, rows[i].host, rows[i].family));
+        event_t event = answer_within(net, 20000);
+        CHECK_EQ(event.token, 100 + i);
+        CHECK_EQ(event.found, rows[i].found != NULL);
+        if (rows[i].found == NULL) continue;
+        CHECK_EQ(event.address.is_v6, rows[i].found->is_v6);
+        CHECK_BYTES(event.address.bytes, 16, rows[i].found->bytes, 16);
+    }
+    /* What is an address has no other. */
+    CHECK(!resolve(net, 1, "127.0.0.1", 6));
+    CHECK(!resolve(net, 1, "127.0.0.1", 4));
+    CHECK(!resolve(net, 1, "::1", 4));
+}
+
+/* Lookups without an answer have all of lwIP's places, some seconds long. */
+enum { PLACES = DNS_TABLE_SIZE };
+
+static int begun_by_others;
+
+static void found_by_others(const char *name, const ip_addr_t *address, void *unused)
+{
+    (void)name, (void)address, (void)unused;
+}
+
+static void look_up_for_others(void)
+{
+    static const char *names[PLACES] = {"a.silent", "b.silent", "c.silent", "d.silent"};
+    ip_addr_t address;
+    for (int i = 0; i < PLACES; i++)
+        begun_by_others += dns_gethostbyname(names[i], &address, found_by_others, NULL) == ERR_INPROGRESS;
+}
+
+static void others_have_all_places(void)
+{
+    event_t event;
+    void *net = open_net();
+    sleep_ms(1500); /* lwIP has forgotten localhost */
+    begun_by_others = 0;
+    look(look_up_for_others);
+    REQUIRE_EQ(begun_by_others, PLACES);
+    REQUIRE(resolve(net, 1, "localhost", 0));
+    REQUIRE(resolve(net, 2, "10.1.2.3", 0));
+    /* What needs no place does not wait for one. */
+    event = answer_within(net, 100);
+    CHECK_EQ(event.token, 2);
+    CHECK(event.found);
+    event = answer_within(net, 20000);
+    CHECK_EQ(event.token, 1);
+    CHECK(event.found);
+}
+
+/* The mailbox of lwIP's task stays full: each message puts another one there. */
+static u32_t full_from, full_for;
+static unsigned times_full;
+
+static void fill_mailbox(void *unused)
+{
+    if (sys_now() - full_from >= full_for) return;
+    while (tcpip_try_callback(fill_mailbox, unused) == ERR_OK) continue;
+    times_full++;
+}
+
+static void mailbox_is_full(void)
+{
+    event_t event;
+    void *net = open_net();
+    sleep_ms(1500);
+    for (int i = 0; i < PLACES; i++) REQUIRE(resolve(net, 10 + (uintptr_t)i, test_printf("%d.silent", i), 0));
+    REQUIRE(resolve(net, 1, "localhost", 0));
+    CHECK(!wm_mqtt_port_net_wait(net, 100, &event));
+    full_from = sys_now(), full_for = 12000, times_full = 0;
+    REQUIRE(tcpip_callback(fill_mailbox, NULL) == ERR_OK);
+    /* The mailbox was full while all four ended, and so it was when the fifth was tried again. */
+    bool found = false;
+    for (int ended = 0; ended < PLACES || !found;) {
+        event = answer_within(net, 25000);
+        if (event.token >= 10) {
+            CHECK(!event.found);
+            ended++;
+        } else {
+            CHECK(event.found);
+            found = true;
+        }
+    }
+    CHECK(times_full > 1000);
+}
+
+/* Lookups that nobody wants any more cannot be cancelled: the oldest of many are given up. */
+static void too_many_lookups_wait(void)
+{
+    enum { WAITING = 16, MORE = 3, SILENT = PLACES + WAITING + MORE };
+    event_t event;
+    void *net = open_net();
+    for (int i = 0; i < SILENT; i++) REQUIRE(resolve(net, (uintptr_t)i, test_printf("%d.silent", i), 0));
+    for (int i = 0; i < MORE; i++) {
+        event = answer_within(net, 100);
+        CHECK(!event.found);
+        CHECK(event.token >= PLACES && event.token < PLACES + MORE);
+    }
+    for (int i = 0; i < 10; i++) CHECK(!wm_mqtt_port_net_wait(net, 10, &event) || !event.resolved);
+}
+
+/* Nobody waits any more for lookups that never began. */
+static void net_ends_with_lookups_that_wait(void)
+{
+    event_t event;
+    void *net = wm_mqtt_port_net_open();
+    for (int i = 0; i < 2 * PLACES; i++) REQUIRE(resolve(net, (uintptr_t)i, test_printf("%d.silent", i), 0));
+    CHECK(!wm_mqtt_port_net_wait(net, 100, &event));
+    close_net(net);
+    /* Those that did begin end into what is still there for them. */
+    net = open_net();
+    REQUIRE(resolve(net, 1, "v6.localhost", 0));
+    CHECK(answer_within(net, 20000).found);
+}
+
+/* ---- sockets ---- */
+
+typedef struct {
+    void *net, *socket;
+    broker_t *broker;
+    conn_t *peer;
+    int port;
+} link_t;
+
+static link_t link_up(broker_t *broker)
+{
+    link_t link = {.net = open_net(), .broker = broker, .port = broker_port(broker)};
+    event_t event;
+    int error;
+    link.socket = wm_mqtt_port_connect(link.net, 1, &loopback_v4, (uint16_t)link.port, &error);
+    REQUIRE(link.socket != NULL);
+    link.peer = broker_accept(broker);
+    while ((error = wm_mqtt_port_established(link.socket)) == WM_MQTT_PORT_WOULD_BLOCK)
+        wm_mqtt_port_net_wait(link.net, 1000, &event);
+    REQUIRE_EQ(error, 0);
+    CHECK(wm_mqtt_port_is_acknowledged(link.socket));
+    look(count_resets_now);
+    return link;
+}
+
+/* Closes it; it has sent no reset until now, and sends none. */
+static void close_without_reset(link_t *link)
+{
+    wm_mqtt_port_close(link->socket);
+    sleep_ms(100);
+    CHECK_EQ(resets, 0);
+}
+
+/* Bytes read until the end, or what there is in time; negative: an error of lwIP's. */
+static int read_all(link_t *link, bool *ended, long ms)
+{
+    uint8_t bytes[512];
+    event_t event;
+    int count = 0, got;
+    *ended = false;
+    for (long end = now_ms() + ms; now_ms() < end;) {
+        got = wm_mqtt_port_read(link->socket, bytes, sizeof bytes);
+        if (got == WM_MQTT_PORT_WOULD_BLOCK) {
+            wm_mqtt_port_net_wait(link->net, 10, &event);
+            continue;
+        }
+        if (got < 0) return got;
+        if (got == 0) *ended = true;
+        if (got == 0) break;
+        count += got;
+    }
+    return count;
+}
+
+static bool becomes_acknowledged(link_t *link, long ms)
+{
+    for (long end = now_ms() + scaled(ms); now_ms() < end; sleep_ms(10))
+        if (wm_mqtt_port_is_acknowledged(link->socket)) return true;
+    return false;
+}
+
+/* As much as goes, into a peer that does not read. */
+static void fill(link_t *link)
+{
+    static uint8_t bytes[4096];
+    event_t event;
+    for (long last = now_ms(); now_ms() - last < 500;) {
+        int written = wm_mqtt_port_write(link->socket, bytes, sizeof bytes);
+        if (written > 0) last = now_ms();
+        else REQUIRE_EQ(written, WM_MQTT_PORT_WOULD_BLOCK);
+        if (written < 0) wm_mqtt_port_net_wait(link->net, 100, &event);
+    }
+    CHECK(!wm_mqtt_port_is_acknowledged(link->socket));
+}
+
+static void peer_reads_late(void)
+{
+    bool ended;
+    link_t link = link_up(broker_open_stalled());
+    fill(&link);
+    wm_mqtt_port_shutdown(link.socket);
+    send_bytes(link.peer, "'unread'");
+    sleep_ms(300);
+    CHECK(!wm_mqtt_port_is_acknowledged(link.socket));
+    expect_eof_after_anything(link.peer, 20000);
+    /* With bytes in the mailbox, and the peer's stream open. */
+    CHECK(becomes_acknowledged(&link, 2000));
+    CHECK_EQ(read_all(&link, &ended, 200), 6);
+    CHECK(!ended);
+    CHECK(wm_mqtt_port_is_acknowledged(link.socket));
+    close_without_reset(&link);
+}
+
+static void end_of_the_stream_counts(void)
+{
+    link_t link = link_up(broker_open());
+    wm_mqtt_port_shutdown(link.socket);
+    expect_eof(link.peer, 1000);
+    CHECK(becomes_acknowledged(&link, 1000));
+    see(link.port);
+    CHECK_EQ(seen.state, FIN_WAIT_2);
+    close_without_reset(&link);
+}
+
+/* The peer's end, and what a part of the window is kept closed for. */
+static void peer_closes_first(void)
+{
+    enum { LEN = 20000 };
+    bool ended;
+    link_t link = link_up(broker_open());
+    uint8_t *bytes = test_alloc(LEN);
+    send_raw(link.peer, bytes, LEN);
+    conn_half_close(link.peer);
+    CHECK_EQ(read_all(&link, &ended, scaled(3000)), LEN);
+    CHECK(ended);
+    wm_mqtt_port_shutdown(link.socket);
+    CHECK(becomes_acknowledged(&link, 1000));
+    expect_eof(link.peer, 1000);
+    close_without_reset(&link);
+}
+
+static void peer_resets(void)
+{
+    bool ended;
+    link_t link = link_up(broker_open_stalled());
+    fill(&link);
+    wm_mqtt_port_shutdown(link.socket);
+    CHECK(!wm_mqtt_port_is_acknowledged(link.socket));
+    conn_reset(link.peer);
+    CHECK(becomes_acknowledged(&link, 2000));
+    int got = read_all(&link, &ended, 1000);
+    CHECK(got < 0 || ended);
+    close_without_reset(&link);
+}
+
+/* lwIP frees a connection that both sides have ended, seconds later: whoever comes then must not use it. */
+static void both_have_ended(void)
+{
+    static const bool unread[] = {false, true};
+    for (size_t i = 0; i < sizeof unread / sizeof *unread; i++) {
+        check_row("%s", unread[i] ? "unread" : "nothing unread");
+        bool ended;
+        link_t link = link_up(broker_open());
+        wm_mqtt_port_shutdown(link.socket);
+        expect_eof(link.peer, 1000);
+        see(link.port);
+        if (unread[i]) send_bytes(link.peer, "'unread'");
+        conn_close(link.peer);
+        for (long end = now_ms() + scaled(1000); seen.state != TIME_WAIT && now_ms() < end; see(link.port)) sleep_ms(10);
+        CHECK_EQ(seen.state, TIME_WAIT);
+        CHECK(!seen.has_owner);
+        sleep_ms(2 * TCP_MSL + 2 * TCP_SLOW_INTERVAL);
+        see(link.port);
+        CHECK(!seen.exists);
+        CHECK(wm_mqtt_port_is_acknowledged(link.socket));
+        wm_mqtt_port_acknowledge(link.socket);
+        CHECK_EQ(read_all(&link, &ended, 1000), unread[i] ? 6 : 0);
+        CHECK(ended);
+        close_without_reset(&link);
+    }
+}
+
+/* More segments than the mailbox takes, and the end behind them. */
+static void mailbox_of_a_connection_is_full(void)
+{
+    bool ended;
+    link_t link = link_up(broker_open());
+    wm_mqtt_port_shutdown(link.socket);
+    expect_eof(link.peer, 1000);
+    for (int i = 0; i < 2 * DEFAULT_TCP_RECVMBOX_SIZE; i++) {
+        send_bytes(link.peer, "'x'");
+        sleep_ms(20);
+    }
+    conn_close(link.peer);
+    sleep_ms(2 * TCP_MSL + 2 * TCP_SLOW_INTERVAL);
+    CHECK(wm_mqtt_port_is_acknowledged(link.socket));
+    CHECK(read_all(&link, &ended, scaled(8000)) >= DEFAULT_TCP_RECVMBOX_SIZE);
+    CHECK(ended);
+    close_without_reset(&link);
+}
+
+static void acknowledges_at_once(void)
+{
+    link_t link = link_up(broker_open());
+    event_t event;
+    uint8_t byte;
+    int got, times = 0;
+    for (int i = 0; i < 10; i++) {
+        send_bytes(link.peer, "%02x", i);
+        while ((got = wm_mqtt_port_read(link.socket, &byte, 1)) == WM_MQTT_PORT_WOULD_BLOCK)
+            wm_mqtt_port_net_wait(link.net, 1000, &event);
+        REQUIRE(got == 1 && byte == i);
+        see(link.port);
+        times += seen.acknowledges_later;
+        wm_mqtt_port_acknowledge(link.socket);
+        see(link.port);
+        CHECK(!seen.acknowledges_later);
+    }
+    CHECK(times > 0); /* not ten: four times a second lwIP sends those that it kept back */
+    close_without_reset(&link);
+}
+
+static const test_t tests[] = {
+    LONG_TEST(one_family_at_a_time, 60),
+    LONG_TEST(others_have_all_places, 60),
+    LONG_TEST(mailbox_is_full, 60),
+    TEST(too_many_lookups_wait),
+    LONG_TEST(net_ends_with_lookups_that_wait, 60),
+    TEST(peer_reads_late),
+    TEST(end_of_the_stream_counts),
+    TEST(peer_closes_first),
+    TEST(peer_resets),
+    LONG_TEST(both_have_ended, 60),
+    LONG_TEST(mailbox_of_a_connection_is_full, 60),
+    TEST(acknowledges_at_once),
+};
+TESTS_MAIN(tests)

@@ -1,0 +1,110 @@
+//! The end of a connection: DISCONNECT is with the network, and the server is to receive all of it.
+
+use super::LINGER_TIMEOUT;
+use super::connection::{Means, READS};
+use super::handle::Attempt;
+use super::pipe::Pipe;
+use crate::port::{NetError, Port, Token};
+use crate::time::{Clock, Instant, Millis};
+
+/// First and longest pause before the network is asked again what the server has received: nothing reports that.
+const ASK: (Millis, Millis) = (2, 64);
+
+/// A stream that ends in order: what is left in the layers goes out, then FIN. What the server sends meanwhile is discarded:
+/// unread it would make a reset of the end, and the server could not read what it has not read yet.
+pub(super) struct Closing<P: Port> {
+    pub(super) attempt: Attempt,
+    pipe: Pipe<P>,
+    /// FIN is out.
+    is_shut: bool,
+    /// Until then the server may take its time.
+    limit: Instant,
+    /// Until then it may close first, and the next connection waits for that: a server that meets that one before it has
+    /// read DISCONNECT publishes the will.
+    pause: Instant,
+    /// When to ask again, and after which pause then.
+    ask: Instant,
+    next_pause: Millis,
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The server has not received everything yet.
+    Pending,
+    /// It has, and may still close.
+    Received,
+    /// It has closed, or will not.
+    Closed,
+    /// The time is up.
+    TimedOut,
+}
+
+impl<P: Port> Closing<P> {
+    pub(super) fn new(attempt: Attempt, mut pipe: Pipe<P>, limit: Instant, now: Instant) -> Self {
+        pipe.close();
+        Self { attempt, pipe, is_shut: false, limit, pause: now + LINGER_TIMEOUT, ask: now, next_pause: ASK.0 }
+    }
+
+    /// Whether news of `token` belongs here; takes them if so.
+    pub(super) fn ready(&mut self, token: Token) -> bool {
+        let is_ours = self.pipe.token() == token;
+        if is_ours {
+            self.pipe.ready();
+        }
+        is_ours
+    }
+
+    /// Whether the next connection need not wait any longer.
+    pub(super) fn is_aside(&self, now: Instant) -> bool {
+        now >= self.pause
+    }
+
+    /// Goes on as far as that goes, and no further than others can wait for.
+    pub(super) fn poll(&mut self, means: &mut Means<P>) -> End {
+        let mut is_closed = false;
+        if !self.is_shut {
+            match self.pipe.flush() {
+                Ok(()) if self.pipe.is_flushed() => {
+                    self.pipe.shutdown();
+                    self.is_shut = true;
+                }
+                Ok(()) => {}
+                Err(_) => is_closed = true,
+            }
+        }
+        for _ in 0..READS {
+            match self.pipe.discard(&mut means.buffer) {
+                Ok(1..) => {}
+                Err(NetError::WouldBlock) => break,
+                Ok(0) | Err(_) => {
+                    is_closed = true;
+                    break;
+                }
+            }
+        }
+        let now = means.now();
+        let received = self.is_shut && self.pipe.is_acknowledged();
+        if now >= self.ask {
+            self.ask = now + self.next_pause;
+            self.next_pause = (self.next_pause * 2).min(ASK.1);
+        }
+        match received {
+            _ if is_closed => End::Closed,
+            true if self.is_aside(now) => End::Closed,
+            true => End::Received,
+            false if means.clock.is_over(self.limit) => End::TimedOut,
+            false => End::Pending,
+        }
+    }
+
+    /// When to come back.
+    pub(super) fn deadline(&self, clock: &Clock) -> Instant {
+        let (now, limit) = (clock.now(), clock.end_of(self.limit));
+        if self.pipe.readable {
+            return now;
+        }
+        let next = if self.is_shut { self.ask.min(limit) } else { limit };
+        if self.is_aside(now) { next } else { next.min(self.pause) }
+    }
+}

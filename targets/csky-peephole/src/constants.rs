@@ -1,0 +1,179 @@
+//! Numbers near 2^32, with which Rust says "none" and "fine": LLVM keeps the upper half in a register and makes the lower one
+//! anew for each use, or makes both for a comparison.
+
+use crate::assembly::{Instruction, Line, functions};
+use crate::encoding::size;
+use crate::flow::{Flow, NAMES, Set};
+
+/// In each function that is understood as a whole.
+pub fn shorten(lines: &mut Vec<Line>) {
+    // From behind, so that the ranges in front stay right.
+    for function in functions(lines).into_iter().rev() {
+        let mut part = lines[function.clone()].to_vec();
+        // A table of jumps has places that no line names.
+        if part.iter().any(|line| matches!(line, Line::Code(code) if code.op == "jmp")) {
+            continue;
+        }
+        make_whole(&mut part);
+        while compare_opposite(&mut part) {}
+        lines.splice(function, part);
+    }
+}
+
+/// Numbers that need no upper half from elsewhere: they are the opposite of a small one.
+fn make_whole(lines: &mut Vec<Line>) {
+    let Some(flow) = Flow::new(lines) else { return };
+    let known = known_before(lines, &flow);
+    for at in (0..lines.len()).rev() {
+        let Line::Code(code) = &lines[at] else { continue };
+        let ("ori", [target, _, _]) = (code.op.as_str(), &code.args[..]) else { continue };
+        let Some(value) = result(code, &known[at]) else { continue };
+        let whole =
+            [Instruction::new("movi", &[target, &(!value).to_string()]), Instruction::new("not", &[target, target])];
+        if !value <= 0xffff && size(&whole[0]) + size(&whole[1]) <= size(code) {
+            lines.splice(at..=at, whole.map(Line::Code));
+        }
+    }
+}
+
+/// Compares the opposite of a register with the opposite of such a number, if neither is needed any more.
+fn compare_opposite(lines: &mut Vec<Line>) -> bool {
+    let Some(flow) = Flow::new(lines) else { return false };
+    for at in 2..lines.len() {
+        let [Line::Code(small), Line::Code(opposite), Line::Code(compare)] = &lines[at - 2..=at] else { continue };
+        let ("movi", [number, small]) = (small.op.as_str(), &small.args[..]) else { continue };
+        if opposite.op != "not" || opposite.args.iter().any(|arg| arg != number) {
+            continue;
+        }
+        let (op, register) = match (compare.op.as_str(), &compare.args[..]) {
+            ("cmpne", [one, other]) if other == number => ("cmpnei", one),
+            ("cmpne", [one, other]) if one == number => ("cmpnei", other),
+            ("cmphs", [one, other]) if one == number && small != "0" => ("cmphsi", other),
+            _ => continue,
+        };
+        let (Some(first), Some(second)) = (Set::register(number), Set::register(register)) else { continue };
+        let short = [Instruction::new("not", &[register, register]), Instruction::new(op, &[register, small])];
+        let is_shorter = size(&short[0]) + size(&short[1]) < size(opposite) + size(compare) + 2;
+        if register != number && is_shorter && !flow.after[at].meets(first | second) {
+            lines.splice(at - 2..=at, short.map(Line::Code));
+            return true;
+        }
+    }
+    false
+}
+
+/// What each register holds: a number, if it is the same on all ways; `None` when no way leads there.
+type Numbers = Option<[Option<u32>; NAMES.len()]>;
+
+fn known_before(lines: &[Line], flow: &Flow) -> Vec<Numbers> {
+    let mut known: Vec<Numbers> = vec![None; lines.len()];
+    let mut changed = vec![0];
+    known[0] = Some([None; NAMES.len()]);
+    while let Some(at) = changed.pop() {
+        let Some(mut numbers) = known[at] else { continue };
+        if let (Line::Code(code), Some(effects)) = (&lines[at], flow.effects[at]) {
+            let result = result(code, &known[at]);
+            for (number, name) in numbers.iter_mut().zip(NAMES) {
+                if Set::register(name).is_some_and(|register| effects.writes.meets(register)) {
+                    *number = result.filter(|_| code.args[0] == name);
+                }
+            }
+        }
+        for next in &flow.next[at].0 {
+            let merged = match known[*next] {
+                None => numbers,
+                Some(old) => {
+                    std::array::from_fn(|register| old[register].filter(|_| old[register] == numbers[register]))
+                }
+            };
+            if known[*next] != Some(merged) {
+                known[*next] = Some(merged);
+                changed.push(*next);
+            }
+        }
+    }
+    known
+}
+
+/// The number that it writes into its target, if that is known.
+fn result(code: &Instruction, known: &Numbers) -> Option<u32> {
+    let value = |name: &str| known.as_ref()?[NAMES.iter().position(|known| *known == name)?];
+    let number = |arg: &str| arg.parse::<u32>().ok();
+    let (op, args) = code.parts();
+    match (op, &args[..]) {
+        ("movi", [_, low]) => number(low),
+        ("movih", [_, high]) => Some(number(high)? << 16),
+        ("mov", [_, source]) => value(source),
+        ("not", [_, source]) => Some(!value(source)?),
+        ("ori", [_, source, low]) => Some(value(source)? | number(low)?),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assembly::{parse, print};
+    use crate::machine;
+
+    fn shortened(body: &str) -> String {
+        let mut lines = parse(&format!("\t.type\tf,@function\nf:\n{body}.Lfunc_end0:\n"));
+        shorten(&mut lines);
+        print(&lines[2..lines.len() - 1])
+    }
+
+    #[test]
+    fn upper_halves_that_nobody_needs() {
+        let half = "\tmovih\tl4, 65535\n\tbez\ta0, .LBB0_1\n\tori\tl4, l4, 1\n";
+        let here = "\tori\ta0, l4, 65533\n\tpop\tlr\n";
+        let whole = "\tmovi\ta0, 2\n\tnot\ta0, a0\n\tpop\tlr\n";
+        // two ways, on which the register holds the same
+        let body = format!("\tmovih\tl4, 65535\n\tbez\ta0, .LBB0_1\n\tbsr\tg\n\tmovih\tl4, 65535\n.LBB0_1:\n{here}");
+        assert_eq!(shortened(&body), body.replace(here, whole));
+        for body in [
+            // two ways, and not the same
+            format!("{half}.LBB0_1:\n{here}"),
+            // longer
+            format!("\tmovih\tl4, 65535\n{}", here.replace("a0", "l5")),
+            format!("\tmovih\tl4, 65535\n{}", here.replace("65533", "65000")),
+            // not so near
+            format!("\tmovih\tl4, 65534\n{here}"),
+            // of a caller, or of who knows
+            here.into(),
+            format!("\tmovih\tl4, 65535\n\tjmp\tt0\n{here}"),
+        ] {
+            assert_eq!(shortened(&body), body);
+        }
+    }
+
+    #[test]
+    fn comparisons_with_opposites() {
+        let number = "\tmovi\ta2, 2\n\tnot\ta2, a2\n";
+        let rest = "\tbt\t.LBB0_1\n\tmovi\ta1, 1\n.LBB0_1:\n\tmovi\ta0, 1\n\tpop\tlr\n";
+        for (compare, short) in
+            [("cmpne\ta0, a2", "cmpnei\ta0, 2"), ("cmpne\ta2, a0", "cmpnei\ta0, 2"), ("cmphs\ta2, a0", "cmphsi\ta0, 2")]
+        {
+            let short = format!("\tnot\ta0, a0\n\t{short}\n{rest}");
+            assert_eq!(shortened(&format!("{number}\t{compare}\n{rest}")), short);
+        }
+        for body in [
+            // one of them is needed
+            format!("{number}\tcmpne\ta1, a2\n{rest}"),
+            format!("{number}\tcmpne\ta0, a2\n\tst.w\ta2, (sp, 0)\n{rest}"),
+            // the wrong way round
+            format!("{number}\tcmphs\ta0, a2\n{rest}"),
+            // longer, or impossible
+            format!("\tmovi\ta2, 40\n\tnot\ta2, a2\n\tcmpne\ta0, a2\n{rest}"),
+            format!("\tmovi\ta2, 0\n\tnot\ta2, a2\n\tcmphs\ta2, a0\n{rest}"),
+            // of another number
+            format!("\tmovi\ta2, 2\n\tnot\ta2, a3\n\tcmpne\ta0, a2\n{rest}"),
+        ] {
+            assert_eq!(shortened(&body), body);
+        }
+    }
+
+    #[test]
+    fn functions_do_what_they_did() {
+        machine::compare(shorten);
+    }
+}

@@ -1,0 +1,243 @@
+//! What the application wants, and what becomes of it: connects, disconnects and deinits that meet.
+
+use wm_mqtt_client::client::Error;
+
+use crate::app::Handle;
+use crate::broker;
+use crate::directed::*;
+use crate::random::all_is_gone;
+use crate::wire::FromServer;
+use crate::world::{Outcome, call_later, run, with};
+
+/// A disconnect drains for 9 s, since the broker does not acknowledge.
+fn draining() -> (Handle, Outcome<crate::app::Result<()>>) {
+    let handle = connected();
+    with(|w| w.broker.style.acknowledges = false);
+    assert!(handle.publish("t", 1, 10).1.is_ok());
+    let caller = handle.clone();
+    (handle, call_later(0, move || caller.try_disconnect().0))
+}
+
+fn over<R: Copy>(call: &Outcome<R>) -> (R, u64) {
+    call.borrow().expect("over")
+}
+
+// When each of these calls returns, the C tests say: here a call cannot return before those that it waits with have.
+
+#[test]
+fn the_last_disconnect_counts() {
+    let (handle, first) = draining();
+    let (caller, ender) = (handle.clone(), handle.clone());
+    let connect = call_later(1_000, move || caller.connect());
+    let last = call_later(2_000, move || ender.try_disconnect().0);
+    run(20_000);
+    assert_eq!(over(&connect).0, Err(Error::Failure));
+    assert_eq!((over(&first).0, over(&last).0), (Ok(()), Ok(())));
+    // And nothing comes after it.
+    run(60_000);
+    with(|w| assert_eq!((w.books.connected, w.books.disconnected, w.broker.connects), (1, 1, 1)));
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn deinit_ends_a_connect_behind_a_disconnect() {
+    let (handle, first) = draining();
+    let caller = handle.clone();
+    let connect = call_later(1_000, move || caller.connect());
+    let ended = call_later(2_000, move || handle.remove());
+    run(30_000);
+    assert_eq!(over(&connect).0, Err(Error::Failure));
+    assert!(over(&first).0.is_ok() && over(&ended).0 <= 10_000);
+    with(|w| assert_eq!(w.broker.connects, 1));
+    all_is_gone();
+}
+
+#[test]
+fn what_a_connect_has_given_up_does_not_come_later() {
+    // Behind a disconnect, from a server that answers a little too late.
+    for late in [30_500, 31_000, 33_000] {
+        let (handle, _) = draining();
+        let caller = handle.clone();
+        let connect = call_later(1_000, move || caller.connect());
+        with(|w| w.later(8_000, move || with(|w| w.broker.style.reply = (late, late))));
+        run(100_000);
+        assert_eq!(over(&connect).0, Err(Error::Failure), "{late} ms");
+        with(|w| assert_eq!((w.books.connected, w.books.disconnected), (1, 1), "{late} ms"));
+        broker::behave();
+        handle.remove();
+        all_is_gone();
+    }
+    // By itself, since the task is not run.
+    let handle = one();
+    let caller = handle.clone();
+    let connect = call_later(0, move || caller.connect());
+    with(|w| w.later(5, || with(|w| w.stop_mqtt_task(43_000))));
+    run(100_000);
+    assert_eq!(over(&connect).0, Err(Error::Failure));
+    with(|w| assert_eq!(w.books.connected, 0));
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn a_connect_that_others_wait_for_goes_on() {
+    let handle = one();
+    let (first, second) = (handle.clone(), handle.clone());
+    // The first one gives up after 42 s.
+    let first = call_later(0, move || first.connect());
+    with(|w| w.later(5, || with(|w| w.stop_mqtt_task(43_000))));
+    let second = call_later(10_000, move || second.connect());
+    run(100_000);
+    // It returns behind the second one here, but its time was over.
+    assert_eq!(over(&second).0, Ok(()));
+    assert!(over(&first).1 >= 43_000);
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn a_request_that_was_given_up_is_taken_back() {
+    // By its own time, and because of a disconnect.
+    for disconnects in [false, true] {
+        let handle = connected();
+        with(|w| (w.faults.capacity, w.broker.style.reads) = (2_000, false));
+        for _ in 0..8 {
+            assert!(handle.publish("t", 0, 500).1.is_ok());
+        }
+        let (one, other, ender) = (handle.clone(), handle.clone(), handle.clone());
+        let subscribe = call_later(0, move || one.subscribe("in/given-up", 1));
+        let unsubscribe = call_later(0, move || other.unsubscribe("in/given-up"));
+        if disconnects {
+            call_later(2_000, move || ender.try_disconnect());
+        }
+        with(|w| w.later(if disconnects { 3_000 } else { 11_000 }, broker::behave));
+        run(20_000);
+        let error = if disconnects { Error::Disconnected } else { Error::Failure };
+        assert_eq!((over(&subscribe).0, over(&unsubscribe).0), (Err(error), Err(error)));
+        with(|w| assert!(!w.broker.is_subscribed("c", "in/given-up"), "what nobody waits for"));
+        if !disconnects {
+            assert!(handle.subscribe("in/wanted", 1).is_ok());
+            with(|w| assert!(w.broker.is_subscribed("c", "in/wanted")));
+        }
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+/// The broker reads what there is room for on the way, once in 50 ms, and talks all the time.
+fn reads_slowly(bytes: usize) {
+    let link = with(|w| {
+        (w.faults.capacity, w.broker.style.reads) = (bytes, false);
+        w.broker.link_of("c").expect("connected")
+    });
+    for n in 1..400 {
+        with(|w| {
+            w.later(50 * n, || {
+                with(|w| w.broker.style.reads = true);
+                broker::look();
+                with(|w| w.broker.style.reads = false);
+            });
+        });
+    }
+    for n in 1..1_000 {
+        let chatter = FromServer::PingResp.encode();
+        with(|w| w.later(20 * n, move || with(|w| w.server_write(link, &chatter))));
+    }
+}
+
+#[test]
+fn disconnect_loses_nothing() {
+    // 300,000 bytes: 400,000, 100,000 and 20,000 in a second.
+    for bytes in [20_000, 5_000, 1_000] {
+        let handle = connected();
+        reads_slowly(bytes);
+        let serials: Vec<u64> = (0..6)
+            .map(|_| {
+                let (serial, result) = handle.publish("t", 0, 50_000);
+                assert!(result.is_ok());
+                serial
+            })
+            .collect();
+        let took = handle.disconnect();
+        assert!(took > 100, "{took} ms: the last message cannot have arrived");
+        run(1_000);
+        with(|w| {
+            let arrived = serials.iter().filter(|serial| w.broker.arrivals.contains_key(serial)).count();
+            assert_eq!(arrived, 6, "{bytes} bytes at a time");
+            assert_eq!((w.broker.graceful, w.sockets), (1, 0));
+        });
+        broker::behave();
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+#[test]
+fn disconnect_says_when_something_may_be_lost() {
+    // Nothing is read any more: neither what the network has, nor what it has not.
+    for count in [1, 2] {
+        let handle = connected();
+        with(|w| (w.faults.capacity, w.broker.style.reads) = (2_000, false));
+        for _ in 0..count {
+            assert!(handle.publish("t", 0, 2_000).1.is_ok());
+        }
+        let (result, took) = handle.try_disconnect();
+        assert_eq!((result, took), (Err(Error::Failure), 10_000));
+        with(|w| assert_eq!(w.books.disconnected, 0, "the event is on its way"));
+        run(100);
+        with(|w| assert_eq!((w.books.disconnected, w.sockets), (1, 0)));
+        broker::behave();
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+/// A connect begins while the end of the connection before it goes on.
+#[test]
+fn the_end_goes_on_beside_the_next_connection() {
+    let handle = connected();
+    reads_slowly(1_000);
+    let (serial, result) = handle.publish("t", 0, 20_000);
+    assert!(result.is_ok());
+    // All of it is with the network of this test at once, and the broker reads for a second.
+    with(|w| w.faults.capacity = 100_000);
+    let (ender, caller, start) = (handle.clone(), handle.clone(), now());
+    let disconnect = call_later(0, move || ender.try_disconnect().0);
+    let connect = call_later(10, move || caller.connect());
+    run(5_000);
+    assert_eq!(over(&disconnect).0, Ok(()));
+    let (result, at) = over(&connect);
+    assert_eq!(result, Ok(()));
+    assert!(at - start < 500, "{} ms", at - start);
+    with(|w| assert!(w.broker.arrivals.contains_key(&serial)));
+    broker::behave();
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn reconnect_does_not_wait_for_a_silent_server() {
+    // How long the server was silent, and whether it has all time for the end: 10 s, but 200 ms for the next connection.
+    for (silent, waits) in [(900, true), (1_100, false), (30_000, false)] {
+        let handle = connected();
+        with(|w| w.broker.style.acknowledges = false);
+        assert!(handle.publish("t", 1, 10).1.is_ok());
+        // Something comes, and then nothing, nor an acknowledgement of TCP.
+        run(1_000);
+        let link = with(|w| w.broker.link_of("c")).expect("connected");
+        with(|w| w.server_write(link, &FromServer::PingResp.encode()));
+        run(silent);
+        with(|w| w.conns[link].stalled_until = w.now + 60_000);
+        let start = now();
+        assert_eq!(handle.reconnect(), Ok(()));
+        let took = now() - start;
+        assert_eq!(took >= 200, waits, "{took} ms after {silent} ms");
+        assert!(took < 250);
+        with(|w| assert_eq!(w.sockets, 1 + usize::from(waits), "the old connection"));
+        broker::behave();
+        run(100_000);
+        handle.remove();
+        all_is_gone();
+    }
+}
