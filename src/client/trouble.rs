@@ -29,7 +29,9 @@ impl Trouble {
     /// What it means while TLS or WebSocket shakes hands.
     pub(super) fn in_handshake(self) -> Self {
         match self {
-            Trouble::ClosedByServer | Trouble::CutOff | Trouble::Broken(_) => Trouble::HandshakeCutOff,
+            Trouble::ClosedByServer | Trouble::CutOff | Trouble::Broken(NetError::Failed(_)) => {
+                Trouble::HandshakeCutOff
+            }
             Trouble::TimedOut => Trouble::HandshakeTimedOut,
             trouble => trouble,
         }
