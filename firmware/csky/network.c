@@ -225,12 +225,14 @@ void wm_mqtt_port_acknowledge(void *handle)
 
 void wm_mqtt_port_shutdown(void *handle) { linux_call(LINUX_SHUTDOWN, ((struct socket *)handle)->fd, SHUT_WR); }
 
-/* None of the calls says what is acknowledged: this says that the connection is over, which is later. */
 bool wm_mqtt_port_is_acknowledged(void *handle)
 {
     struct pollfd fd = {.fd = ((struct socket *)handle)->fd};
     long now[2] = {0, 0};
-    return linux_call(LINUX_PPOLL, (long)&fd, 1, (long)now) > 0;
+    int unacknowledged = 0;
+    linux_call(LINUX_IOCTL, fd.fd, 0x5411 /* TIOCOUTQ */, (long)&unacknowledged);
+    /* Or the connection is over: without events that are asked for, poll() tells no more. */
+    return unacknowledged == 0 || linux_call(LINUX_PPOLL, (long)&fd, 1, (long)now) > 0;
 }
 
 void wm_mqtt_port_close(void *handle)

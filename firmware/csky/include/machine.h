@@ -9,6 +9,7 @@
 
 /* Numbers that all architectures of Linux share since C-SKY came. */
 enum linux_call {
+    LINUX_IOCTL = 29,
     LINUX_CLOSE = 57,
     LINUX_WRITE = 64,
     LINUX_PPOLL = 73,

@@ -1,9 +1,10 @@
 //! The calls of Linux that the images make: console, clock, randomness, TCP to the host. Numbers and structures are those of
 //! 32-bit architectures; standard input is the line to the harness.
 
+use std::fs;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,6 +15,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use crate::memory::{Fault, Memory};
 
 const AF_INET: u32 = 2;
+const TIOCOUTQ: u32 = 0x5411;
 const CLOCK_PROCESS_CPUTIME_ID: u32 = 2;
 const FIRST: u32 = 3;
 
@@ -41,6 +43,10 @@ impl Linux {
         }
         let [fd, at, len, flags, more, _] = with;
         let result = match call {
+            29 if at == TIOCOUTQ => match self.unacknowledged(fd) {
+                Ok(count) => memory.store32(len, count).map(|()| Ok(0))?,
+                Err(error) => Err(error),
+            },
             57 => self.close(fd),
             64 if fd == 1 || fd == 2 => {
                 let bytes = memory.bytes(at, len)?;
@@ -103,6 +109,19 @@ impl Linux {
             None => Err(Errno::BADF),
             Some(at) => self.sockets.get(at as usize).and_then(Option::as_ref).map(AsFd::as_fd).ok_or(Errno::BADF),
         }
+    }
+
+    /// What a socket has sent and nobody has acknowledged, as the table of all sockets has it: the call itself is not safe.
+    fn unacknowledged(&self, fd: u32) -> Result<u32, Errno> {
+        let socket = fs::read_link(format!("/proc/self/fd/{}", self.fd(fd)?.as_raw_fd())).map_err(|_| Errno::IO)?;
+        let table = fs::read_to_string("/proc/self/net/tcp").map_err(|_| Errno::IO)?;
+        let count = table.lines().find_map(|line| {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            let [_, _, _, _, queues, _, _, _, _, inode, ..] = columns[..] else { return None };
+            (socket.to_str() == Some(&format!("socket:[{inode}]"))).then(|| queues.split(':').next())?
+        });
+        // One that is not there has none any more.
+        count.map_or(Ok(0), |count| u32::from_str_radix(count, 16).map_err(|_| Errno::IO))
     }
 
     fn close(&mut self, fd: u32) -> Result<u32, Errno> {
