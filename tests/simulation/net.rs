@@ -282,6 +282,7 @@ impl SimNet {
             let delay = if host == "never" { 1_000_000_000_000 } else { w.rng.between(0, w.faults.lookup) };
             let fails = w.rng.permille(w.faults.lookup_fails);
             let found = if fails { Vec::new() } else { w.hosts.look_up(host, than) };
+            w.hosts.lookups += 1;
             w.hosts.looking.insert((net, token));
             w.later(delay, move || {
                 with(|w| {
