@@ -439,8 +439,8 @@ wm_mqtt_client_handle_t wm_mqtt_client_init(wm_mqtt_client_config_t *config);
  * @param handle  the client
  * @return `WM_MQTT_CLIENT_ERROR_SUCCESS`; `_NULL_PARAMETER` for NULL; `_BAD_STRUCTURE` for a handle that is not, or no
  *         longer, one of ours
- * @note Blocking: not at all when nothing is in flight, up to 10 s for unacknowledged messages otherwise. The last
- *       client takes the MQTT task with it. Tasks: any, event callbacks too.
+ * @note Blocking: as wm_mqtt_client_disconnect. The last client takes the MQTT task with it. Tasks: any, event callbacks
+ *       too.
  */
 int wm_mqtt_client_deinit(wm_mqtt_client_handle_t handle);
 
@@ -462,12 +462,14 @@ int wm_mqtt_client_deinit(wm_mqtt_client_handle_t handle);
 int wm_mqtt_client_connect(wm_mqtt_client_handle_t handle);
 
 /**
- * Disconnects from the broker, after what is in flight was acknowledged. A DISCONNECTED event without data follows if
- * the client was connected; otherwise nothing happens. A connect that is under way ends at once with `_FAILURE`.
+ * Disconnects from the broker, after what is in flight was acknowledged, and waits until the broker has received everything.
+ * A DISCONNECTED event without data follows if the client was connected; otherwise nothing happens. A connect that is under
+ * way ends at once with `_FAILURE`.
  *
  * @param handle  the client
- * @return `WM_MQTT_CLIENT_ERROR_SUCCESS`; `_NULL_PARAMETER`, `_BAD_STRUCTURE`
- * @note Blocking: not at all when nothing is in flight, up to 10 s otherwise. Tasks: any, event callbacks too.
+ * @return `WM_MQTT_CLIENT_ERROR_SUCCESS`; `_NULL_PARAMETER`, `_BAD_STRUCTURE`; `_FAILURE` when the broker has neither
+ *         acknowledged everything (TCP) nor closed within 10 s: messages may be lost, and the client is disconnected
+ * @note Blocking: a round trip when nothing is in flight, up to 10 s otherwise. Tasks: any, event callbacks too.
  */
 int wm_mqtt_client_disconnect(wm_mqtt_client_handle_t handle);
 

@@ -1,5 +1,8 @@
 /* publish when there is no room: the window of 20 messages, and a connection that takes no more bytes. */
+#include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "client.h"
@@ -69,24 +72,64 @@ static void window(void)
     expect_no_event(0);
 }
 
-/* Several callers wait; each acknowledgement lets one of them go on. */
+/* Several callers wait; each acknowledgement lets one of them go on, in the order in which they came. */
 static void several_wait(void)
 {
     enum { CALLERS = 5 };
+    static const char *const names[CALLERS] = {"0", "1", "2", "3", "4"};
     broker_t *broker = NULL;
     conn_t *conn;
     handle_t handle = connected_client(&broker, &conn, true);
     fill_window(handle, conn, 1);
     call_t *calls[CALLERS];
-    for (int i = 0; i < CALLERS; i++) calls[i] = start_publish(handle, "t", "m", 1, 1);
-    expect_silence(conn, 50);
+    for (int i = 0; i < CALLERS; i++) {
+        calls[i] = start_publish(handle, "t", names[i], 1, 1);
+        CHECK(!call_done(calls[i], 30));
+    }
+    expect_silence(conn, 10);
     for (int i = 0; i < CALLERS; i++) {
         acknowledge(conn, 2 + 2 * i);
         packet_t p = expect_packet(conn, 0x32);
-        CHECK(p.id > WINDOW && p.id <= WINDOW + CALLERS);
+        CHECK_EQ(p.id, WINDOW + 1 + i);
+        CHECK_EQ(p.payload[0], names[i][0]);
     }
-    for (int i = 0; i < CALLERS; i++) CHECK(call_result_within(calls[i], 2000) > WINDOW);
+    for (int i = 0; i < CALLERS; i++) CHECK_EQ(call_result_within(calls[i], 2000), WINDOW + 1 + i);
     conn_close(conn);
+}
+
+static int publish_again_and_again(void *handle)
+{
+    int result;
+    do result = publish(handle, "eager", "m", 1, 1, 0);
+    while (result > 0);
+    return result;
+}
+
+/* Whoever publishes again and again does not keep those out who wait. */
+static void eager_ones_queue_too(void)
+{
+    broker_t *broker = NULL;
+    conn_t *conn;
+    handle_t handle = connected_client(&broker, &conn, true);
+    call_t *eager[4];
+    for (int i = 0; i < 4; i++) eager[i] = start_call(publish_again_and_again, handle);
+    for (int i = 0; i < WINDOW; i++) send_bytes(conn, "40 02 %04x", expect_packet(conn, 0x32).id);
+    for (int round = 0; round < 20; round++) {
+        call_t *patient = start_publish(handle, "patient", "m", 1, 1);
+        int others = 0;
+        for (bool served = false; !served && others <= 10 * WINDOW;) {
+            packet_t p = expect_packet(conn, 0x32);
+            send_bytes(conn, "40 02 %04x", p.id);
+            served = p.topic[0] == 'p';
+            others += !served;
+        }
+        /* Those before it, and what was on its way until it began to wait. */
+        CHECK(others <= 10 * WINDOW);
+        CHECK(call_result_within(patient, 2000) > 0);
+    }
+    conn_reset(conn);
+    for (int i = 0; i < 4; i++) CHECK_EQ(call_result_within(eager[i], 2000), WM_MQTT_CLIENT_ERROR_DISCONNECTED);
+    expect_lost(handle);
 }
 
 /* INCUMBENT 7: a QoS 1 message that is never acknowledged hung the next publish for ever. */
@@ -147,6 +190,94 @@ static void disconnect_while_blocked(void)
     CHECK_EQ(call_result_within(disconnect, 2000), 0);
     expect_requested_disconnect();
     expect_no_event(0);
+}
+
+/* ---- the end of a connection ---- */
+
+enum { MESSAGES = 6, LENGTH = 50000, ALL = MESSAGES * (LENGTH + 7) + 2 };
+
+static int publish_and_disconnect(void *handle)
+{
+    char *payload = check_alloc(LENGTH);
+    int result = 0;
+    for (int i = 0; result == 0 && i < MESSAGES; i++) result = publish(handle, "t", payload, LENGTH, 0, 0);
+    __builtin_free(payload);
+    return result ? result : wm_mqtt_client_disconnect(handle);
+}
+
+/* 300,000 bytes in front of the DISCONNECT, and a server that reads so many bytes in 20 ms and talks all the time. All of
+ * it arrives, or disconnect says that it may not have. */
+static void read_slowly(handle_t handle, conn_t *conn, size_t bytes, bool in_time)
+{
+    call_t *call = start_call(publish_and_disconnect, handle);
+    size_t count = 0;
+    uint8_t last[2] = {0};
+    long started = now_ms();
+    for (bool open = true; open && now_ms() - started < scaled(12000) && (in_time || !call_done(call, 0));) {
+        uint8_t *buffer = check_alloc(bytes);
+        ssize_t len = recv(conn->fd, buffer, bytes, MSG_DONTWAIT);
+        open = len > 0 || (len < 0 && errno == EAGAIN);
+        if (len >= 2) memcpy(last, buffer + len - 2, 2);
+        if (len > 0) count += (size_t)len;
+        __builtin_free(buffer);
+        send_bytes(conn, "d0 00");
+        usleep(20000);
+    }
+    if (in_time) {
+        CHECK_EQ(count, ALL);
+        CHECK(last[0] == 0xe0 && last[1] == 0);
+        CHECK_EQ(call_result_within(call, 2000), 0);
+    } else {
+        CHECK_EQ(call_result(call), WM_MQTT_CLIENT_ERROR_FAILURE);
+        CHECK(call_duration(call) >= 9500 && call_duration(call) <= 10000 + scaled(1500));
+    }
+    expect_requested_disconnect();
+}
+
+static void disconnect_loses_nothing(void)
+{
+    broker_t *broker = broker_open();
+    handle_t handle = client_for(broker_uri(broker), true);
+    read_slowly(handle, client_connect(handle, broker, false), 8000, true);
+}
+
+static void disconnect_says_what_may_be_lost(void)
+{
+    broker_t *broker = broker_open_stalled();
+    handle_t handle = client_for(broker_uri(broker), true);
+    read_slowly(handle, client_connect(handle, broker, false), 10, false);
+}
+
+/* A connect, too, waits behind a disconnect; ending that ends it at once, and nothing connects later. */
+static void connect_behind_a_disconnect(void)
+{
+    static const struct {
+        const char *name;
+        call_t *(*end)(handle_t);
+    } rows[] = {{"disconnect", start_disconnect}, {"deinit", start_deinit}};
+    for (int i = 0; i < 2; i++) {
+        check_row("%s", rows[i].name);
+        broker_t *broker = NULL;
+        conn_t *conn;
+        handle_t handle = connected_client(&broker, &conn, true);
+        CHECK_EQ(publish(handle, "t", "m", 1, 1, 0), 1);
+        expect_packet(conn, 0x32);
+        call_t *first = start_disconnect(handle);
+        CHECK(!call_done(first, 50));
+        call_t *connect = start_connect(handle);
+        CHECK(!call_done(connect, 50));
+        call_t *last = rows[i].end(handle);
+        CHECK_EQ(call_result_within(connect, 2000), WM_MQTT_CLIENT_ERROR_FAILURE);
+        CHECK(!call_done(first, 0));
+        send_bytes(conn, "40 02 0001");
+        expect_published(1);
+        expect_disconnect(conn);
+        CHECK_EQ(call_result_within(first, 2000), 0);
+        CHECK_EQ(call_result_within(last, 2000), 0);
+        expect_no_connection(broker, 300);
+        expect_requested_disconnect();
+        expect_no_event(0);
+    }
 }
 
 /* ---- congestion ---- */
@@ -252,9 +383,13 @@ static void others_go_on(void)
 static const test_t tests[] = {
     TEST(window),
     TEST(several_wait),
+    TEST(eager_ones_queue_too),
     SLOW_TEST(window_stays_full),
     TEST(link_drops),
     TEST(disconnect_while_blocked),
+    TEST(disconnect_loses_nothing),
+    SLOW_TEST(disconnect_says_what_may_be_lost),
+    TEST(connect_behind_a_disconnect),
     TEST(congested_for_a_while),
     SLOW_TEST(congested),
     TEST(congested_and_dropped),

@@ -104,7 +104,7 @@ static bool ends_with(const char *name, const char *end)
     return len >= end_len && strcasecmp(name + len - end_len, end) == 0;
 }
 
-bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, size_t len, uint8_t family)
+bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, size_t len, uint16_t port, uint8_t family)
 {
     if (family != 0) return false;
     struct net *net = handle;
@@ -115,7 +115,7 @@ bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, s
     snprintf(name, sizeof name, "%.*s", (int)len, host);
     if (strcasecmp(name, "localhost") == 0 || ends_with(name, ".test")) strcpy(name, "127.0.0.1");
     struct wm_mqtt_port_event *event = &lookup->event;
-    *event = (struct wm_mqtt_port_event){.token = token, .resolved = true};
+    *event = (struct wm_mqtt_port_event){.token = token, .resolved = true, .port = port};
     event->found = sscanf(name, "%u.%u.%u.%u", &parts[0], &parts[1], &parts[2], &parts[3]) == 4;
     for (int i = 0; event->found && i < 4; i++) event->address.bytes[i] = (uint8_t)parts[i];
     if (ends_with(name, ".silent")) {
@@ -127,6 +127,9 @@ bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, s
     wm_mqtt_port_net_wake(net);
     return true;
 }
+
+/* None waits for a place. */
+void wm_mqtt_port_net_forget(void *net, uintptr_t token) { (void)net, (void)token; }
 
 /* ---- sockets ---- */
 

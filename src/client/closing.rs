@@ -11,12 +11,15 @@ use crate::time::{Clock, Instant, Millis};
 const ASK: (Millis, Millis) = (2, 64);
 
 /// A stream that ends in order: what is left in the layers goes out, then FIN. What the server sends meanwhile is discarded:
-/// unread it would make a reset of the end, and the server could not read what it has not read yet.
+/// unread, or coming later, it would make a reset of the end, and the server or a proxy before it would lose what it has
+/// not read yet.
 pub(super) struct Closing<P: Port> {
     pub(super) attempt: Attempt,
     pipe: Pipe<P>,
     /// FIN is out.
     is_shut: bool,
+    /// The server has received everything.
+    is_received: bool,
     /// Until then the server may take its time.
     limit: Instant,
     /// Until then it may close first, and the next connection waits for that: a server that meets that one before it has
@@ -43,7 +46,16 @@ pub(super) enum End {
 impl<P: Port> Closing<P> {
     pub(super) fn new(attempt: Attempt, mut pipe: Pipe<P>, limit: Instant, now: Instant) -> Self {
         pipe.close();
-        Self { attempt, pipe, is_shut: false, limit, pause: now + LINGER_TIMEOUT, ask: now, next_pause: ASK.0 }
+        Self {
+            attempt,
+            pipe,
+            is_shut: false,
+            is_received: false,
+            limit,
+            pause: now + LINGER_TIMEOUT,
+            ask: now,
+            next_pause: ASK.0,
+        }
     }
 
     /// Whether news of `token` belongs here; takes them if so.
@@ -60,8 +72,9 @@ impl<P: Port> Closing<P> {
         now >= self.pause
     }
 
-    /// Goes on as far as that goes, and no further than others can wait for.
-    pub(super) fn poll(&mut self, means: &mut Means<P>) -> End {
+    /// Goes on as far as that goes, and no further than others can wait for. A server that has received everything may read
+    /// it as slowly as it likes, unless the client `is_gone`.
+    pub(super) fn poll(&mut self, means: &mut Means<P>, is_gone: bool) -> End {
         let mut is_closed = false;
         if !self.is_shut {
             match self.pipe.flush() {
@@ -84,16 +97,17 @@ impl<P: Port> Closing<P> {
             }
         }
         let now = means.now();
-        let received = self.is_shut && self.pipe.is_acknowledged();
+        self.is_received = self.is_received || (self.is_shut && self.pipe.is_acknowledged());
         if now >= self.ask {
             self.ask = now + self.next_pause;
             self.next_pause = (self.next_pause * 2).min(ASK.1);
         }
-        match received {
+        let is_over = means.clock.is_over(self.limit);
+        match self.is_received {
             _ if is_closed => End::Closed,
-            true if self.is_aside(now) => End::Closed,
+            true if is_over || (is_gone && self.is_aside(now)) => End::Closed,
             true => End::Received,
-            false if means.clock.is_over(self.limit) => End::TimedOut,
+            false if is_over => End::TimedOut,
             false => End::Pending,
         }
     }
@@ -104,7 +118,7 @@ impl<P: Port> Closing<P> {
         if self.pipe.readable {
             return now;
         }
-        let next = if self.is_shut { self.ask.min(limit) } else { limit };
+        let next = if self.is_shut && !self.is_received { self.ask.min(limit) } else { limit };
         if self.is_aside(now) { next } else { next.min(self.pause) }
     }
 }

@@ -435,7 +435,8 @@ impl<P: Port> Connection<P> {
     /// Goes on with the end of the connection before.
     fn advance_closing(&mut self, means: &mut Means<P>) {
         let Some(closing) = &mut self.closing else { return };
-        let end = closing.poll(means);
+        let is_gone = self.client.state().lock().closed;
+        let end = closing.poll(means, is_gone);
         let outcome = match end {
             End::Pending => return,
             End::Received | End::Closed => Ok(()),

@@ -170,7 +170,6 @@ impl<P: Port> Client<P> {
         if this.state.lock().waker.is_none() {
             this.hub.attach(this).map_err(Error::before_the_task)?;
         }
-        let mut has_place = true;
         let entered = this.change(|state| {
             if state.closed {
                 return Err(Error::Disconnected);
@@ -178,9 +177,8 @@ impl<P: Port> Client<P> {
             if state.is_connected() && !(another && state.is_stale(now)) {
                 return Ok(None);
             }
-            // Without a waker the MQTT task has given up meanwhile, and said so.
-            has_place = state.waker.is_none() || state.calls.reserve();
-            if state.waker.is_none() || !has_place {
+            // Without a waker the MQTT task has given up meanwhile.
+            if state.waker.is_none() || !state.calls.reserve() {
                 return Err(Error::Failure);
             }
             if another {
@@ -191,8 +189,7 @@ impl<P: Port> Client<P> {
             let ticket = state.calls.add(Kind::Connect(attempt), signal.clone(), this.hub.may_block_events(), None);
             Ok(Some((attempt, ticket)))
         });
-        let entered = if has_place { entered } else { entered.map_err(Error::before_the_task) };
-        let Some((attempt, ticket)) = entered? else { return Ok(()) };
+        let Some((attempt, ticket)) = entered.map_err(Error::before_the_task)? else { return Ok(()) };
         let outcome = this.wait(ticket, &signal, now + (DRAIN_TIMEOUT + CONNECT_TIMEOUT + TASK_TIMEOUT));
         this.change(|state| match outcome {
             Some(outcome) => {

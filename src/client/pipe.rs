@@ -155,9 +155,9 @@ impl<P: Port> Pipe<P> {
         self.socket.acknowledge();
     }
 
-    /// Appends what ends the layers in order. Without memory for it they end without.
+    /// Ends the layers in order, as far as there is memory for that, and lets go of them.
     pub(super) fn close(&mut self) {
-        self.layers.close(&mut self.output);
+        core::mem::take(&mut self.layers).close(&mut self.output);
     }
 
     /// Whether the socket has taken everything.

@@ -87,8 +87,8 @@ pub unsafe extern "C" fn wm_mqtt_client_init(config: *mut wm_mqtt_client_config_
 /// @param handle  the client
 /// @return `WM_MQTT_CLIENT_ERROR_SUCCESS`; `_NULL_PARAMETER` for NULL; `_BAD_STRUCTURE` for a handle that is not, or no
 ///         longer, one of ours
-/// @note Blocking: not at all when nothing is in flight, up to 10 s for unacknowledged messages otherwise. The last
-///       client takes the MQTT task with it. Tasks: any, event callbacks too.
+/// @note Blocking: as wm_mqtt_client_disconnect. The last client takes the MQTT task with it. Tasks: any, event callbacks
+///       too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wm_mqtt_client_deinit(handle: wm_mqtt_client_handle_t) -> c_int {
     let Some(block) = NonNull::new(handle) else { return WM_MQTT_CLIENT_ERROR_NULL_PARAMETER as c_int };
@@ -119,12 +119,14 @@ pub unsafe extern "C" fn wm_mqtt_client_connect(handle: wm_mqtt_client_handle_t)
     simple_call(handle, Client::connect)
 }
 
-/// Disconnects from the broker, after what is in flight was acknowledged. A DISCONNECTED event without data follows if
-/// the client was connected; otherwise nothing happens. A connect that is under way ends at once with `_FAILURE`.
+/// Disconnects from the broker, after what is in flight was acknowledged, and waits until the broker has received everything.
+/// A DISCONNECTED event without data follows if the client was connected; otherwise nothing happens. A connect that is under
+/// way ends at once with `_FAILURE`.
 ///
 /// @param handle  the client
-/// @return `WM_MQTT_CLIENT_ERROR_SUCCESS`; `_NULL_PARAMETER`, `_BAD_STRUCTURE`
-/// @note Blocking: not at all when nothing is in flight, up to 10 s otherwise. Tasks: any, event callbacks too.
+/// @return `WM_MQTT_CLIENT_ERROR_SUCCESS`; `_NULL_PARAMETER`, `_BAD_STRUCTURE`; `_FAILURE` when the broker has neither
+///         acknowledged everything (TCP) nor closed within 10 s: messages may be lost, and the client is disconnected
+/// @note Blocking: a round trip when nothing is in flight, up to 10 s otherwise. Tasks: any, event callbacks too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wm_mqtt_client_disconnect(handle: wm_mqtt_client_handle_t) -> c_int {
     simple_call(handle, |client| client.disconnect())

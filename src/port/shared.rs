@@ -61,9 +61,15 @@ impl<T> Deref for Shared<T> {
 
 impl<T> Clone for Shared<T> {
     fn clone(&self) -> Self {
-        self.inner().count.fetch_add(1, Ordering::Relaxed);
+        add_one(&self.inner().count);
         Self(self.0)
     }
+}
+
+/// Not inlined on the device, where it is a call already.
+#[cfg_attr(feature = "freertos", inline(never))]
+fn add_one(count: &AtomicUsize) {
+    count.fetch_add(1, Ordering::Relaxed);
 }
 
 impl<T> Drop for Shared<T> {

@@ -365,30 +365,34 @@ impl<B: Buffer> Decoder<B> {
         }
     }
 
+    /// The packet that the scratch pad holds. Its type is one of `SHAPES`.
     fn control_packet(&self) -> Result<Incoming, Malformed> {
-        Ok(match self.scratch[4] >> 4 {
-            2 => match (self.scratch[0], self.scratch[1]) {
+        let packet_type = self.scratch[4] >> 4;
+        if packet_type == 2 {
+            return match (self.scratch[0], self.scratch[1]) {
                 // [MQTT-3.2.2-4]: no session present with a refusal
                 (flags @ 0..=1, code) if flags == 0 || code == 0 => {
-                    Incoming::ConnAck { session_present: flags == 1, code }
+                    Ok(Incoming::ConnAck { session_present: flags == 1, code })
                 }
+                _ => Err(Malformed::ReturnCode),
+            };
+        }
+        if packet_type == 13 {
+            return Ok(Incoming::PingResp);
+        }
+        let id = self.packet_id()?;
+        Ok(match packet_type {
+            4 => Incoming::PubAck(id),
+            5 => Incoming::PubRec(id),
+            6 => Incoming::PubRel(id),
+            7 => Incoming::PubComp(id),
+            9 => match (QoS::from_level(self.scratch[2]), self.scratch[2]) {
+                (Some(qos), _) => Incoming::SubAck { id, granted: Some(qos) },
+                (None, 0x80) => Incoming::SubAck { id, granted: None },
+                // [MQTT-3.9.3-2]
                 _ => return Err(Malformed::ReturnCode),
             },
-            4 => Incoming::PubAck(self.packet_id()?),
-            5 => Incoming::PubRec(self.packet_id()?),
-            6 => Incoming::PubRel(self.packet_id()?),
-            7 => Incoming::PubComp(self.packet_id()?),
-            9 => {
-                let id = self.packet_id()?;
-                match (QoS::from_level(self.scratch[2]), self.scratch[2]) {
-                    (Some(qos), _) => Incoming::SubAck { id, granted: Some(qos) },
-                    (None, 0x80) => Incoming::SubAck { id, granted: None },
-                    // [MQTT-3.9.3-2]
-                    _ => return Err(Malformed::ReturnCode),
-                }
-            }
-            11 => Incoming::UnsubAck(self.packet_id()?),
-            _ => Incoming::PingResp,
+            _ => Incoming::UnsubAck(id),
         })
     }
 }

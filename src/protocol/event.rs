@@ -90,6 +90,7 @@ pub enum KeepAliveError {
 
 /// Why a message was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)] // whole words are moved in less flash than bytes beside others
 pub enum PublishError {
     /// Not connected.
     NotConnected,

@@ -3,6 +3,10 @@
 
 use crate::time::{Instant, Millis};
 
+/// How much earlier than asked for a PINGREQ leaves: the time between two packets must not exceed keep-alive
+/// `[MQTT-3.1.2-23]`, and a task may be run a little late.
+const EARLY: Millis = 100;
+
 /// What a deadline that has passed asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
@@ -70,9 +74,10 @@ impl KeepAlive {
             return None;
         }
         Some(match self.ping {
-            _ if self.deaf => self.sent.max(self.ping.unwrap_or(self.sent)) + self.interval,
-            Some(ping) => ping + self.interval,
-            None => self.sent.min(self.received) + self.interval,
+            Some(ping) if !self.deaf => ping + self.interval,
+            Some(ping) => self.sent.max(ping) + (self.interval - EARLY),
+            None if self.deaf => self.sent + (self.interval - EARLY),
+            None => self.sent.min(self.received) + (self.interval - EARLY),
         })
     }
 
@@ -100,20 +105,20 @@ mod tests {
     #[test]
     fn silence_is_probed_and_then_fatal() {
         let mut keep_alive = KeepAlive::start(at(0), 2);
-        assert_eq!(keep_alive.poll(at(1999)), Due::Nothing);
-        assert_eq!(keep_alive.poll(at(2000)), Due::Ping);
-        keep_alive.sent(at(2000));
-        assert_eq!(keep_alive.poll(at(3999)), Due::Nothing);
-        assert_eq!(keep_alive.poll(at(4000)), Due::Dead);
+        assert_eq!(keep_alive.poll(at(1899)), Due::Nothing);
+        assert_eq!(keep_alive.poll(at(1900)), Due::Ping);
+        keep_alive.sent(at(1900));
+        assert_eq!(keep_alive.poll(at(3899)), Due::Nothing);
+        assert_eq!(keep_alive.poll(at(3900)), Due::Dead);
     }
 
     #[test]
     fn sending_alone_does_not_prove_the_peer_alive() {
         let mut keep_alive = KeepAlive::start(at(0), 2);
-        keep_alive.sent(at(1900));
-        assert_eq!(keep_alive.poll(at(2000)), Due::Ping);
-        keep_alive.received(at(2100));
-        assert_eq!(keep_alive.deadline(), Some(at(3900)));
+        keep_alive.sent(at(1800));
+        assert_eq!(keep_alive.poll(at(1900)), Due::Ping);
+        keep_alive.received(at(2000));
+        assert_eq!(keep_alive.deadline(), Some(at(3700)));
     }
 
     #[test]
@@ -125,7 +130,7 @@ mod tests {
             keep_alive.sent(at(2000 * ping));
         }
         keep_alive.set_deaf(at(18_000), false);
-        assert_eq!(keep_alive.deadline(), Some(at(20_000)));
+        assert_eq!(keep_alive.deadline(), Some(at(19_900)));
     }
 
     #[test]

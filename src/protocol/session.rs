@@ -299,6 +299,8 @@ impl<B: Buffer> Session<B> {
         Ok(None)
     }
 
+    // Not inlined on the device: its many packets and events take less flash in memory than in registers.
+    #[cfg_attr(feature = "freertos", inline(never))]
     fn handle_packet(&mut self, packet: Incoming) -> Result<Option<Event>, Violation> {
         match (&packet, self.state) {
             // [MQTT-3.2.0-1]: the first packet is CONNACK, and there is only one

@@ -242,6 +242,8 @@ fn reconnect_with_a_server_that_does_not_close() {
         // Until the connection is no fresh one any more.
         run(1_000);
     }
+    assert_eq!(with(|w| w.sockets), 2, "one for each client ends");
+    run(10_000);
     with(|w| {
         assert_eq!((w.books.connected, w.books.disconnected, w.sockets), (4, 3, 1));
         assert_eq!((w.broker.graceful, w.broker.lost), (3, 0));

@@ -13,8 +13,6 @@ use crate::time::Instant;
 /// What the MQTT task sleeps on.
 pub struct LwipNet {
     waker: LwipWaker,
-    /// Lookups under way, with the port that goes into their addresses.
-    lookups: Vec<(Token, u16)>,
 }
 
 /// Wakes the MQTT task.
@@ -54,7 +52,7 @@ impl Net for LwipNet {
     fn open() -> Option<Self> {
         // SAFETY: takes no arguments; NULL is handled.
         let net = NonNull::new(unsafe { shim::wm_mqtt_port_net_open() })?;
-        Some(Self { waker: LwipWaker(net), lookups: Vec::new() })
+        Some(Self { waker: LwipWaker(net) })
     }
 
     fn waker(&self) -> LwipWaker {
@@ -67,6 +65,11 @@ impl Net for LwipNet {
 
     fn resolve_other(&mut self, token: Token, host: &str, port: u16, than: SocketAddr) -> bool {
         self.look_up(token, host, port, if than.is_ipv6() { 4 } else { 6 })
+    }
+
+    fn forget(&mut self, token: Token) {
+        // SAFETY: open while `self` lives.
+        unsafe { shim::wm_mqtt_port_net_forget(self.waker.0.as_ptr(), token) };
     }
 
     fn connect(&mut self, token: Token, address: SocketAddr) -> Result<LwipSocket, NetError> {
@@ -94,7 +97,7 @@ impl Net for LwipNet {
             // SAFETY: it said so.
             let event: &shim::PortEvent = unsafe { event.assume_init_ref() };
             let readiness = match event.resolved {
-                true => Readiness::Resolved(self.addresses(event)),
+                true => Readiness::Resolved(addresses(event)),
                 false => Readiness::Socket,
             };
             ready(event.token, readiness);
@@ -106,32 +109,22 @@ impl Net for LwipNet {
 
 impl LwipNet {
     fn look_up(&mut self, token: Token, host: &str, port: u16, family: u8) -> bool {
-        if self.lookups.try_reserve(1).is_err() {
-            return false;
-        }
-        self.lookups.push((token, port));
         let (host, len) = (host.as_ptr().cast(), host.len());
         // SAFETY: the host's bytes are only read during the call.
-        let begun = unsafe { shim::wm_mqtt_port_net_resolve(self.waker.0.as_ptr(), token, host, len, family) };
-        if !begun {
-            self.lookups.pop();
-        }
-        begun
+        unsafe { shim::wm_mqtt_port_net_resolve(self.waker.0.as_ptr(), token, host, len, port, family) }
     }
+}
 
-    /// The answer to a lookup. Without memory for it the name has no addresses.
-    fn addresses(&mut self, event: &shim::PortEvent) -> Vec<SocketAddr> {
-        let mut addresses = Vec::new();
-        let Some(at) = self.lookups.iter().position(|(token, _)| *token == event.token) else { return addresses };
-        let (_, port) = self.lookups.swap_remove(at);
-        if event.found && addresses.try_reserve_exact(1).is_ok() {
-            let shim::PortAddress { bytes, is_v6 } = event.address;
-            let [a, b, c, d, ..] = bytes;
-            let ip = if is_v6 { IpAddr::from(bytes) } else { IpAddr::from([a, b, c, d]) };
-            addresses.push(SocketAddr::new(ip, port));
-        }
-        addresses
+/// The answer to a lookup. Without memory for it the name has no addresses.
+fn addresses(event: &shim::PortEvent) -> Vec<SocketAddr> {
+    let mut addresses = Vec::new();
+    if event.found && addresses.try_reserve_exact(1).is_ok() {
+        let shim::PortAddress { bytes, is_v6 } = event.address;
+        let [a, b, c, d, ..] = bytes;
+        let ip = if is_v6 { IpAddr::from(bytes) } else { IpAddr::from([a, b, c, d]) };
+        addresses.push(SocketAddr::new(ip, event.port));
     }
+    addresses
 }
 
 /// A netconn.

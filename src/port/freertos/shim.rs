@@ -39,6 +39,7 @@ pub(super) struct PortEvent {
     pub(super) token: usize,
     pub(super) resolved: bool,
     pub(super) found: bool,
+    pub(super) port: u16,
     pub(super) address: PortAddress,
 }
 
@@ -63,8 +64,10 @@ unsafe extern "C" {
         token: usize,
         host: *const c_char,
         len: usize,
+        port: u16,
         family: u8,
     ) -> bool;
+    pub(super) fn wm_mqtt_port_net_forget(net: *mut c_void, token: usize);
     pub(super) fn wm_mqtt_port_net_task_ends();
 
     pub(super) fn wm_mqtt_port_connect(

@@ -13,14 +13,9 @@
 
 #include "lwip/api.h"
 #include "lwip/dns.h"
-#include "lwip/sys.h"
 
-/* How often a lookup that lwIP had no place for is tried again, and for how long, in milliseconds. It is as long as anybody waits
- * for a connection. And how many wait: more than handles can be connected. A lookup cannot be cancelled, and who begins one more
- * may have given up an older one. */
+/* How often a lookup that lwIP had no place for is tried again, in milliseconds. */
 #define LOOKUP_INTERVAL 500
-#define LOOKUP_TIMEOUT  30000
-#define LOOKUPS_WAITING 16
 
 #define ONE_FAMILY (!LWIP_IPV4 || !LWIP_IPV6)
 
@@ -28,8 +23,8 @@ struct lookup {
     struct lookup *next;
     struct net *net;
     uintptr_t token;
-    uint32_t since; /* when it was asked for */
-    uint8_t type;   /* lwIP's number of the families that are wanted */
+    uint16_t port;
+    uint8_t type; /* lwIP's number of the families that are wanted */
     bool found;
     ip_addr_t address;
     char host[];
@@ -140,10 +135,6 @@ static void begin_waiting(struct net *net)
         wm_mqtt_port_net_share(net);
         if (wm_mqtt_lwip_call(look_up, lookup) != ERR_MEM)
             continue;
-        if (sys_now() - lookup->since > LOOKUP_TIMEOUT) {
-            answer(lookup, NULL);
-            continue;
-        }
         wm_mqtt_port_net_close(net);
         lookup->next = *link;
         *link = lookup;
@@ -151,7 +142,7 @@ static void begin_waiting(struct net *net)
     }
 }
 
-bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, size_t len, uint8_t family)
+bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, size_t len, uint16_t port, uint8_t family)
 {
     struct net *net = handle;
     struct lookup *lookup = calloc(1, sizeof *lookup + len + 1);
@@ -165,20 +156,25 @@ bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, s
     lookup->type = family == 0 ? LWIP_DNS_ADDRTYPE_DEFAULT : family == 4 ? LWIP_DNS_ADDRTYPE_IPV4 : LWIP_DNS_ADDRTYPE_IPV6;
     lookup->net = net;
     lookup->token = token;
-    lookup->since = sys_now();
+    lookup->port = port;
     struct lookup **link = &net->waiting;
-    unsigned before = 0;
-    for (; *link != NULL; link = &(*link)->next)
-        before++;
+    while (*link != NULL)
+        link = &(*link)->next;
     *link = lookup;
-    if (before == LOOKUPS_WAITING) {
-        struct lookup *oldest = net->waiting;
-        net->waiting = oldest->next;
-        wm_mqtt_port_net_share(net);
-        answer(oldest, NULL);
-    }
     begin_waiting(net);
     return true;
+}
+
+void wm_mqtt_port_net_forget(void *handle, uintptr_t token)
+{
+    struct lookup *lookup, **link = &((struct net *)handle)->waiting;
+    for (; (lookup = *link) != NULL; link = &lookup->next) {
+        if (lookup->token == token) {
+            *link = lookup->next;
+            free(lookup);
+            return;
+        }
+    }
 }
 
 /* The next thing that has happened. */
@@ -196,6 +192,7 @@ static bool take_event(struct net *net, struct wm_mqtt_port_event *event)
     event->token = lookup->token;
     event->resolved = true;
     event->found = lookup->found;
+    event->port = lookup->port;
 #if LWIP_IPV6
     if (IP_IS_V6_VAL(lookup->address)) {
         event->address.is_v6 = true;

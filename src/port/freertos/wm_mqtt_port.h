@@ -49,6 +49,7 @@ struct wm_mqtt_port_event {
     uintptr_t token;                     /**< the socket or lookup it concerns */
     bool resolved;                       /**< a lookup has ended; else a socket has become ready */
     bool found;                          /**< the name has an address: this one */
+    uint16_t port;                       /**< the one that was asked for with it */
     struct wm_mqtt_port_address address;
 };
 
@@ -82,7 +83,9 @@ bool wm_mqtt_port_net_wait(void *net, uint32_t timeout, struct wm_mqtt_port_even
  * Begins a name lookup. `family` 0: an address of any, of IPv4 if it has one; false when there is no memory. 4 or 6: of this one
  * alone; false also for a host that is an address, and when there is only one family.
  */
-bool wm_mqtt_port_net_resolve(void *net, uintptr_t token, const char *host, size_t len, uint8_t family);
+bool wm_mqtt_port_net_resolve(void *net, uintptr_t token, const char *host, size_t len, uint16_t port, uint8_t family);
+/** Gives up a lookup, unless lwIP has begun with it: then it is answered all the same. */
+void wm_mqtt_port_net_forget(void *net, uintptr_t token);
 /** Before the task ends: gives back what lwIP keeps for each task. */
 void wm_mqtt_port_net_task_ends(void);
 

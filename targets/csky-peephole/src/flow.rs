@@ -182,10 +182,25 @@ impl Flow {
             });
             next.push(successors(at, line, &labels, lines.len()));
         }
-        let nothing = vec![Set::NONE; lines.len()];
-        let mut flow = Flow { effects: known, next, before: nothing.clone(), after: nothing };
-        while !flow.is_stable() {}
+        let mut flow = Flow { effects: known, next, before: Vec::new(), after: Vec::new() };
+        flow.find_needs();
         Some(flow)
+    }
+
+    /// After changes of instructions that have not changed where they go.
+    pub fn update(&mut self, lines: &[Line], changed: &[usize]) {
+        for at in changed {
+            if let Line::Code(code) = &lines[*at] {
+                self.effects[*at] = effects(code);
+            }
+        }
+        self.find_needs();
+    }
+
+    fn find_needs(&mut self) {
+        let nothing = vec![Set::NONE; self.next.len()];
+        (self.before, self.after) = (nothing.clone(), nothing);
+        while !self.is_stable() {}
     }
 
     /// Goes once through the lines, backwards; whether nothing has changed.
