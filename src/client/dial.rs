@@ -143,7 +143,7 @@ impl<N: Net> Dial<N> {
                 if N::races() > 1 {
                     preference.last = self.addresses.get(at).copied();
                 }
-                self.tries = [None, None];
+                self.give_up(net);
                 return Ok(Some(socket));
             }
             drop(socket);
@@ -225,13 +225,16 @@ impl<N: Net> Dial<N> {
         match net.connect(self.token, address) {
             Ok(socket) => {
                 self.tries[place] = Some(Try { socket, at, is_ipv6: address.is_ipv6(), give_up: now + time });
-                self.next = now + HEAD_START;
+                if N::races() > 1 {
+                    self.next = now + HEAD_START;
+                }
                 return true;
             }
             // There is one when the other has come to an end.
             Err(NetError::Exhausted) if N::races() > 1 && beside > 0 => (self.tried, self.next) = (at, self.limit),
-            Err(NetError::Exhausted) => self.failure = Failure::Exhausted,
-            Err(_) => self.failure = Failure::Unreachable,
+            Err(error) => {
+                self.failure = if error == NetError::Exhausted { Failure::Exhausted } else { Failure::Unreachable };
+            }
         }
         false
     }

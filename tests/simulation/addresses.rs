@@ -108,6 +108,17 @@ fn many_silent_ones() {
     end(handle);
 }
 
+/// Each has a while, however many wait.
+#[test]
+fn far_too_many_silent_ones() {
+    let addresses: Vec<_> = (0..200).map(|number| v4(Silent, number)).collect();
+    let handle = host_with(&addresses);
+    let (connected, took, dialed) = dial(&handle);
+    assert!(!connected && (30_000..30_000 + AT_ONCE).contains(&took), "{took} ms");
+    assert!((200..=2 * 30_000 / 250).contains(&dialed.len()), "{} connections", dialed.len());
+    end(handle);
+}
+
 /// An address that has lost its place to another is tried again, with more time.
 #[test]
 fn one_that_was_given_up_comes_again() {
@@ -291,6 +302,35 @@ fn the_task_stands_still() {
     }
 }
 
+/// What comes up to a second after a late turn counts too, at the end of an address' time and of the whole.
+#[test]
+fn the_answer_is_in_the_network() {
+    for (races, latency, stopped) in [(1, 8_500, (14_000, 17_000)), (2, 15_500, (28_000, 31_200))] {
+        let handle = match races {
+            1 => one_at_a_time(&[v4(Distant, 0), v6(Silent, 0)]),
+            _ => host_with(&[v4(Distant, 0)]),
+        };
+        with(|w| {
+            w.faults.latency = (latency, latency);
+            w.later(1_000, || with(|w| w.faults.latency = (1, 3)));
+            w.later(stopped.0, move || with(|w| w.stop_mqtt_task(stopped.1 - stopped.0)));
+        });
+        let (connected, took, _) = dial(&handle);
+        assert!(connected && took < 2 * latency + DISTANCE + AT_ONCE, "{took} ms");
+        end(handle);
+    }
+}
+
+#[test]
+fn the_other_family_is_not_looked_up_without_need() {
+    let handle = one_at_a_time(&[v4(Distant, 0), v6(Broker, 0)]);
+    for lookups in 1..4 {
+        visit(&handle);
+        with(|w| assert_eq!(w.hosts.lookups, lookups));
+    }
+    end(handle);
+}
+
 #[test]
 fn the_other_family_when_one_fails() {
     for (first, least) in [(Refuses, 0), (Unroutable, 0), (Silent, 15_000)] {
@@ -357,15 +397,18 @@ fn no_family_can_be_reached() {
     }
 }
 
-/// A lookup of the other family that finds nothing does not end the connection that is under way.
+/// A lookup of the other family that finds nothing, or never ends, does not end the connection that is under way.
 #[test]
 fn a_slow_address_while_the_other_family_is_looked_up() {
-    let handle = one_at_a_time(&[v4(Distant, 0)]);
-    with(|w| {
-        w.faults.latency = (8_000, 8_000);
-        w.later(10_000, || with(|w| w.faults.latency = (1, 3)));
-    });
-    let (connected, took, dialed) = dial(&handle);
-    assert!(connected && dialed.len() == 1, "{took} ms");
-    end(handle);
+    for lookup in [1, 1 << 40] {
+        let handle = one_at_a_time(&[v4(Distant, 0)]);
+        with(|w| {
+            w.faults.latency = (8_000, 8_000);
+            w.later(10_000, move || with(|w| (w.faults.latency, w.faults.lookup) = ((1, 3), lookup)));
+        });
+        let (connected, took, dialed) = dial(&handle);
+        assert!(connected && dialed.len() == 1, "{took} ms");
+        with(|w| assert_eq!(w.hosts.lookups, 2));
+        end(handle);
+    }
 }

@@ -1,7 +1,9 @@
 //! The names of the world, and who answers at their addresses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use wm_mqtt_client::port::Token;
 
 /// Who answers at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,9 @@ pub(crate) struct Hosts {
     pub(crate) names: BTreeMap<&'static str, Vec<SocketAddr>>,
     /// Connections of an attempt beside each other. With 1 a lookup gives one address, as lwIP's does.
     pub(crate) races: usize,
+    pub(crate) lookups: usize,
+    /// Lookups that were neither answered nor forgotten.
+    pub(crate) looking: BTreeSet<(usize, Token)>,
     /// Every connection that was begun, and when.
     pub(crate) dialed: Vec<(u64, SocketAddr)>,
     /// Sockets that there were when one was begun, at most.
@@ -67,7 +72,15 @@ impl Default for Hosts {
             "second-best",
             [Peer::Unroutable, Peer::Refuses, Peer::Silent, Peer::Broker].map(|peer| v4(peer, 0)).to_vec(),
         );
-        Self { names, races: 2, dialed: Vec::new(), most_beside: 0, most_sockets: usize::MAX }
+        Self {
+            names,
+            races: 2,
+            lookups: 0,
+            looking: BTreeSet::new(),
+            dialed: Vec::new(),
+            most_beside: 0,
+            most_sockets: usize::MAX,
+        }
     }
 }
 

@@ -282,7 +282,14 @@ impl SimNet {
             let delay = if host == "never" { 1_000_000_000_000 } else { w.rng.between(0, w.faults.lookup) };
             let fails = w.rng.permille(w.faults.lookup_fails);
             let found = if fails { Vec::new() } else { w.hosts.look_up(host, than) };
-            w.later(delay, move || with(|w| w.push_ready(net, token, Some(found))));
+            w.hosts.lookups += 1;
+            w.hosts.looking.insert((net, token));
+            w.later(delay, move || {
+                with(|w| {
+                    w.hosts.looking.remove(&(net, token));
+                    w.push_ready(net, token, Some(found));
+                });
+            });
             true
         })
     }
@@ -312,6 +319,10 @@ impl Net for SimNet {
 
     fn resolve_other(&mut self, token: Token, host: &str, port: u16, than: SocketAddr) -> bool {
         Self::races() == 1 && self.look_up(token, host, port, Some(than))
+    }
+
+    fn forget(&mut self, token: Token) {
+        with(|w| w.hosts.looking.remove(&(self.0, token)));
     }
 
     fn races() -> usize {

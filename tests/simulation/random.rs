@@ -413,6 +413,7 @@ pub(crate) fn all_is_gone() {
     with(|w| {
         assert!(w.tasks.iter().all(|task| task.ended), "the MQTT task goes on");
         assert_eq!(w.sockets, 0, "sockets are left");
+        assert!(w.hosts.looking.is_empty(), "lookups that nobody waits for");
         assert!(w.queue.is_empty(), "events are left");
         assert_eq!(w.buffers, 0, "buffers are left");
         assert_eq!(w.signals, 0, "signals are left");

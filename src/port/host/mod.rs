@@ -1,8 +1,11 @@
 //! The port to std: threads, sockets, a readiness poller. For the C test harness, benchmarks and simulation on Linux.
 
 use std::cell::Cell;
+use std::fs::{File, metadata};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::io::Read;
 use std::ops::DerefMut;
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -51,14 +54,20 @@ impl Port for Host {
     }
 
     fn unique_id() -> [u8; 3] {
+        /// `PROC_PID_INIT_INO` of Linux, on every machine.
+        const FIRST_NAMESPACE: u64 = 0xefff_fffc;
         // The same for each start of the same program on the same machine in the same process slot, and not the same for
         // two programs that run at a time. Containers may share all of this: they are told apart by their PID namespaces,
         // and those of other machines by the kernel's start.
-        let read = |path| std::fs::read(path).unwrap_or_default();
+        let read = |path| {
+            // Without memory, which init may not have.
+            let mut bytes = [0; 64];
+            let _ = File::open(path).and_then(|mut file| file.read(&mut bytes));
+            bytes
+        };
         let machine = (read("/etc/machine-id"), read("/proc/sys/kernel/hostname"), std::process::id());
-        let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-        let is_container = namespace.as_os_str() != "pid:[4026531836]"; // the first one, on every machine
-        let container = is_container.then(|| (namespace, read("/proc/sys/kernel/random/boot_id")));
+        let namespace = metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino());
+        let container = (namespace != FIRST_NAMESPACE).then(|| (namespace, read("/proc/sys/kernel/random/boot_id")));
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one((machine, container));
         let [a, b, c, ..] = hash.to_le_bytes();
         [a, b, c]
