@@ -95,7 +95,8 @@ fn put_default_client_id(place: &mut Option<Text>) -> Result<(), InitError> {
     const LOWER: &[u8; 16] = b"0123456789abcdef";
     const UPPER: &[u8; 16] = b"0123456789ABCDEF";
     let [a, b, c] = Platform::unique_id();
-    let mut id = *b"W800_......";
+    let mut id = [b'_'; 11];
+    id[..4].copy_from_slice(b"W800");
     for (at, (byte, digits)) in [(a, LOWER), (b, UPPER), (c, UPPER)].into_iter().enumerate() {
         id[5 + 2 * at] = digits[usize::from(byte >> 4)];
         id[6 + 2 * at] = digits[usize::from(byte & 15)];

@@ -81,20 +81,19 @@ pub struct Uri<'a> {
 impl<'a> Uri<'a> {
     /// Splits a URI (RFC 3986). Without a scheme it is plain TCP.
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
-        // A search for one byte at a time: the general string search would cost 2 KB of flash.
-        let colon = position(text, |c| c == b':');
-        let (scheme, rest) = match text[colon..].strip_prefix("://") {
+        let (name, rest) = split(text, b":");
+        let (scheme, rest) = match rest.strip_prefix("://") {
             Some(rest) => {
-                let known = SCHEMES.iter().find(|s| s.name.eq_ignore_ascii_case(&text[..colon]));
+                let known = SCHEMES.iter().find(|s| s.name.eq_ignore_ascii_case(name));
                 (known.ok_or(UriError::UnknownScheme)?, rest)
             }
             None => (&SCHEMES[0], text),
         };
-        let (authority, path) = rest.split_at(position(rest, |c| matches!(c, b'/' | b'?' | b'#')));
+        let (authority, path) = split(rest, b"/?#");
         let (user_info, place) = split_user_info(authority);
         let (host, port) = split_host(place)?;
         let port = if port.is_empty() { scheme.default_port } else { number(port)? };
-        let path = &path[..position(path, |c| c == b'#')];
+        let (path, _) = split(path, b"#");
         if scheme.websocket && !path.bytes().all(|c| c.is_ascii_graphic()) {
             return Err(UriError::BadPath);
         }
@@ -121,7 +120,7 @@ pub fn decode(text: &str) -> impl Iterator<Item = u8> + '_ {
 /// `user:password` before the last `@`, and what stands behind it.
 fn split_user_info(authority: &str) -> (Option<UserInfo<'_>>, &str) {
     let Some(at) = authority.bytes().rposition(|c| c == b'@') else { return (None, authority) };
-    let (username, password) = authority[..at].split_at(position(&authority[..at], |c| c == b':'));
+    let (username, password) = split(&authority[..at], b":");
     let user_info = UserInfo { username, password: password.strip_prefix(':') };
     ((at > 0).then_some(user_info), &authority[at + 1..])
 }
@@ -130,7 +129,7 @@ fn split_user_info(authority: &str) -> (Option<UserInfo<'_>>, &str) {
 fn split_host(place: &str) -> Result<(&str, &str), UriError> {
     let (host, port) = match place.strip_prefix('[') {
         Some(rest) => {
-            let (host, rest) = rest.split_at(position(rest, |c| c == b']'));
+            let (host, rest) = split(rest, b"]");
             let is_v6 = |c: u8| c.is_ascii_hexdigit() || matches!(c, b':' | b'.');
             if !host.bytes().all(is_v6) {
                 return Err(UriError::BadHost);
@@ -138,7 +137,7 @@ fn split_host(place: &str) -> Result<(&str, &str), UriError> {
             (host, rest.strip_prefix(']').ok_or(UriError::BadHost)?)
         }
         None => {
-            let (host, port) = place.split_at(position(place, |c| c == b':'));
+            let (host, port) = split(place, b":");
             // Names outside ASCII have to be written in Punycode.
             if !host.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_' | b'~')) {
                 return Err(UriError::BadHost);
@@ -154,9 +153,10 @@ fn split_host(place: &str) -> Result<(&str, &str), UriError> {
     }
 }
 
-/// Where the first ASCII character of this kind stands; the end where there is none.
-fn position(text: &str, kind: impl Fn(u8) -> bool) -> usize {
-    text.bytes().position(kind).unwrap_or(text.len())
+/// What stands before the first of these ASCII characters, and the rest with it. A search for one byte at a time: the general
+/// string search would cost 2 KB of flash.
+fn split<'a>(text: &'a str, any: &[u8]) -> (&'a str, &'a str) {
+    text.split_at(text.bytes().position(|c| any.contains(&c)).unwrap_or(text.len()))
 }
 
 #[cfg(test)]

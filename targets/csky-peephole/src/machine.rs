@@ -72,6 +72,9 @@ pub fn function(seed: u64) -> Vec<Line> {
         let (label, register) = (format!(".LBB0_{}", random.below(blocks)), random.pick(&free));
         text += &match random.below(8) {
             0 => format!("\tbr\t{label}\n"),
+            1 if random.below(2) == 0 => {
+                format!("\tandi\t{register}, {}, 4\n\tbez\t{register}, {label}\n", random.pick(&free))
+            }
             1 => format!("\tbez\t{register}, {label}\n"),
             2 => format!("\tbnez\t{register}, {label}\n"),
             3 => format!("\tbt\t{label}\n"),

@@ -1,8 +1,8 @@
 //! `csky-peephole IN OUT`: shortens the assembly that LLVM makes for C-SKY, for GNU as to assemble.
 //!
 //! LLVM's back end for C-SKY is young. It saves registers one by one, reaches each function through a word of its own that
-//! holds its address, has long branches only, and loads most constants in two long instructions. What the instruction set
-//! and GNU as offer instead takes a fifth less flash, and does the same:
+//! holds its address, has long branches only, loads most constants in two long instructions, and does not know which registers
+//! short instructions reach. What the instruction set and GNU as offer instead takes a fifth less flash, and does the same:
 //!
 //! | module | what it does |
 //! |---|---|

@@ -53,7 +53,9 @@ fn exchange_each(lines: &mut [Line], seed: Option<usize>) -> bool {
     for first in 0..14 {
         for second in first + 1..14 {
             // Which ones does not matter, but always the same.
-            let any = |part: usize| seed.is_some_and(|seed| (part * 31 + first * 7 + second * 3 + seed * 5).is_multiple_of(8));
+            let any = |part: usize| {
+                seed.is_some_and(|seed| (part * 31 + first * 7 + second * 3 + seed * 5).is_multiple_of(8))
+            };
             let changed = exchange(lines, &flow, [first, second], any);
             if !changed.is_empty() {
                 is_changed = true;

@@ -42,6 +42,10 @@ fn step(lines: &mut Vec<Line>, flow: &Flow) -> bool {
             Some(false) if invert(lines, flow, at) => return true,
             _ => {}
         }
+        if let Some(short) = test_of_bit(lines, flow, at) {
+            lines.splice(at..=at + 1, short.map(Line::Code));
+            return true;
+        }
         let Line::Code(code) = &lines[at] else { continue };
         if let Some(copy) = known.copy(code) {
             if copy.args[0] == copy.args[1] {
@@ -132,6 +136,21 @@ impl Known {
     }
 }
 
+/// A branch by one bit, of which the line makes a number that nobody else needs.
+fn test_of_bit(lines: &[Line], flow: &Flow, at: usize) -> Option<[Instruction; 2]> {
+    let [Line::Code(mask), Line::Code(branch), ..] = &lines[at..] else { return None };
+    let ("andi", [number, source, bit]) = (mask.op.as_str(), &mask.args[..]) else { return None };
+    let op = match branch.op.as_str() {
+        "bez" => "bf",
+        "bnez" => "bt",
+        _ => return None,
+    };
+    let bit = bit.parse::<u32>().ok().filter(|bit| bit.is_power_of_two())?.trailing_zeros();
+    let is_free = !flow.after[at + 1].meets(Set::register(number)? | Set::FLAG);
+    (is_free && branch.args[0] == *number)
+        .then(|| [Instruction::new("btsti", &[source, &bit.to_string()]), Instruction::new(op, &[&branch.args[1]])])
+}
+
 /// Removes the line, which sets the flag to its opposite, if those who need it can take the opposite and that is not longer.
 fn invert(lines: &mut Vec<Line>, flow: &Flow, at: usize) -> bool {
     let Line::Code(test) = &lines[at] else { return false };
@@ -211,6 +230,12 @@ mod tests {
             ("\tld.b\ta0, (l0, 3)\n\tzextb\ta0, a0\n", "\tld.b\ta0, (l0, 3)\n"),
             ("\tld.b\ta2, (l0, 3)\n\tzexth\ta0, a2\n", "\tld.b\ta2, (l0, 3)\n\tmov\ta0, a2\n"),
             ("\tmvc\ta0\n\tandi\ta0, a0, 1\n", "\tmvc\ta0\n"),
+            // a branch by a bit
+            ("\tandi\ta2, a0, 8\n\tbez\ta2, .LBB0_1\n", "\tbtsti\ta0, 3\n\tbf\t.LBB0_1\n"),
+            (
+                "\tandi\tl0, l0, 1\n\tmovi\tl0, 1\n\tandi\ta2, l0, 1\n\tbnez\ta2, .LBB0_1\n",
+                "\tmovi\tl0, 1\n\tbtsti\tl0, 0\n\tbt\t.LBB0_1\n",
+            ),
             // results that nobody needs
             ("\tmovi\ta2, 3\n\tcmpnei\ta2, 4\n", ""),
         ] {
@@ -229,6 +254,11 @@ mod tests {
             // needed elsewhere, or by what has no opposite
             "\tmvcv\ta0\n\tbtsti\ta0, 0\n\tbez\ta1, .LBB0_2\n\tmovi\ta1, 2\n.LBB0_2:\n\tbt\t.LBB0_1\n",
             "\tmvcv\ta0\n\tbtsti\ta0, 0\n\taddc\ta0, a1\n",
+            // needed, not one bit, another register's
+            "\tandi\ta0, a0, 8\n\tbez\ta0, .LBB0_1\n",
+            "\tandi\ta2, a0, 6\n\tbez\ta2, .LBB0_1\n",
+            "\tandi\ta2, a0, 8\n\tbez\ta1, .LBB0_1\n\tst.w\ta2, (sp, 0)\n",
+            "\tcmpne\ta0, a1\n\tandi\ta2, a0, 8\n\tbez\ta2, .LBB0_2\n\tmvc\ta0\n.LBB0_2:\n",
             // longer
             "\tmvcv\ta0\n\tbtsti\ta0, 0\n\tmvcv\tl0\n\tmvcv\tl1\n",
             "\tld.h\ta0, (l0, 3)\n\tzextb\ta0, a0\n",
