@@ -11,6 +11,9 @@ pub type Millis = u32;
 pub struct Instant(u64);
 
 impl Instant {
+    /// Later than everything: the deadline of who wants nothing.
+    pub const NEVER: Self = Self(u64::MAX);
+
     /// The instant `ms` milliseconds after the clock's origin.
     pub const fn from_millis(ms: u64) -> Self {
         Self(ms)
@@ -101,9 +104,9 @@ impl Clock {
         Self { now, late: origin, late_before: origin }
     }
 
-    /// A turn begins at `now`; the task had asked for it at `asked`, `None`: at no time.
-    pub fn turn(&mut self, now: Instant, asked: Option<Instant>) {
-        if asked.is_some_and(|asked| now > asked + GRACE) {
+    /// A turn begins at `now`; the task had asked for it at `asked`.
+    pub fn turn(&mut self, now: Instant, asked: Instant) {
+        if now > asked + GRACE {
             (self.late_before, self.late) = (self.late, now);
         }
         self.now = now;
@@ -127,14 +130,6 @@ impl Clock {
     }
 }
 
-/// The earlier of two optional deadlines; `None` means never.
-pub fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,24 +141,24 @@ mod tests {
     #[test]
     fn a_turn_in_time_judges_at_once() {
         let mut clock = Clock::new(at(0));
-        clock.turn(at(6_000), Some(at(5_000)));
+        clock.turn(at(6_000), at(5_000));
         assert!(clock.is_over(at(6_000)) && !clock.is_over(at(6_001)));
         // Whoever asked for nothing cannot be late.
-        clock.turn(at(60_000), None);
+        clock.turn(at(60_000), Instant::NEVER);
         assert!(clock.is_over(at(60_000)));
     }
 
     #[test]
     fn a_late_turn_puts_limits_off_once() {
         let mut clock = Clock::new(at(0));
-        clock.turn(at(6_001), Some(at(5_000)));
+        clock.turn(at(6_001), at(5_000));
         assert!(!clock.is_over(at(5_000)) && !clock.is_over(at(6_001)));
         assert_eq!(clock.end_of(at(5_000)), at(7_001));
         assert_eq!(clock.end_of(at(6_002)), at(6_002));
         // Late again: those that passed since are put off, the others have had their second.
-        clock.turn(at(9_000), Some(at(7_001)));
+        clock.turn(at(9_000), at(7_001));
         assert!(clock.is_over(at(5_000)) && clock.is_over(at(6_001)) && !clock.is_over(at(6_002)));
-        clock.turn(at(10_000), Some(at(10_000)));
+        clock.turn(at(10_000), at(10_000));
         assert!(clock.is_over(at(6_002)) && clock.is_over(at(9_000)));
     }
 }

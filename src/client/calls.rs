@@ -48,7 +48,7 @@ struct Call<P: Port> {
     blocks_events: bool,
     signal: P::Signal,
     /// When the MQTT task ends it, if it is to be ended for no other reason.
-    limit: Option<Instant>,
+    limit: Instant,
     outcome: Option<Result<(), Error>>,
 }
 
@@ -73,7 +73,7 @@ impl<P: Port> Calls<P> {
     }
 
     /// Enters a call; room was reserved. The MQTT task ends it at `limit`.
-    pub(super) fn add(&mut self, kind: Kind, signal: P::Signal, blocks_events: bool, limit: Option<Instant>) -> Ticket {
+    pub(super) fn add(&mut self, kind: Kind, signal: P::Signal, blocks_events: bool, limit: Instant) -> Ticket {
         let ticket = self.next;
         self.next = self.next.wrapping_add(1);
         self.entries.push(Call { ticket, kind, blocks_events, signal, limit, outcome: None });
@@ -147,14 +147,14 @@ impl<P: Port> Calls<P> {
     }
 
     /// When the next of them must be ended.
-    pub(super) fn deadline(&self, clock: &Clock) -> Option<Instant> {
+    pub(super) fn deadline(&self, clock: &Clock) -> Instant {
         let waiting = self.entries.iter().filter(|call| call.outcome.is_none());
-        waiting.filter_map(|call| call.limit).map(|limit| clock.end_of(limit)).min()
+        waiting.fold(Instant::NEVER, |first, call| first.min(clock.end_of(call.limit)))
     }
 
     /// Ends the calls whose limit is over; `forgotten` gets the identifiers of requests that nobody waits for any more.
     pub(super) fn expire(&mut self, clock: &Clock, mut forgotten: impl FnMut(u16)) {
-        for call in self.waiting().filter(|call| call.limit.is_some_and(|limit| clock.is_over(limit))) {
+        for call in self.waiting().filter(|call| clock.is_over(call.limit)) {
             call.end(match call.kind {
                 Kind::Acknowledgement(id) => {
                     forgotten(id);

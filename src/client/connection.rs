@@ -17,7 +17,7 @@ use super::{CONNECT_TIMEOUT, Client, Error};
 use crate::log;
 use crate::port::{Lock, Port, Readiness, Shared, Token};
 use crate::protocol::Receipt;
-use crate::time::{Clock, Instant, Millis, earliest};
+use crate::time::{Clock, Instant, Millis};
 
 /// A client in the task's care.
 pub(super) struct Connection<P: Port> {
@@ -33,7 +33,7 @@ pub(super) struct Connection<P: Port> {
     security: Security<P>,
     preference: Preference,
     /// When to look after it again.
-    due: Option<Instant>,
+    due: Instant,
     /// It was looked after in this turn, so there may be something to send.
     served: bool,
 }
@@ -68,7 +68,7 @@ const WRITES: usize = 4;
 const SILENCE: Millis = 1000;
 
 /// Due at the next turn.
-const AT_ONCE: Option<Instant> = Some(Instant::from_millis(0));
+const AT_ONCE: Instant = Instant::from_millis(0);
 
 impl<P: Port> Connection<P> {
     pub(super) fn new(client: Shared<Client<P>>) -> Self {
@@ -126,7 +126,7 @@ impl<P: Port> Connection<P> {
     /// Whether anything has happened that [`Self::advance`] must see.
     pub(super) fn needs_attention(&mut self, now: Instant) -> bool {
         let left = self.client.take_work();
-        left || self.due.is_some_and(|due| due <= now)
+        left || self.due <= now
     }
 
     /// Whether the client was removed and its connection is closed.
@@ -137,7 +137,7 @@ impl<P: Port> Connection<P> {
 
     /// Does what can be done now.
     pub(super) fn advance(&mut self, means: &mut Means<P>) {
-        let is_due = self.due.take().is_some_and(|due| due <= means.now());
+        let is_due = core::mem::replace(&mut self.due, Instant::NEVER) <= means.now();
         self.served = true;
         self.advance_closing(means);
         if let Err(trouble) = self.follow(means).and_then(|()| self.progress(means, is_due)) {
@@ -146,19 +146,19 @@ impl<P: Port> Connection<P> {
     }
 
     /// Sends what this turn has added; when to come back.
-    pub(super) fn finish_turn(&mut self, means: &mut Means<P>) -> Option<Instant> {
+    pub(super) fn finish_turn(&mut self, means: &mut Means<P>) -> Instant {
         if core::mem::take(&mut self.served) {
             if let Err(trouble) = self.transmit(means) {
                 self.fail(trouble);
             }
             self.end_unwanted(means);
             self.intake.backlog.trim();
-            self.due = earliest(self.due, self.next_deadline(means));
+            self.due = self.due.min(self.next_deadline(&means.clock));
             if self.stopped_reading() && self.may_read(means.now()) {
                 self.due = AT_ONCE;
             }
         }
-        self.due.map(|due| due.max(means.now()))
+        self.due.max(means.now())
     }
 
     /// An event of the backlog was accepted; with the receipt of its message, if it was one.
@@ -311,15 +311,15 @@ impl<P: Port> Connection<P> {
         if state.connected.is_none() {
             self.check_limit(means)?;
         }
-        if state.room_limit.is_some_and(|limit| limit <= clock.now()) {
-            (state.room_limit, state.has_room) = (None, true);
+        if state.room_limit <= clock.now() {
+            (state.room_limit, state.has_room) = (Instant::NEVER, true);
         }
         let session = &mut state.session;
         state.calls.expire(clock, |id| {
             session.forget(id);
             log::error(&[&"no answer to request ", &id, &" within 10 s"]);
         });
-        if state.keep_alive(clock).is_some_and(|deadline| deadline <= clock.now()) {
+        if state.keep_alive(clock) <= clock.now() {
             state.session.handle_timeout(clock.now()).map_err(Trouble::KeepAlive)?;
         }
         Ok(())
@@ -476,7 +476,7 @@ impl<P: Port> Connection<P> {
             self.intake.backlog.push(Some(Notification::Disconnected { client }), None);
         }
         self.intake.drop_leftover();
-        state.room_limit = None;
+        state.room_limit = Instant::NEVER;
         state.session.closed();
         state.calls.finish(Cause::Lost);
     }
@@ -491,27 +491,27 @@ impl<P: Port> Connection<P> {
         self.due = AT_ONCE;
     }
 
-    fn next_deadline(&self, means: &Means<P>) -> Option<Instant> {
-        let clock = &means.clock;
+    fn next_deadline(&self, clock: &Clock) -> Instant {
         let attempt = match &self.stage {
-            Stage::Down => None,
-            Stage::Dialing(dial) => Some(dial.deadline(clock)),
-            Stage::Securing(_) => Some(clock.end_of(self.limit)),
+            Stage::Down => Instant::NEVER,
+            Stage::Dialing(dial) => dial.deadline(clock),
+            Stage::Securing(_) => clock.end_of(self.limit),
             Stage::Up(_) => {
                 let state = self.client.state().lock();
-                let ending = match state.connected {
-                    None => Some(clock.end_of(self.limit)),
-                    connected if connected != state.wanted => {
-                        let next = if state.session.is_connected() { state.ending.drain } else { state.ending.limit };
-                        Some(clock.end_of(next))
-                    }
-                    Some(_) => None,
+                let limit = match state.connected {
+                    None => self.limit,
+                    connected if connected == state.wanted => Instant::NEVER,
+                    Some(_) if state.session.is_connected() => state.ending.drain,
+                    Some(_) => state.ending.limit,
                 };
-                let calls = earliest(state.calls.deadline(clock), state.room_limit);
-                earliest(earliest(ending, state.keep_alive(clock)), calls)
+                let calls = state.calls.deadline(clock).min(state.room_limit);
+                clock.end_of(limit).min(state.keep_alive(clock)).min(calls)
             }
         };
-        earliest(attempt, self.closing.as_ref().map(|closing| closing.deadline(clock)))
+        match &self.closing {
+            Some(closing) => attempt.min(closing.deadline(clock)),
+            None => attempt,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::connection::{Connection, Means};
 use super::{DRAIN_TIMEOUT, Hub};
 use crate::log;
 use crate::port::{Net, Port, Task};
-use crate::time::{Clock, Instant, Millis, earliest};
+use crate::time::{Clock, Instant, Millis};
 
 /// First and longest pause before an event is tried again that met a queue full of other people's events.
 const RETRY: (Millis, Millis) = (10, 100);
@@ -35,12 +35,12 @@ pub(super) struct Engine<P: Port> {
     registered: bool,
     /// Whose event is next.
     next_speaker: usize,
-    deadline: Option<Instant>,
+    deadline: Instant,
 }
 
 /// The next of several tries, with growing pauses.
 struct Timer {
-    at: Option<Instant>,
+    at: Instant,
     pause: Millis,
 }
 
@@ -59,18 +59,19 @@ impl<P: Port> Engine<P> {
             orphans: Vec::new(),
             orphans_until: now,
             listening: false,
-            retry: Timer { at: None, pause: RETRY.0 },
-            stall: Timer { at: None, pause: STALL.0 },
+            retry: Timer { at: Instant::NEVER, pause: RETRY.0 },
+            stall: Timer { at: Instant::NEVER, pause: STALL.0 },
             registered: false,
             next_speaker: 0,
-            deadline: Some(now),
+            deadline: now,
         };
         Some((engine, waker))
     }
 
     fn wait(&mut self) {
         let connections = &mut self.connections;
-        self.means.net.wait(self.deadline, |token, readiness| {
+        let deadline = Some(self.deadline).filter(|deadline| *deadline < Instant::NEVER);
+        self.means.net.wait(deadline, |token, readiness| {
             let mut readiness = Some(readiness);
             // Nobody's: late news of a socket or lookup that is gone.
             let _ = connections.iter_mut().any(|connection| connection.ready(token, &mut readiness));
@@ -94,21 +95,23 @@ impl<P: Port> Engine<P> {
 
     /// Looks after those who wait for deliveries; whether there have been enough.
     fn feed(&mut self, now: Instant) -> bool {
-        let Some(at) = self.stall.at else { return false };
+        if self.stall.at == Instant::NEVER {
+            return false;
+        }
         let (moved, fed) = self.hub.news();
         if fed {
-            self.stall.at = None;
+            self.stall.at = Instant::NEVER;
         } else if moved && !self.registered {
-            self.stall.at = None;
+            self.stall.at = Instant::NEVER;
             self.starve(now);
-        } else if now >= at {
+        } else if now >= self.stall.at {
             // One thing at a time: the queue may have a single entry.
             let sent = if self.registered { self.hub.probe() } else { self.hub.events().listen() };
             self.registered ^= sent;
             if sent && !self.registered {
                 self.stall.next(now, 4, STALL.1);
             } else {
-                self.stall.at = Some(now + RETRY.1);
+                self.stall.at = now + RETRY.1;
             }
         }
         fed
@@ -116,7 +119,7 @@ impl<P: Port> Engine<P> {
 
     /// Somebody waits for deliveries.
     fn starve(&mut self, now: Instant) {
-        if self.stall.at.is_none() {
+        if self.stall.at == Instant::NEVER {
             (self.stall.pause, self.registered) = (STALL.0, false);
             self.stall.next(now, 4, STALL.1);
         }
@@ -124,7 +127,7 @@ impl<P: Port> Engine<P> {
 
     /// Sends events, one of each client in turn, while the SDK's queue has room for us.
     fn dispatch(&mut self, now: Instant) {
-        self.retry.at = None;
+        self.retry.at = Instant::NEVER;
         let speakers = self.connections.len() + 1;
         let mut silent = 0;
         while silent < speakers {
@@ -182,7 +185,7 @@ impl<P: Port> Engine<P> {
 impl Timer {
     /// After a pause; the next one is so many times as long, or the longest.
     fn next(&mut self, now: Instant, times: Millis, longest: Millis) {
-        self.at = Some(now + self.pause);
+        self.at = now + self.pause;
         self.pause = (self.pause * times).min(longest);
     }
 }
@@ -223,16 +226,16 @@ impl<P: Port> Task for Engine<P> {
         let mut starves = false;
         self.deadline = self.retry.at;
         if !self.orphans.is_empty() {
-            self.deadline = earliest(self.deadline, Some(self.orphans_until));
+            self.deadline = self.deadline.min(self.orphans_until);
         }
         for connection in &mut self.connections {
-            self.deadline = earliest(self.deadline, connection.finish_turn(&mut self.means));
+            self.deadline = self.deadline.min(connection.finish_turn(&mut self.means));
             starves |= core::mem::take(&mut connection.backlog().was_full);
         }
         if starves {
             self.starve(now);
         }
-        self.deadline = earliest(self.deadline, self.stall.at);
+        self.deadline = self.deadline.min(self.stall.at);
         true
     }
 }

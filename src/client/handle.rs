@@ -61,7 +61,7 @@ pub(super) struct State<P: Port> {
     /// Something was acknowledged or sent since those who wait for room were told.
     pub(super) has_room: bool,
     /// When the MQTT task looks after publishers that wait for room, if any do: none of them need wake it before.
-    pub(super) room_limit: Option<Instant>,
+    pub(super) room_limit: Instant,
     /// Until then this connection, which a reconnect has made, is what another reconnect asks for.
     fresh: Option<(Attempt, Instant)>,
     /// Deinit has begun.
@@ -94,7 +94,7 @@ impl<P: Port> Client<P> {
             last_attempt: 0,
             calls: Calls::new(),
             has_room: false,
-            room_limit: None,
+            room_limit: Instant::NEVER,
             fresh: None,
             closed: false,
             news: false,
@@ -186,7 +186,8 @@ impl<P: Port> Client<P> {
                 state.end(Ending { drain: now + drain, limit: now + DRAIN_TIMEOUT, hurried: true });
             }
             let attempt = state.want();
-            let ticket = state.calls.add(Kind::Connect(attempt), signal.clone(), this.hub.may_block_events(), None);
+            let ticket =
+                state.calls.add(Kind::Connect(attempt), signal.clone(), this.hub.may_block_events(), Instant::NEVER);
             Ok(Some((attempt, ticket)))
         });
         let Some((attempt, ticket)) = entered.map_err(Error::before_the_task)? else { return Ok(()) };
@@ -218,7 +219,7 @@ impl<P: Port> Client<P> {
         let Some(signal) = P::Signal::new() else { return };
         let ticket = self.change(|state| {
             let waits = !state.calls.is_quiet() && state.calls.reserve();
-            waits.then(|| state.calls.add(Kind::Quiet, signal.clone(), false, None))
+            waits.then(|| state.calls.add(Kind::Quiet, signal.clone(), false, Instant::NEVER))
         });
         if let Some(ticket) = ticket {
             self.wait(ticket, &signal, limit);
@@ -235,7 +236,7 @@ impl<P: Port> Client<P> {
             state.end(Ending { drain, limit: now + DRAIN_TIMEOUT, hurried: false });
             let kind = Kind::Closed(state.connected?);
             let signal = signal.as_ref().filter(|_| state.calls.reserve())?;
-            Some((signal, state.calls.add(kind, signal.clone(), self.hub.may_block_events(), None)))
+            Some((signal, state.calls.add(kind, signal.clone(), self.hub.may_block_events(), Instant::NEVER)))
         });
         let Some((signal, ticket)) = ticket else { return Ok(()) };
         self.wait(ticket, signal, now + (DRAIN_TIMEOUT + TASK_TIMEOUT)).unwrap_or(Err(Error::Failure))
@@ -258,7 +259,7 @@ impl<P: Port> Client<P> {
             let id = state.session.subscribe(filter, qos)?;
             state.news = true;
             let (kind, blocks_events) = (Kind::Acknowledgement(id), self.hub.may_block_events());
-            Ok((id, state.calls.add(kind, signal.clone(), blocks_events, Some(limit))))
+            Ok((id, state.calls.add(kind, signal.clone(), blocks_events, limit)))
         })?;
         let outcome = self.wait(ticket, &signal, limit + TASK_TIMEOUT).unwrap_or_else(|| {
             self.state.lock().session.forget(id);
@@ -342,7 +343,7 @@ impl<P: Port> Client<P> {
                 }
                 state.look_after_publishers(now);
                 let blocks_events = self.hub.may_block_events();
-                let ticket = state.calls.add(Kind::Room(qos), signal.clone(), blocks_events, Some(limit));
+                let ticket = state.calls.add(Kind::Room(qos), signal.clone(), blocks_events, limit);
                 *waiting = Some(Waiting { ticket, signal, limit, refusal });
             }
         }
@@ -399,8 +400,8 @@ impl<P: Port> State<P> {
 
     /// Soon the MQTT task lets the next publisher try, in case that the one whose turn it is is not run.
     fn look_after_publishers(&mut self, now: Instant) {
-        if self.room_limit.is_none() {
-            (self.room_limit, self.news) = (Some(now + TURN), true);
+        if self.room_limit == Instant::NEVER {
+            (self.room_limit, self.news) = (now + TURN, true);
         }
     }
 
@@ -462,8 +463,8 @@ impl<P: Port> State<P> {
     }
 
     /// When keep-alive has something to do. The server's time to answer a PINGREQ is a limit, the time to send one is not.
-    pub(super) fn keep_alive(&self, clock: &Clock) -> Option<Instant> {
-        let deadline = self.session.deadline()?;
-        Some(if self.session.awaits_answer() { clock.end_of(deadline) } else { deadline })
+    pub(super) fn keep_alive(&self, clock: &Clock) -> Instant {
+        let deadline = self.session.deadline().unwrap_or(Instant::NEVER);
+        if self.session.awaits_answer() { clock.end_of(deadline) } else { deadline }
     }
 }
