@@ -1,5 +1,6 @@
 //! One client, as the application's tasks see it.
 
+use core::num::NonZeroU32;
 use core::ops::DerefMut;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,7 +32,7 @@ pub(super) const PATIENCE: usize = 4;
 
 /// A connection that calls ask for, from the first of them to its end. Another one has another number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Attempt(u32);
+pub(super) struct Attempt(NonZeroU32);
 
 /// How a connection ends that is not wanted any more.
 #[derive(Clone, Copy)]
@@ -56,14 +57,16 @@ pub(super) struct State<P: Port> {
     pub(super) connected: Option<Attempt>,
     /// How that ends once it is not wanted any more.
     pub(super) ending: Ending,
-    last_attempt: u32,
+    next_attempt: Attempt,
     pub(super) calls: Calls<P>,
     /// Something was acknowledged or sent since those who wait for room were told.
     pub(super) has_room: bool,
     /// When the MQTT task looks after publishers that wait for room, if any do: none of them need wake it before.
     pub(super) room_limit: Instant,
-    /// Until then this connection, which a reconnect has made, is what another reconnect asks for.
-    fresh: Option<(Attempt, Instant)>,
+    /// A reconnect has asked for the attempt.
+    by_reconnect: bool,
+    /// Until then the connection, if a reconnect has made it, is what another reconnect asks for.
+    fresh_until: Instant,
     /// Deinit has begun.
     pub(super) closed: bool,
     /// Something was left for the MQTT task, which is to be told.
@@ -91,11 +94,12 @@ impl<P: Port> Client<P> {
             wanted: None,
             connected: None,
             ending: Ending { drain: origin, limit: origin, hurried: false },
-            last_attempt: 0,
+            next_attempt: Attempt(NonZeroU32::MIN),
             calls: Calls::new(),
             has_room: false,
             room_limit: Instant::NEVER,
-            fresh: None,
+            by_reconnect: false,
+            fresh_until: origin,
             closed: false,
             news: false,
             waker: None,
@@ -174,7 +178,7 @@ impl<P: Port> Client<P> {
             if state.closed {
                 return Err(Error::Disconnected);
             }
-            if state.is_connected() && !(another && state.is_stale(now)) {
+            if state.is_connected() && !(another && now >= state.fresh_until) {
                 return Ok(None);
             }
             // Without a waker the MQTT task has given up meanwhile.
@@ -185,24 +189,16 @@ impl<P: Port> Client<P> {
                 let drain = if this.config.clean_session { DRAIN_TIMEOUT - END_TIMEOUT } else { 0 };
                 state.end(Ending { drain: now + drain, limit: now + DRAIN_TIMEOUT, hurried: true });
             }
-            let attempt = state.want();
+            let attempt = state.want(another);
             let ticket =
                 state.calls.add(Kind::Connect(attempt), signal.clone(), this.hub.may_block_events(), Instant::NEVER);
             Ok(Some((attempt, ticket)))
         });
         let Some((attempt, ticket)) = entered.map_err(Error::before_the_task)? else { return Ok(()) };
         let outcome = this.wait(ticket, &signal, now + (DRAIN_TIMEOUT + CONNECT_TIMEOUT + TASK_TIMEOUT));
-        this.change(|state| match outcome {
-            Some(outcome) => {
-                if another && outcome.is_ok() {
-                    state.fresh = Some((attempt, P::now() + FRESH));
-                }
-                outcome
-            }
-            None => {
-                state.withdraw(attempt);
-                Err(Error::Failure)
-            }
+        outcome.unwrap_or_else(|| {
+            this.change(|state| state.withdraw(attempt));
+            Err(Error::Failure)
         })
     }
 
@@ -372,11 +368,6 @@ impl<P: Port> State<P> {
         self.wanted.is_some() && self.wanted == self.connected
     }
 
-    /// Whether the connection that stands is not one that a reconnect has just made.
-    fn is_stale(&self, now: Instant) -> bool {
-        !self.fresh.is_some_and(|(attempt, until)| self.connected == Some(attempt) && now < until)
-    }
-
     fn check_connected(&self) -> Result<(), Error> {
         if self.is_connected() { Ok(()) } else { Err(Error::Disconnected) }
     }
@@ -406,14 +397,21 @@ impl<P: Port> State<P> {
     }
 
     /// A connection is wanted: the one that is already, or a new one.
-    fn want(&mut self) -> Attempt {
+    fn want(&mut self, by_reconnect: bool) -> Attempt {
         if let Some(attempt) = self.wanted {
             return attempt;
         }
-        self.last_attempt = self.last_attempt.wrapping_add(1);
-        let attempt = Attempt(self.last_attempt);
-        (self.wanted, self.news) = (Some(attempt), true);
+        let attempt = self.next_attempt;
+        self.next_attempt = Attempt(attempt.0.checked_add(1).unwrap_or(NonZeroU32::MIN));
+        (self.wanted, self.news, self.by_reconnect) = (Some(attempt), true, by_reconnect);
         attempt
+    }
+
+    /// CONNACK has come.
+    pub(super) fn connected(&mut self, attempt: Attempt, now: Instant) {
+        self.connected = Some(attempt);
+        self.fresh_until = if self.by_reconnect { now + FRESH } else { now };
+        self.calls.finish(Cause::Connected(attempt));
     }
 
     /// A connect has given up: without another one that waits, the attempt must not succeed later.

@@ -73,7 +73,7 @@ impl<P: Port> Intake<P> {
             }
             let event = state.session.handle_input(now, &mut input).map_err(Trouble::Violation)?;
             let Some(event) = event else { break };
-            self.handle_event(state, attempt, event)?;
+            self.handle_event(state, now, attempt, event)?;
             // Where the rest cannot be kept it is taken all the same: it is at most what was read.
             let full = self.backlog.is_full(state.patience(), client.hub);
             if full && self.leftover.try_reserve_exact(input.len()).is_ok() {
@@ -85,7 +85,13 @@ impl<P: Port> Intake<P> {
         Ok(())
     }
 
-    fn handle_event(&mut self, state: &mut State<P>, attempt: Attempt, event: Event) -> Result<(), Trouble> {
+    fn handle_event(
+        &mut self,
+        state: &mut State<P>,
+        now: Instant,
+        attempt: Attempt,
+        event: Event,
+    ) -> Result<(), Trouble> {
         match event {
             Event::Connected { session_present } => {
                 if state.wanted != Some(attempt) {
@@ -93,8 +99,7 @@ impl<P: Port> Intake<P> {
                     return Err(Trouble::Unwanted);
                 }
                 log::debug(&[&"connected, session present: ", &session_present]);
-                state.connected = Some(attempt);
-                state.calls.finish(Cause::Connected(attempt));
+                state.connected(attempt, now);
                 self.backlog.push(Some(Notification::Connected), None);
             }
             Event::Refused(code) => return Err(Trouble::Refused(code)),

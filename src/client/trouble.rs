@@ -40,18 +40,20 @@ impl Trouble {
 
 impl Say for Trouble {
     fn say(&self, out: &mut dyn FnMut(&str)) {
+        // Without layers there is no handshake, and flash need not hold what is said of one.
+        let layered = |text| if cfg!(any(feature = "tls", feature = "websocket")) { text } else { "" };
         out(match self {
             Trouble::NotFound => "host not found",
             Trouble::Unreachable => "no address of the host accepts connections",
             Trouble::Exhausted => "no free socket, file or thread, or no memory for one",
             Trouble::TimedOut => "no CONNACK within 30 s",
             Trouble::ClosedByServer => "closed by the server",
-            Trouble::CutOff => "cut off by the server or on the way",
+            Trouble::CutOff => layered("cut off by the server or on the way"),
             Trouble::HandshakeCutOff => {
-                "ended by the server in the handshake: does it speak what the URI's scheme says on this port?"
+                layered("ended by the server in the handshake: does it speak what the URI's scheme says on this port?")
             }
-            Trouble::HandshakeTimedOut => "no end of the TLS or WebSocket handshake within 30 s",
-            Trouble::Early => "the server speaks before CONNECT",
+            Trouble::HandshakeTimedOut => layered("no end of the TLS or WebSocket handshake within 30 s"),
+            Trouble::Early => layered("the server speaks before CONNECT"),
             Trouble::Layer(error) => return error.say(out),
             Trouble::KeepAlive(KeepAliveError::Silence) => "no answer to PINGREQ",
             Trouble::NoMemory | Trouble::KeepAlive(KeepAliveError::NoMemory) | Trouble::Broken(NetError::Exhausted) => {
