@@ -33,6 +33,8 @@ pub(crate) enum Delivery {
 #[derive(Default)]
 pub(crate) struct Queue {
     entries: VecDeque<Entry>,
+    /// Ours that were thrown away while one before them was being delivered.
+    thrown: Vec<Delivery>,
     /// How many may be in it.
     pub(crate) size: usize,
     /// Between `wm_event_deinit` and `wm_event_init`.
@@ -208,6 +210,7 @@ pub(crate) fn deliver() {
             }
         }
     }
+    enter_thrown();
     with(|w| {
         if w.faults.slow_callback > 0 {
             w.queue.busy_until = w.now + w.rng.between(0, w.faults.slow_callback);
@@ -238,12 +241,21 @@ fn exit(down: u64) {
         if let Entry::Ours(event) = entry {
             with(|w| {
                 w.queue.ours -= 1;
-                w.running.push(EVENT_TASK);
+                w.queue.thrown.push(describe(&event));
             });
-            // Nobody is to blame for its loss.
-            crate::app::enter(&describe(&event));
-            with(|w| assert_eq!(w.running.pop(), Some(EVENT_TASK)));
         }
+    }
+    if !with(|w| w.is_running(EVENT_TASK)) {
+        with(|w| w.running.push(EVENT_TASK));
+        enter_thrown();
+        with(|w| assert_eq!(w.running.pop(), Some(EVENT_TASK)));
+    }
+}
+
+/// Nobody is to blame for their loss.
+fn enter_thrown() {
+    for delivery in with(|w| std::mem::take(&mut w.queue.thrown)) {
+        crate::app::enter(&delivery);
     }
 }
 

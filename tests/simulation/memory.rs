@@ -58,6 +58,13 @@ pub(crate) fn plan(plan: Plan) {
     PLAN.set(plan);
 }
 
+/// The shortage is no more than this, unless there is memory again.
+pub(crate) fn eases(permille: u64) {
+    if let Plan::Permille(_) = PLAN.get() {
+        PLAN.set(Plan::Permille(permille));
+    }
+}
+
 /// There is memory again; how many allocations were refused.
 pub(crate) fn is_back() -> u64 {
     PLAN.set(Plan::Never);

@@ -71,6 +71,8 @@ struct Stage {
     until: u64,
     /// In permille: an event makes the application act.
     busy_handler: u64,
+    /// Likewise: an allocation fails.
+    no_memory: u64,
     removes: u64,
     /// Schemes of the handles.
     schemes: &'static [&'static str],
@@ -225,6 +227,13 @@ impl Stage {
                 });
             }
             94..96 => events::restart(self.permille(300), self.below(200) as u64),
+            96..100 if self.no_memory > 0 => {
+                note(|| "memory is short for a while".into());
+                let (short, usual) = (self.no_memory * (10 + 40 * self.below(2) as u64), self.no_memory);
+                memory::plan(Plan::Permille(short));
+                let ms = 100 + self.below(10_000) as u64;
+                with(|w| w.later(ms, move || memory::eases(usual)));
+            }
             _ => {}
         }
     }
@@ -329,6 +338,7 @@ fn scenario(seed: u64) {
         persistent: RefCell::default(),
         until: start + length,
         busy_handler: pick(&mut rng, &[0, 300, 1000]),
+        no_memory,
         removes,
         schemes: if forgetful && cfg!(feature = "tungstenite") { PLAIN } else { ANY },
         rng: RefCell::new(rng),
