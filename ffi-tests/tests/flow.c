@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "check.h"
 #include "client.h"
@@ -221,7 +220,7 @@ static void read_slowly(handle_t handle, conn_t *conn, size_t bytes, bool in_tim
         if (len > 0) count += (size_t)len;
         __builtin_free(buffer);
         send_bytes(conn, "d0 00");
-        usleep(20000);
+        sleep_ms(20);
     }
     if (in_time) {
         CHECK_EQ(count, ALL);
