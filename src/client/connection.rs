@@ -64,7 +64,7 @@ pub(super) struct Means<P: Port> {
 pub(super) const READS: usize = 4;
 const WRITES: usize = 4;
 
-/// A server that was silent for longer gets no time for the end of a connection, when another one is wanted.
+/// A server that was silent for so long gets no time for the end of a connection, when another one is wanted.
 const SILENCE: Millis = 1000;
 
 /// Due at the next turn.
@@ -410,7 +410,7 @@ impl<P: Port> Connection<P> {
             let Some(attempt) = state.connected.filter(|_| state.connected != state.wanted) else { return };
             let (ending, session) = (state.ending, &state.session);
             let has_left = !session.is_connected() && !session.wants_write();
-            let is_silent = ending.hurried && !session.is_connected() && now > session.last_received() + SILENCE;
+            let is_silent = ending.hurried && !session.is_connected() && now >= session.last_received() + SILENCE;
             if !has_left && !is_silent && !means.clock.is_over(ending.limit) {
                 return;
             }
@@ -505,6 +505,7 @@ impl<P: Port> Connection<P> {
                     None => self.limit,
                     connected if connected == state.wanted => Instant::NEVER,
                     Some(_) if state.session.is_connected() => state.ending.drain,
+                    Some(_) if state.ending.hurried => state.session.last_received() + SILENCE,
                     Some(_) => state.ending.limit,
                 };
                 let calls = state.calls.deadline(clock).min(state.room_limit);

@@ -241,3 +241,23 @@ fn reconnect_does_not_wait_for_a_silent_server() {
         all_is_gone();
     }
 }
+
+/// What was sent cannot leave, and the server falls silent: a second later the next connection begins.
+#[test]
+fn reconnect_gives_up_what_cannot_leave() {
+    let handle = connected();
+    let link = with(|w| w.broker.link_of("c")).expect("connected");
+    with(|w| w.server_write(link, &FromServer::PingResp.encode()));
+    run(10);
+    with(|w| (w.faults.capacity, w.conns[link].stalled_until) = (2_000, w.now + 60_000));
+    for _ in 0..2 {
+        assert!(handle.publish("t", 0, 3_000).1.is_ok());
+    }
+    let start = now();
+    assert_eq!(handle.reconnect(), Ok(()));
+    let took = now() - start;
+    assert!((950..1_050).contains(&took), "{took} ms");
+    handle.remove();
+    run(100_000);
+    all_is_gone();
+}
