@@ -193,6 +193,25 @@ fn disconnect_says_when_something_may_be_lost() {
     }
 }
 
+/// The network has taken everything, and none of it arrives.
+#[test]
+fn disconnect_waits_for_what_is_on_its_way() {
+    for (stalled, result, took) in [(5_000, Ok(()), 5_000), (60_000, Err(Error::Failure), 10_000)] {
+        let handle = connected();
+        let link = with(|w| w.broker.link_of("c")).expect("connected");
+        with(|w| w.conns[link].stalled_until = w.now + stalled);
+        assert!(handle.publish("t", 0, 10).1.is_ok());
+        let (outcome, ms) = handle.try_disconnect();
+        assert_eq!(outcome, result);
+        assert!((took..took + 100).contains(&ms), "{ms} ms");
+        run(1_000);
+        with(|w| assert_eq!((w.books.disconnected, w.sockets), (1, 0)));
+        handle.remove();
+        run(100_000);
+        all_is_gone();
+    }
+}
+
 /// A connect begins while the end of the connection before it goes on.
 #[test]
 fn the_end_goes_on_beside_the_next_connection() {
