@@ -170,10 +170,13 @@ impl<P: Port> Calls<P> {
         self.entries.iter().any(|call| call.blocks_events && call.outcome.is_none())
     }
 
-    /// Fails the calls that hold up the event task.
-    pub(super) fn fail_blocking(&mut self, error: Error) {
+    /// Fails the calls that hold up the event task; `forgotten` as with [`expire`](Self::expire).
+    pub(super) fn fail_blocking(&mut self, mut forgotten: impl FnMut(u16)) {
         for call in self.waiting().filter(|call| call.blocks_events) {
-            call.end(Err(error));
+            if let Kind::Acknowledgement(id) = call.kind {
+                forgotten(id);
+            }
+            call.end(Err(Error::Failure));
         }
     }
 }

@@ -196,10 +196,10 @@ impl<P: Port> Client<P> {
         });
         let Some((attempt, ticket)) = entered.map_err(Error::before_the_task)? else { return Ok(()) };
         let outcome = this.wait(ticket, &signal, now + (DRAIN_TIMEOUT + CONNECT_TIMEOUT + TASK_TIMEOUT));
-        outcome.unwrap_or_else(|| {
+        if outcome != Some(Ok(())) {
             this.change(|state| state.withdraw(attempt));
-            Err(Error::Failure)
-        })
+        }
+        outcome.unwrap_or(Err(Error::Failure))
     }
 
     /// Disconnects: waits up to 10 s for what is in flight, and for the server to receive everything. Fails when it has
@@ -257,11 +257,15 @@ impl<P: Port> Client<P> {
             let (kind, blocks_events) = (Kind::Acknowledgement(id), self.hub.may_block_events());
             Ok((id, state.calls.add(kind, signal.clone(), blocks_events, limit)))
         })?;
-        let outcome = self.wait(ticket, &signal, limit + TASK_TIMEOUT).unwrap_or_else(|| {
-            self.state.lock().session.forget(id);
-            Err(Error::Failure)
-        });
-        outcome.map(|()| id)
+        signal.wait(limit + TASK_TIMEOUT);
+        self.change(|state| match state.calls.remove(ticket) {
+            Some(outcome) => outcome.map(|()| id),
+            // In one step: on another connection the identifier may be another request's.
+            None => {
+                state.session.forget(id);
+                Err(Error::Failure)
+            }
+        })
     }
 
     /// Subscribes to `filter`; the packet identifier, once the server has granted it.

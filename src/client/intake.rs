@@ -43,7 +43,8 @@ impl<P: Port> Intake<P> {
         let mut state = self.client.state().lock();
         if state.calls.block_events() && self.backlog.is_full(PATIENCE, hub) {
             log::error(&[&"a call in an event callback waits behind too many messages"]);
-            state.calls.fail_blocking(Error::Failure);
+            let State { calls, session, .. } = &mut *state;
+            calls.fail_blocking(|id| session.forget(id));
         }
         // What waits must leave before there is memory for more.
         let full = self.backlog.is_full(state.patience(), hub) || !(self.backlog.reserve() || self.backlog.is_empty());

@@ -245,6 +245,31 @@ fn oversized_messages_pass_by() {
     all_is_gone();
 }
 
+/// The backlog of the connection before is full, so CONNACK is not read while the callback waits for it.
+#[test]
+fn a_connect_that_a_callback_has_given_up_does_not_come_later() {
+    let handle = subscribed();
+    with(|w| (w.broker.style.window, w.broker.style.acknowledges) = (0, false));
+    let results = Rc::new(RefCell::new(Vec::new()));
+    let (caller, log) = (handle.clone(), results.clone());
+    react(move |delivery| {
+        if matches!(delivery, Delivery::Data { .. }) && log.borrow().is_empty() {
+            log.borrow_mut().push(Ok(()));
+            let _ = caller.publish("t", 1, 10);
+            // Too many messages come meanwhile.
+            log.borrow_mut().push(caller.try_disconnect().0);
+            log.borrow_mut().push(caller.connect());
+        }
+    });
+    send(2000, 1, 1000);
+    run(60_000);
+    assert_eq!(results.borrow()[1..], [Err(Error::Failure), Err(Error::Failure)]);
+    with(|w| assert_eq!((w.books.connected, w.books.disconnected), (1, 1)));
+    broker::behave();
+    handle.remove();
+    all_is_gone();
+}
+
 #[test]
 fn no_memory_for_messages() {
     let handle = subscribed();
