@@ -33,6 +33,9 @@ pub enum Notification<B> {
 /// What an event costs beside its topic and payload, here or in the SDK's queue.
 const OVERHEAD: usize = 64;
 
+/// How far it may grow beyond its bound while a call holds up the event task.
+const PATIENCE: usize = 4;
+
 /// How many entries keep their memory when none waits.
 const KEPT: usize = 16;
 
@@ -55,13 +58,23 @@ pub(super) struct Backlog<B> {
     accepted: usize,
     /// Bound of both.
     limit: usize,
+    /// The same while a call holds up the event task.
+    patient_limit: usize,
     /// It was found full, so there may be input that waits for deliveries.
     pub(super) was_full: bool,
 }
 
 impl<B: Buffer> Backlog<B> {
     pub(super) const fn new(client: usize, limit: usize) -> Self {
-        Self { client, entries: VecDeque::new(), bytes: 0, accepted: 0, limit, was_full: false }
+        Self {
+            client,
+            entries: VecDeque::new(),
+            bytes: 0,
+            accepted: 0,
+            limit,
+            patient_limit: limit.saturating_mul(PATIENCE),
+            was_full: false,
+        }
     }
 
     /// Token of the client whose it is.
@@ -73,18 +86,19 @@ impl<B: Buffer> Backlog<B> {
         self.entries.is_empty()
     }
 
-    /// Whether `times` the bound or more waits here and in the SDK's queue; never when both are empty. A delivery will
-    /// wake the task if that makes room. A call that allows several times the bound stands in a callback, and its event
-    /// does not count.
-    pub(super) fn is_full<P: Port<Buffer = B>>(&mut self, times: usize, hub: &Hub<P>) -> bool {
-        let bound = self.limit.saturating_mul(times).max(1);
-        if self.bytes + self.accepted >= bound {
-            self.accepted = hub.outstanding(self.client, bound.saturating_sub(self.bytes), times > 1);
+    /// Whether there is room for a message of this length, here and in the SDK's queue; always when both are empty. A delivery
+    /// will wake the task if that makes room. A call that is patient stands in a callback: for its sake more is taken, and
+    /// its event does not count.
+    pub(super) fn has_room<P: Port<Buffer = B>>(&mut self, len: usize, patient: bool, hub: &Hub<P>) -> bool {
+        let bound = if patient { self.patient_limit } else { self.limit };
+        let others = self.bytes + OVERHEAD + len;
+        if others + self.accepted > bound {
+            self.accepted = hub.outstanding(self.client, (bound + 1).saturating_sub(others), patient);
         }
-        let full = self.bytes + self.accepted >= bound;
+        let has_room = others + self.accepted <= bound || self.bytes + self.accepted == 0;
         // What waits here alone is not waiting for deliveries.
-        self.was_full |= full && self.accepted > 0;
-        full
+        self.was_full |= !has_room && self.accepted > 0;
+        has_room
     }
 
     /// Makes room for one more entry, and behind it one for the end of the connection; whether there was memory for it.

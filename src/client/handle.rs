@@ -27,9 +27,6 @@ pub struct Client<P: Port> {
 /// How long a connection that a reconnect has made is what another reconnect asks for.
 const FRESH: Millis = 1000;
 
-/// How far the backlog may grow beyond its bound while a call holds up the event task.
-pub(super) const PATIENCE: usize = 4;
-
 /// A connection that calls ask for, from the first of them to its end. Another one has another number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Attempt(NonZeroU32);
@@ -447,11 +444,6 @@ impl<P: Port> State<P> {
             self.wanted = None;
         }
         self.calls.finish(Cause::Failed(attempt, error));
-    }
-
-    /// How many times its bound the backlog may hold.
-    pub(super) fn patience(&self) -> usize {
-        if self.calls.block_events() { PATIENCE } else { 1 }
     }
 
     /// Sends DISCONNECT on a connection that is not wanted any more, when nothing is in flight or there is no more time.

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::backlog::{Backlog, Notification};
 use super::calls::Cause;
-use super::handle::{Attempt, PATIENCE, State};
+use super::handle::{Attempt, State};
 use super::trouble::Trouble;
 use super::{Client, Error};
 use crate::log;
@@ -41,15 +41,18 @@ impl<P: Port> Intake<P> {
     pub(super) fn may_read(&mut self, now: Instant) -> bool {
         let hub = self.client.hub;
         let mut state = self.client.state().lock();
-        if state.calls.block_events() && self.backlog.is_full(PATIENCE, hub) {
+        let len = state.session.announced();
+        let patient = state.calls.block_events();
+        let mut has_room = self.backlog.has_room(len, patient, hub);
+        if patient && !has_room {
             log::error(&[&"a call in an event callback waits behind too many messages"]);
             let State { calls, session, .. } = &mut *state;
             calls.fail_blocking(|id| session.forget(id));
         }
         // What waits must leave before there is memory for more.
-        let full = self.backlog.is_full(state.patience(), hub) || !(self.backlog.reserve() || self.backlog.is_empty());
-        state.session.set_reading(now, !full);
-        !full && !state.session.is_congested()
+        has_room &= self.backlog.reserve() || self.backlog.is_empty();
+        state.session.set_reading(now, has_room);
+        has_room && !state.session.is_congested()
     }
 
     /// Takes what was left.
@@ -63,6 +66,7 @@ impl<P: Port> Intake<P> {
         let client = self.client.clone();
         let mut guard = client.state().lock();
         let state = &mut *guard;
+        let mut room = 0;
         // What is left over comes first.
         while self.leftover.is_empty() {
             // Before anything is taken that could not be told.
@@ -72,12 +76,16 @@ impl<P: Port> Intake<P> {
                 }
                 break;
             }
-            let event = state.session.handle_input(now, &mut input).map_err(Trouble::Violation)?;
-            let Some(event) = event else { break };
-            self.handle_event(state, now, attempt, event)?;
-            // Where the rest cannot be kept it is taken all the same: it is at most what was read.
-            let full = self.backlog.is_full(state.patience(), client.hub);
-            if full && self.leftover.try_reserve_exact(input.len()).is_ok() {
+            state.session.set_room(room);
+            if let Some(event) = state.session.handle_input(now, &mut input).map_err(Trouble::Violation)? {
+                self.handle_event(state, now, attempt, event)?;
+                room = 0;
+                continue;
+            }
+            // What is left begins a message. Where it cannot be kept it is taken all the same: it is at most what was read.
+            room = state.session.announced();
+            let fits = self.backlog.has_room(room, state.calls.block_events(), client.hub);
+            if input.is_empty() || (!fits && self.leftover.try_reserve_exact(input.len()).is_ok()) {
                 break;
             }
         }

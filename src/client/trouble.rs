@@ -59,7 +59,8 @@ impl Say for Trouble {
             Trouble::NoMemory | Trouble::KeepAlive(KeepAliveError::NoMemory) | Trouble::Broken(NetError::Exhausted) => {
                 "out of memory"
             }
-            Trouble::Unwanted => "nobody wants it any more",
+            // Who has called it off has nothing to learn from it.
+            Trouble::Unwanted => return,
             Trouble::Violation(violation) => return ("protocol violation: ", *violation).say(out),
             Trouble::Broken(NetError::Failed(error)) => return ("network error ", *error).say(out),
             Trouble::Broken(NetError::WouldBlock) => "network stalled",

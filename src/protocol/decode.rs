@@ -186,8 +186,9 @@ impl<B: Buffer> Decoder<B> {
         Self { stage: Stage::FixedHeader, publish: Partial::new(0, 0), scratch: [0; 5], filled: 0, body: 0 }
     }
 
-    /// Takes bytes off `input` until a packet is complete or the input is used up.
-    pub(super) fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, Malformed> {
+    /// Takes bytes off `input` until a packet is complete, the input is used up, or a message comes that is longer than
+    /// `room`.
+    pub(super) fn decode(&mut self, room: usize, input: &mut &[u8]) -> Result<Option<Incoming>, Malformed> {
         loop {
             match self.stage {
                 Stage::FixedHeader => {
@@ -203,7 +204,7 @@ impl<B: Buffer> Decoder<B> {
                     return self.control_packet().map(Some);
                 }
                 Stage::TopicLength => {
-                    if !self.collect(2, input) {
+                    if self.announced() > room || !self.collect(2, input) {
                         return Ok(None);
                     }
                     self.topic_length()?;
@@ -251,6 +252,11 @@ impl<B: Buffer> Decoder<B> {
                 }
             }
         }
+    }
+
+    /// The length of the message that comes next, if its fixed header is all that has come of it; else 0.
+    pub(super) fn announced(&self) -> usize {
+        if matches!(self.stage, Stage::TopicLength) && self.filled == 0 { self.publish.left as usize } else { 0 }
     }
 
     /// The message that has [arrived](Arrived), once. It goes when the next one comes.

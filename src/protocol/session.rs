@@ -79,6 +79,8 @@ pub struct Session<B> {
     in_flight: InFlight,
     keep_alive: KeepAlive,
     limits: Limits,
+    /// The longest message that is taken.
+    room: usize,
     /// Counts messages that were too large for an event.
     skipped: u32,
     /// Log each packet, under this name.
@@ -104,6 +106,7 @@ impl<B: Buffer> Session<B> {
             held: 0,
             acknowledgements: 0,
             ahead_of_ping: 0,
+            room: usize::MAX,
             skipped: 0,
             trace,
         }
@@ -285,13 +288,24 @@ impl<B: Buffer> Session<B> {
         }
     }
 
-    /// Takes bytes off `input` until there is an event or no more input.
+    /// A message longer than this is not taken: input that begins one stays, and [`announced`](Self::announced) says how long
+    /// it is. At first there is room for every message.
+    pub fn set_room(&mut self, room: usize) {
+        self.room = room;
+    }
+
+    /// The length of the message that comes next, when that is known and nothing of the message has been taken; else 0.
+    pub fn announced(&self) -> usize {
+        self.decoder.announced()
+    }
+
+    /// Takes bytes off `input` until there is an event, no more input, or no [room](Self::set_room).
     pub fn handle_input(&mut self, now: Instant, input: &mut &[u8]) -> Result<Option<Event>, Violation> {
         if !input.is_empty() {
             self.keep_alive.received(now);
         }
         // An owner that goes on after an error meets a decoder that begins anew.
-        while let Some(packet) = self.decoder.decode(input).inspect_err(|_| self.decoder = Decoder::new())? {
+        while let Some(packet) = self.decoder.decode(self.room, input).inspect_err(|_| self.decoder = Decoder::new())? {
             if let Some(event) = self.handle_packet(packet)? {
                 return Ok(Some(event));
             }

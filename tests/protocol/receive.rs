@@ -1,5 +1,7 @@
 //! Messages from the server: acknowledged once their event was accepted, at QoS 2 told once.
 
+use wm_mqtt_client::protocol::{Buffer, Event};
+
 use crate::support::*;
 use crate::wire::FromClient::{self, PubAck, PubComp, PubRec};
 use crate::wire::FromServer::{self, PubRel};
@@ -252,4 +254,32 @@ fn many_qos_2_messages_at_a_time() {
     }
     let sent = bench.sent();
     assert_eq!(sent, (1..=300).rev().flat_map(|id| [PubRec(id), PubComp(id)]).collect::<Vec<_>>());
+}
+
+/// A message waits outside, nothing of it in memory, until its owner has room for it; what is before it comes.
+#[test]
+fn a_message_waits_for_room() {
+    let stream = [FromServer::PingResp, message(1, 1, &[5; 100]), message(2, 0, b"small")]
+        .map(|packet| packet.encode())
+        .concat();
+    for split in 0..stream.len() {
+        let mut bench = Bench::connected();
+        bench.session.set_room(50);
+        let mut rest = &stream[..split];
+        assert!(bench.session.handle_input(bench.now, &mut rest).unwrap().is_none());
+        // What was not taken comes first.
+        let mut rest = &stream[split - rest.len()..];
+        assert!(bench.session.handle_input(bench.now, &mut rest).unwrap().is_none());
+        let held = bench.session.announced();
+        // Topic, packet identifier, payload.
+        assert_eq!((held, live_buffers()), (2 + 1 + 2 + 100, 0), "split at {split}");
+        assert!(rest.len() > 100);
+        bench.session.set_room(held);
+        let event = bench.session.handle_input(bench.now, &mut rest).unwrap();
+        assert!(matches!(event, Some(Event::Message(_))), "{event:?}");
+        assert_eq!(bench.session.take_message().unwrap().payload.unwrap().as_slice(), [5; 100]);
+        bench.session.set_room(0);
+        assert!(bench.session.handle_input(bench.now, &mut rest).unwrap().is_none());
+        assert_eq!((bench.session.announced(), rest.len()), (2 + 1 + 5, 2 + 1 + 5));
+    }
 }
