@@ -104,28 +104,32 @@ static int publish_again_and_again(void *handle)
     return result;
 }
 
-/* Whoever publishes again and again does not keep those out who wait. */
+/* Whoever publishes again and again does not keep those out who wait. One whose thread the machine does not run in its turn
+ * is passed over (20 ms), which a busy machine may do in some of the rounds; nobody is passed over in most of them. */
 static void eager_ones_queue_too(void)
 {
+    enum { ROUNDS = 20 };
     broker_t *broker = NULL;
     conn_t *conn;
     handle_t handle = connected_client(&broker, &conn, true);
     call_t *eager[4];
     for (int i = 0; i < 4; i++) eager[i] = start_call(publish_again_and_again, handle);
-    for (int i = 0; i < WINDOW; i++) send_bytes(conn, "40 02 %04x", expect_packet(conn, 0x32).id);
-    for (int round = 0; round < 20; round++) {
+    int passed_over = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        /* Nothing is acknowledged meanwhile: the window is full, and the new one waits behind the eager ones. */
         call_t *patient = start_publish(handle, "patient", "m", 1, 1);
+        call_done(patient, 20);
         int others = 0;
-        for (bool served = false; !served && others <= 10 * WINDOW;) {
+        for (bool served = false; !served; others++) {
             packet_t p = expect_packet(conn, 0x32);
             send_bytes(conn, "40 02 %04x", p.id);
             served = p.topic[0] == 'p';
-            others += !served;
         }
-        /* Those before it, and what was on its way until it began to wait. */
-        CHECK(others <= 10 * WINDOW);
+        /* Those on their way and those before it. */
+        passed_over += others > 2 * WINDOW;
         CHECK(call_result_within(patient, 2000) > 0);
     }
+    CHECK(passed_over <= ROUNDS / 2);
     conn_reset(conn);
     for (int i = 0; i < 4; i++) CHECK_EQ(call_result_within(eager[i], 2000), WM_MQTT_CLIENT_ERROR_DISCONNECTED);
     expect_lost(handle);
