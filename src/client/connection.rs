@@ -9,15 +9,16 @@ use super::calls::Cause;
 use super::closing::{Closing, End};
 use super::dial::{Dial, Preference};
 use super::handle::{Attempt, State};
+use super::handshake::{Handshake, Secured, TlsConfig};
 use super::intake::Intake;
 use super::pipe::{LinkSocket, Pipe};
-use super::security::Security;
 use super::trouble::Trouble;
 use super::{CONNECT_TIMEOUT, Client, Error};
 use crate::log;
 use crate::port::{Lock, Port, Readiness, Shared, Token};
 use crate::protocol::Receipt;
 use crate::time::{Clock, Instant, Millis};
+use crate::transport::Layers;
 
 /// A client in the task's care.
 pub(super) struct Connection<P: Port> {
@@ -30,7 +31,10 @@ pub(super) struct Connection<P: Port> {
     /// The end of the connection before.
     closing: Option<Closing<P>>,
     intake: Intake<P>,
-    security: Security<P>,
+    /// What TLS shares from one connection to the next: certificates, key, the last session.
+    tls: Option<TlsConfig>,
+    /// TLS's handshake on the socket; or one that was called off, and may still compute.
+    handshake: Option<Handshake<P>>,
     preference: Preference,
     /// When to look after it again.
     due: Instant,
@@ -44,7 +48,7 @@ enum Stage<P: Port> {
     Down,
     /// Name lookup and TCP.
     Dialing(Dial<P::Net>),
-    /// TCP stands: TLS and WebSocket shake hands.
+    /// TCP stands: TLS shakes hands, then WebSocket.
     Securing(Pipe<P>),
     /// MQTT has begun.
     Up(Pipe<P>),
@@ -78,7 +82,8 @@ impl<P: Port> Connection<P> {
             stage: Stage::Down,
             closing: None,
             intake: Intake::new(client.clone()),
-            security: Security::new(),
+            tls: None,
+            handshake: None,
             preference: Preference::NONE,
             due: AT_ONCE,
             served: false,
@@ -199,15 +204,17 @@ impl<P: Port> Connection<P> {
             self.hang_up();
             self.client.state().lock().session.closed();
         }
-        if matches!(self.stage, Stage::Down) && wanted.is_some() && !self.waits_for_closing(means.now()) {
+        self.handshake.take_if(|handshake| handshake.is_over());
+        if matches!(self.stage, Stage::Down) && wanted.is_some() && !self.waits_for_the_last(means.now()) {
             self.attempt = wanted;
             return self.begin(means);
         }
         Ok(())
     }
 
-    fn waits_for_closing(&self, now: Instant) -> bool {
-        self.closing.as_ref().is_some_and(|closing| !closing.is_aside(now))
+    /// Whether the connection before is in the way of a new one.
+    fn waits_for_the_last(&self, now: Instant) -> bool {
+        self.handshake.is_some() || self.closing.as_ref().is_some_and(|closing| !closing.is_aside(now))
     }
 
     fn begin(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
@@ -216,7 +223,6 @@ impl<P: Port> Connection<P> {
         let client = self.client.clone();
         // What it was made with was checked before anybody could ask for a connection.
         let broker = client.config().broker().map_err(|_| Trouble::NotFound)?;
-        self.security.prepare(client.config(), &broker)?;
         log::debug(&[&"connecting to ", &broker.host, &":", &broker.port]);
         Ok(())
     }
@@ -238,10 +244,18 @@ impl<P: Port> Connection<P> {
                     }
                 }
                 Stage::Securing(pipe) => {
-                    let mut early = false;
                     if means.clock.is_over(self.limit) {
                         pipe.ready();
                     }
+                    if let Some(handshake) = &self.handshake {
+                        let secured = handshake.advance(pipe, &mut means.buffer).map_err(Trouble::in_handshake)?;
+                        let Some(Secured { config, layers }) = secured else {
+                            return self.check_limit(means).map_err(Trouble::in_handshake);
+                        };
+                        pipe.set_layers(layers);
+                        (self.tls, self.handshake) = (Some(config), None);
+                    }
+                    let mut early = false;
                     for _ in 0..READS {
                         if !pipe.is_open() && pipe.readable {
                             pipe.read(&mut means.buffer, &mut |_| early = true).map_err(Trouble::in_handshake)?;
@@ -278,10 +292,14 @@ impl<P: Port> Connection<P> {
     // Not inlined, like the others below: in one function their frames would lie under everything that TLS needs.
     #[cfg_attr(feature = "tls", inline(never))]
     fn secure(&mut self, token: Token, socket: LinkSocket<P>) -> Result<(), Trouble> {
-        let mut output = Vec::new();
+        let (mut layers, mut output) = (Layers::default(), Vec::new());
         let client = self.client.clone();
         let broker = client.config().broker().map_err(|_| Trouble::NotFound)?;
-        let layers = self.security.begin(&broker, &mut output)?;
+        self.handshake = Handshake::begin(&self.client, &broker, self.tls.as_ref())?;
+        // Behind TLS it begins when that is done.
+        if self.handshake.is_none() && broker.scheme.websocket {
+            layers.begin_websocket(&broker, P::random, &mut output).map_err(Trouble::Layer)?;
+        }
         self.stage = Stage::Securing(Pipe::new(token, socket, layers, output));
         Ok(())
     }
@@ -486,6 +504,9 @@ impl<P: Port> Connection<P> {
     fn hang_up(&mut self) {
         if let Stage::Securing(pipe) | Stage::Up(pipe) = core::mem::replace(&mut self.stage, Stage::Down) {
             pipe.give_up();
+        }
+        if let Some(handshake) = &self.handshake {
+            handshake.call_off();
         }
         self.intake.drop_leftover();
         // Another connect may have been waiting for this, or a deinit.

@@ -131,6 +131,12 @@ impl<P: Port> Client<P> {
         result
     }
 
+    /// The MQTT task is to look after this client.
+    #[cfg(feature = "tls")]
+    pub(super) fn leave_work(&self) {
+        self.change(|state| state.news = true);
+    }
+
     // Not inlined: it is most of every call.
     #[inline(never)]
     fn release(&self, mut state: impl DerefMut<Target = State<P>>) {

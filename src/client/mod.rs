@@ -14,11 +14,12 @@ mod dial;
 mod engine;
 mod error;
 mod handle;
+#[cfg_attr(not(feature = "tls"), path = "no_handshake.rs")]
+mod handshake;
 mod hub;
 mod intake;
 mod outstanding;
 mod pipe;
-mod security;
 mod trouble;
 
 pub use backlog::Notification;

@@ -2,7 +2,6 @@
 
 use alloc::vec::Vec;
 
-use super::security::handshake_step;
 use super::trouble::Trouble;
 use crate::port::{Net, NetError, Port, Socket, Token};
 use crate::transport::Layers;
@@ -78,11 +77,22 @@ impl<P: Port> Pipe<P> {
             Err(error) => return Err(Trouble::Broken(error)),
         };
         let before = self.output.len();
-        let is_handshake = self.layers.is_in_tls_handshake();
-        let mut receive = || self.layers.receive(&buffer[..len], &mut self.output, up);
-        let result = if is_handshake { handshake_step::<P, _>(receive) } else { receive().map_err(Trouble::Layer) };
+        let result = self.layers.receive(&buffer[..len], &mut self.output, up);
         self.answers += self.output.len() - before;
-        result
+        result.map_err(Trouble::Layer)
+    }
+
+    /// Appends an answer of a TLS handshake, which is not among the layers yet, and takes it.
+    #[cfg(feature = "tls")]
+    pub(super) fn answer(&mut self, answer: &mut Vec<u8>) -> Result<(), Trouble> {
+        self.output.try_reserve_exact(answer.len()).map_err(|_| Trouble::NoMemory)?;
+        self.output.append(answer);
+        Ok(())
+    }
+
+    /// Puts layers on the socket, which had none.
+    pub(super) fn set_layers(&mut self, layers: Layers) {
+        self.layers = layers;
     }
 
     /// Whether [`write`](Self::write) may be called: the socket has taken what was written before.

@@ -53,9 +53,13 @@ pub trait Port: Sized + Send + Sync + 'static {
     /// Starts the MQTT task: calls `task.turn()` until it says that it is done. `None` when there is no memory for it.
     fn spawn<T: Task>(task: T) -> Option<Self::Join>;
 
-    /// Runs `work` with stack enough for the public-key cryptography of a TLS handshake, and waits for it. `None` when
-    /// there is no memory for that stack. The caller must hold no lock.
-    fn on_deep_stack<R, F: FnOnce() -> R>(work: F) -> Option<R>;
+    /// As [`spawn`](Self::spawn), for a task with stack enough for the public-key cryptography of a TLS handshake. Nobody
+    /// waits for its end.
+    fn spawn_deep<T: Task>(task: T) -> Option<()>;
+
+    /// Does `work`, in a task that [`spawn_deep`](Self::spawn_deep) has started, with so many bytes of heap in reserve:
+    /// rustls does not ask whether there is memory. `None`, and nothing is done, when there is not so much in one block.
+    fn with_reserve<R>(bytes: usize, work: impl FnOnce() -> R) -> Option<R>;
 
     /// Which task is running, never 0.
     fn current_task() -> usize;

@@ -122,6 +122,17 @@ impl Layers {
         Ok(())
     }
 
+    /// Not called: a URI that asks for it was refused before.
+    #[cfg(not(feature = "websocket"))]
+    pub fn begin_websocket(
+        &mut self,
+        _: &uri::Uri<'_>,
+        _: fn(&mut [u8]) -> bool,
+        _: &mut Vec<u8>,
+    ) -> Result<(), LayerError> {
+        Ok(())
+    }
+
     /// Whether bytes pass as they are.
     pub fn is_empty(&self) -> bool {
         self.tls.is_none() && self.websocket.is_none()

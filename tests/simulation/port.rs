@@ -36,8 +36,13 @@ impl Port for Sim {
         Some(SimJoin(world::start(Box::new(task))))
     }
 
-    fn on_deep_stack<R, F: FnOnce() -> R>(work: F) -> Option<R> {
-        (!memory::is_out()).then(work)
+    // There is no TLS in this world.
+    fn spawn_deep<T: Task>(_: T) -> Option<()> {
+        None
+    }
+
+    fn with_reserve<R>(_: usize, _: impl FnOnce() -> R) -> Option<R> {
+        None
     }
 
     fn current_task() -> usize {

@@ -1,14 +1,14 @@
 //! The port to the device: FreeRTOS through freertos-rust, lwIP and the SDK through the functions of [`shim`], which are the
 //! port's C half (`wm_mqtt_port.c`, `wm_mqtt_lwip.c`), since most of what they wrap is macros and structures of the SDK.
 
-use alloc::alloc::{Layout, alloc};
+use alloc::alloc::{Layout, alloc, dealloc};
 use core::ffi::c_void;
 use core::ops::DerefMut;
 use core::ptr::{self, NonNull};
 
 use freertos_rust::{
-    DurationTicks, FreeRtosTaskHandle, MutexInnerImpl, MutexNormal, freertos_rs_delete_task,
-    freertos_rs_get_current_task, freertos_rs_spawn_task, freertos_rs_suspend_task,
+    DurationTicks, MutexInnerImpl, MutexNormal, freertos_rs_delete_task, freertos_rs_get_current_task,
+    freertos_rs_spawn_task,
 };
 #[cfg(feature = "tls")]
 use rustls::pki_types::TrustAnchor;
@@ -18,6 +18,8 @@ use crate::protocol;
 use crate::time::Instant;
 
 mod net;
+#[cfg(feature = "tls")]
+mod reserve;
 mod runtime;
 mod shim;
 
@@ -25,8 +27,7 @@ pub use net::{LwipNet, LwipSocket, LwipWaker};
 pub use runtime::init_log;
 pub(crate) use runtime::log;
 
-/// What the heap must still have in one block before each step of a TLS handshake, since rustls ends the program when
-/// it has not: the measured peak and a quarter.
+/// What a step of a TLS handshake must find in one block beside what it parses: the measured peak and a quarter.
 const HANDSHAKE_HEAP: usize = 12 * 1024;
 
 /// The device.
@@ -45,40 +46,24 @@ impl Port for FreeRtos {
     }
 
     fn spawn<T: Task>(task: T) -> Option<Detached> {
-        extern "C" fn run<T: Task>(task: *mut c_void) -> *mut c_void {
-            let task = task.cast::<T>();
-            // SAFETY: `spawn` has given the task away to this function alone, which gives its memory back.
-            unsafe {
-                while (*task).turn() {}
-                task.drop_in_place();
-                alloc::alloc::dealloc(task.cast(), Layout::new::<T>());
-                shim::wm_mqtt_port_net_task_ends();
-                freertos_rs_delete_task(ptr::null());
-            }
-            ptr::null_mut()
-        }
-        // SAFETY: a task is not of size zero, it holds its state.
-        let place = NonNull::new(unsafe { alloc(Layout::new::<T>()) })?.cast::<T>();
-        // SAFETY: freshly allocated; the new task gets it, or it is given back.
-        unsafe {
-            place.write(task);
-            if start(b"mqtt", config().task_stack, run::<T>, place.as_ptr().cast()).is_some() {
-                return Some(Detached);
-            }
-            place.drop_in_place();
-            alloc::alloc::dealloc(place.as_ptr().cast(), Layout::new::<T>());
-        }
-        None
+        start(b"mqtt", config().task_stack, task).map(|()| Detached)
     }
 
-    fn on_deep_stack<R, F: FnOnce() -> R>(work: F) -> Option<R> {
-        let done = freertos_rust::Semaphore::new_binary().ok()?;
-        let mut job = Job { work: Some(work), result: None, done };
-        let task = start(b"mqtt tls", config().handshake_stack, Job::<F, R>::run, (&raw mut job).cast())?;
-        while job.done.take(FOREVER).is_err() {}
-        // SAFETY: the task does nothing any more and is deleted once.
-        unsafe { freertos_rs_delete_task(task) };
-        job.result
+    fn spawn_deep<T: Task>(task: T) -> Option<()> {
+        start(b"mqtt tls", config().handshake_stack, task)
+    }
+
+    #[cfg(feature = "tls")]
+    fn with_reserve<R>(bytes: usize, work: impl FnOnce() -> R) -> Option<R> {
+        let reserve = reserve::Reserve::new(bytes)?;
+        let result = work();
+        drop(reserve);
+        Some(result)
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn with_reserve<R>(_: usize, _: impl FnOnce() -> R) -> Option<R> {
+        None
     }
 
     fn current_task() -> usize {
@@ -143,41 +128,35 @@ fn config() -> &'static shim::PortConfig {
     unsafe { &shim::wm_mqtt_port_config }
 }
 
-/// Starts a task; its handle, or `None` when there is no memory for it. Not `freertos_rust::Task`: that allocates what
-/// it starts without asking whether there is memory.
-fn start(
-    name: &[u8],
-    words: u16,
-    run: extern "C" fn(*mut c_void) -> *mut c_void,
-    argument: *mut c_void,
-) -> Option<FreeRtosTaskHandle> {
-    let mut handle = ptr::null();
-    let (name, len) = (name.as_ptr(), name.len() as u8);
-    let priority = config().task_priority;
-    // SAFETY: name and handle outlive the call; that the argument outlives the task is its owner's business.
-    let failed = unsafe { freertos_rs_spawn_task(run, argument, name, len, words, priority, &mut handle) };
-    (failed == 0).then_some(handle)
-}
-
-/// Work that another task waits for.
-struct Job<F, R> {
-    work: Option<F>,
-    result: Option<R>,
-    done: freertos_rust::Semaphore,
-}
-
-impl<F: FnOnce() -> R, R> Job<F, R> {
-    extern "C" fn run(job: *mut c_void) -> *mut c_void {
-        // SAFETY: whoever waits lends its job until `done` is given.
-        let job = unsafe { &mut *job.cast::<Self>() };
-        job.result = job.work.take().map(|work| work());
-        job.done.give();
-        // The waiting task deletes this one: the stack of a task that deletes itself is left to the idle task.
-        loop {
-            // SAFETY: NULL is this task.
-            unsafe { freertos_rs_suspend_task(ptr::null()) };
+/// Starts a task, which deletes itself; `None` when there is no memory for it. Not `freertos_rust::Task`: that allocates
+/// what it starts without asking whether there is memory.
+fn start<T: Task>(name: &[u8], words: u16, task: T) -> Option<()> {
+    extern "C" fn run<T: Task>(task: *mut c_void) -> *mut c_void {
+        let task = task.cast::<T>();
+        // SAFETY: `start` has given the task away to this function alone, which gives its memory back.
+        unsafe {
+            while (*task).turn() {}
+            task.drop_in_place();
+            dealloc(task.cast(), Layout::new::<T>());
+            shim::wm_mqtt_port_net_task_ends();
+            freertos_rs_delete_task(ptr::null());
         }
+        ptr::null_mut()
     }
+    // SAFETY: a task is not of size zero, it holds its state.
+    let place = NonNull::new(unsafe { alloc(Layout::new::<T>()) })?.cast::<T>();
+    let (len, priority, mut handle) = (name.len() as u8, config().task_priority, ptr::null());
+    // SAFETY: freshly allocated; the new task gets it, or it is given back. The name and the handle's place outlive the call.
+    unsafe {
+        place.write(task);
+        let argument = place.as_ptr().cast();
+        if freertos_rs_spawn_task(run::<T>, argument, name.as_ptr(), len, words, priority, &mut handle) == 0 {
+            return Some(());
+        }
+        place.drop_in_place();
+        dealloc(place.as_ptr().cast(), Layout::new::<T>());
+    }
+    None
 }
 
 /// A task that nobody joins: FreeRTOS has no such notion.

@@ -8,9 +8,10 @@ use crate::log::{Level, Say};
 use crate::port::Port;
 
 unsafe extern "C" {
-    fn malloc(size: usize) -> *mut c_void;
+    pub(super) fn malloc(size: usize) -> *mut c_void;
     fn realloc(block: *mut c_void, size: usize) -> *mut c_void;
-    fn free(block: *mut c_void);
+    pub(super) fn free(block: *mut c_void);
+    fn abort() -> !;
 }
 
 /// The SDK's heap, by way of its C library.
@@ -26,7 +27,7 @@ unsafe impl GlobalAlloc for SdkHeap {
             return core::ptr::null_mut();
         }
         // SAFETY: malloc takes any size.
-        unsafe { malloc(layout.size()) }.cast()
+        or_with_reserve(|| unsafe { malloc(layout.size()) })
     }
 
     unsafe fn dealloc(&self, block: *mut u8, _: Layout) {
@@ -35,9 +36,19 @@ unsafe impl GlobalAlloc for SdkHeap {
     }
 
     unsafe fn realloc(&self, block: *mut u8, _: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the block came from `alloc` or `realloc`, whose alignment realloc keeps.
-        unsafe { realloc(block.cast(), size) }.cast()
+        // SAFETY: the block came from `alloc` or `realloc`, whose alignment realloc keeps, and is still there if it fails.
+        or_with_reserve(|| unsafe { realloc(block.cast(), size) })
     }
+}
+
+/// Allocates; when there is no memory, again with what the task has in reserve.
+fn or_with_reserve(allocate: impl Fn() -> *mut c_void) -> *mut u8 {
+    let block = allocate();
+    #[cfg(feature = "tls")]
+    if block.is_null() && super::reserve::release() {
+        return allocate().cast();
+    }
+    block.cast()
 }
 
 #[cfg(target_os = "none")]
@@ -48,7 +59,7 @@ static HEAP: SdkHeap = SdkHeap;
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     // SAFETY: does not return.
-    unsafe { shim::wm_mqtt_port_abort() }
+    unsafe { abort() }
 }
 
 /// Longest line.

@@ -52,7 +52,6 @@ unsafe extern "C" {
     pub(super) fn wm_mqtt_port_unix_time() -> u64;
     pub(super) fn wm_mqtt_port_random(bytes: *mut u8, len: usize) -> bool;
     pub(super) fn wm_mqtt_port_log(level: c_int, line: *const c_char, len: usize);
-    pub(super) fn wm_mqtt_port_abort() -> !;
 
     pub(super) fn wm_mqtt_port_net_open() -> *mut c_void;
     pub(super) fn wm_mqtt_port_net_share(net: *mut c_void);

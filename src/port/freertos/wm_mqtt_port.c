@@ -1,7 +1,6 @@
 /* The device port over FreeRTOS and the SDK: configuration, clock, identity, randomness, log. */
 #include "wm_mqtt_port.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -83,10 +82,4 @@ void wm_mqtt_port_log(int level, const char *line, size_t len)
         case WM_LOG_LEVEL_DEBUG: wm_log_debug("%.*s", width, line); break;
         default: wm_log_verbose("%.*s", width, line); break;
     }
-}
-
-void wm_mqtt_port_abort(void)
-{
-    wm_log_error("no memory for what cannot be refused, or a bug: stopped");
-    abort();
 }

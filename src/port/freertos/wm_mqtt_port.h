@@ -65,8 +65,6 @@ uint64_t wm_mqtt_port_unix_time(void);
 bool wm_mqtt_port_random(uint8_t *bytes, size_t len);
 /** A line for the SDK's log; level 1 (error) to 5 (verbose). */
 void wm_mqtt_port_log(int level, const char *line, size_t len);
-/** Stops the system: memory is out where it must not be, or a bug. */
-void wm_mqtt_port_abort(void) __attribute__((noreturn));
 
 /** What the MQTT task sleeps on, or NULL. */
 void *wm_mqtt_port_net_open(void);

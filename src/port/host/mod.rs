@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fs::{File, metadata};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::hint::black_box;
 use std::io::Read;
 use std::ops::DerefMut;
 use std::os::unix::fs::MetadataExt;
@@ -43,8 +44,17 @@ impl Port for Host {
         thread.map(HostJoin).ok()
     }
 
-    fn on_deep_stack<R, F: FnOnce() -> R>(work: F) -> Option<R> {
-        // A thread has 2 MiB.
+    fn spawn_deep<T: Task>(mut task: T) -> Option<()> {
+        // It has 2 MiB.
+        let thread = Builder::new().name("mqtt_client_tls".into()).spawn(move || while task.turn() {});
+        thread.map(drop).ok()
+    }
+
+    fn with_reserve<R>(bytes: usize, work: impl FnOnce() -> R) -> Option<R> {
+        let mut block = Vec::<u8>::new();
+        block.try_reserve_exact(bytes).ok()?;
+        // Not held: the allocator is the program's. And not left out by a compiler that finds that nobody needs it.
+        drop(black_box(block));
         Some(work())
     }
 

@@ -1,0 +1,41 @@
+//! What stands for [`handshake`](super) without TLS: nothing, and no code.
+
+use core::convert::Infallible;
+use core::marker::PhantomData;
+
+use super::Client;
+use super::pipe::Pipe;
+use super::trouble::Trouble;
+use crate::port::{Port, Shared};
+use crate::transport::Layers;
+use crate::transport::uri::Uri;
+
+/// A configuration that cannot exist.
+pub(super) type TlsConfig = Infallible;
+
+/// A handshake that cannot exist.
+pub(super) struct Handshake<P: Port>(Infallible, PhantomData<P>);
+
+pub(super) struct Secured {
+    pub(super) config: TlsConfig,
+    pub(super) layers: Layers,
+}
+
+impl<P: Port> Handshake<P> {
+    /// [`Config::check`](super::Config::check) has refused a URI that asks for it.
+    pub(super) fn begin(_: &Shared<Client<P>>, _: &Uri<'_>, _: Option<&TlsConfig>) -> Result<Option<Self>, Trouble> {
+        Ok(None)
+    }
+
+    pub(super) fn advance(&self, _: &mut Pipe<P>, _: &mut [u8]) -> Result<Option<Secured>, Trouble> {
+        match self.0 {}
+    }
+
+    pub(super) fn call_off(&self) {
+        match self.0 {}
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        match self.0 {}
+    }
+}
