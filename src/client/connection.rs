@@ -33,7 +33,7 @@ pub(super) struct Connection<P: Port> {
     intake: Intake<P>,
     /// What TLS shares from one connection to the next: certificates, key, the last session.
     tls: Option<TlsConfig>,
-    /// TLS's handshake on the socket; or one that was called off, and may still compute.
+    /// TLS's handshake on the socket.
     handshake: Option<Handshake<P>>,
     preference: Preference,
     /// When to look after it again.
@@ -204,17 +204,15 @@ impl<P: Port> Connection<P> {
             self.hang_up();
             self.client.state().lock().session.closed();
         }
-        self.handshake.take_if(|handshake| handshake.is_over());
-        if matches!(self.stage, Stage::Down) && wanted.is_some() && !self.waits_for_the_last(means.now()) {
+        if matches!(self.stage, Stage::Down) && wanted.is_some() && !self.waits_for_closing(means.now()) {
             self.attempt = wanted;
             return self.begin(means);
         }
         Ok(())
     }
 
-    /// Whether the connection before is in the way of a new one.
-    fn waits_for_the_last(&self, now: Instant) -> bool {
-        self.handshake.is_some() || self.closing.as_ref().is_some_and(|closing| !closing.is_aside(now))
+    fn waits_for_closing(&self, now: Instant) -> bool {
+        self.closing.as_ref().is_some_and(|closing| !closing.is_aside(now))
     }
 
     fn begin(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
@@ -505,9 +503,7 @@ impl<P: Port> Connection<P> {
         if let Stage::Securing(pipe) | Stage::Up(pipe) = core::mem::replace(&mut self.stage, Stage::Down) {
             pipe.give_up();
         }
-        if let Some(handshake) = &self.handshake {
-            handshake.call_off();
-        }
+        self.handshake = None;
         self.intake.drop_leftover();
         // Another connect may have been waiting for this, or a deinit.
         self.due = AT_ONCE;

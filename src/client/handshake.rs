@@ -1,22 +1,23 @@
-//! A TLS handshake, computed in a task of its own: that has the stack which public-key cryptography takes, and the MQTT
-//! task serves its other clients meanwhile.
+//! TLS handshakes, computed in a task of their own: it has the stack which public-key cryptography takes, and the MQTT task
+//! serves its other clients meanwhile. There is one such task while any handshake is under way, since a device has memory
+//! for one such stack; it takes their steps in turn.
 
 use alloc::vec::Vec;
-use core::mem::take;
+use core::mem::{replace, take};
 
 use super::pipe::Pipe;
 use super::trouble::Trouble;
-use super::{AuthMode, Client, Config};
+use super::{AuthMode, Client, Config, Hub};
 use crate::log;
-use crate::port::{Lock, Port, Shared, Signal, Task};
+use crate::port::{Join, Lock, Port, Shared, Signal, Task};
 use crate::time::Instant;
 pub(super) use crate::transport::tls::TlsConfig;
 use crate::transport::tls::{self, Settings};
 use crate::transport::uri::Uri;
 use crate::transport::{LayerError, Layers};
 
-/// A handshake, as the MQTT task sees it. When it is dropped its task ends, after the step that it computes.
-pub(super) struct Handshake<P: Port>(Shared<Desk<P>>);
+/// A handshake, as the MQTT task sees it. When it is dropped nothing more of it is computed.
+pub(super) struct Handshake<P: Port>(Shared<Entry<P>>);
 
 /// What comes of it: layers that are through with TLS's handshake, and what the next connection resumes.
 pub(super) struct Secured {
@@ -24,11 +25,23 @@ pub(super) struct Secured {
     pub(super) layers: Layers,
 }
 
-/// What the MQTT task and the handshake's have in common.
-struct Desk<P: Port> {
-    client: Shared<Client<P>>,
-    /// Wakes the handshake's task.
+/// The task that computes handshakes, as others see it.
+pub(super) struct HandshakeTask<P: Port> {
+    running: Option<Worker<P>>,
+    /// What is left of the last one.
+    ended: Option<P::DeepJoin>,
+}
+
+struct Worker<P: Port> {
+    join: P::DeepJoin,
+    /// Wakes it.
     signal: P::Signal,
+    handshakes: Vec<Shared<Entry<P>>>,
+}
+
+/// A handshake, as both tasks see it.
+struct Entry<P: Port> {
+    client: Shared<Client<P>>,
     exchange: P::Lock<Exchange>,
 }
 
@@ -42,14 +55,17 @@ struct Exchange {
 
 #[allow(clippy::large_enum_variant)] // a handshake has one, at one place
 enum Progress {
-    /// The handshake's task computes, or has input to begin with.
-    Busy,
-    /// It waits for input.
-    Idle,
+    /// Nothing has been computed yet. An earlier connection may have made the configuration.
+    New(Option<TlsConfig>),
+    /// A step is computed.
+    Computing,
+    /// The server's turn.
+    Waiting(Secured),
+    /// There is input for the next step.
+    Fed(Secured),
+    /// It has come to its end.
     Done(Result<Secured, Trouble>),
-    /// The MQTT task does not want it any more.
-    CalledOff,
-    /// The handshake's task has let go of everything.
+    /// The MQTT task has what it wants.
     Over,
 }
 
@@ -63,32 +79,27 @@ impl<P: Port> Handshake<P> {
         if !uri.scheme.tls {
             return Ok(None);
         }
-        let make = || {
-            let exchange = || Exchange { input: Vec::new(), output: Vec::new(), progress: Progress::Busy };
-            Some(Desk { client: client.clone(), signal: P::Signal::new()?, exchange: P::Lock::new(exchange)? })
-        };
-        let desk = Shared::try_new_with(make).ok_or(Trouble::NoMemory)?;
-        let task = Steps { desk: desk.clone(), config: config.cloned() };
-        P::spawn_deep(task).ok_or(Trouble::NoMemory)?;
-        Ok(Some(Self(desk)))
+        let exchange = || Exchange { input: Vec::new(), output: Vec::new(), progress: Progress::New(config.cloned()) };
+        let make = || Some(Entry { client: client.clone(), exchange: P::Lock::new(exchange)? });
+        let entry = Shared::try_new_with(make).ok_or(Trouble::NoMemory)?;
+        HandshakeTask::join(client.hub);
+        HandshakeTask::add(client.hub, entry.clone()).ok_or(Trouble::NoMemory)?;
+        Ok(Some(Self(entry)))
     }
 
-    /// Passes on what either side has for the other; what has come of the handshake when it is done. The server's end of
-    /// the stream is noticed when the task has nothing to compute.
+    /// Passes on what either side has for the other; what has come of the handshake when it is done. That the server has
+    /// closed is noticed when nothing is computed.
     pub(super) fn advance(&self, pipe: &mut Pipe<P>, buffer: &mut [u8]) -> Result<Option<Secured>, Trouble> {
-        let is_idle = {
+        let waits = {
             let mut exchange = self.0.exchange.lock();
             pipe.answer(&mut exchange.output)?;
-            match &mut exchange.progress {
-                Progress::Idle => true,
-                progress @ Progress::Done(_) => match core::mem::replace(progress, Progress::Over) {
-                    Progress::Done(result) => return result.map(Some),
-                    _ => false,
-                },
-                _ => false,
+            match replace(&mut exchange.progress, Progress::Over) {
+                Progress::Done(result) => return result.map(Some),
+                progress => exchange.progress = progress,
             }
+            matches!(exchange.progress, Progress::Waiting(_))
         };
-        if !is_idle || !pipe.readable {
+        if !waits || !pipe.readable {
             return Ok(None);
         }
         let mut fed = Ok(());
@@ -100,117 +111,165 @@ impl<P: Port> Handshake<P> {
         let mut exchange = self.0.exchange.lock();
         exchange.input.try_reserve_exact(input.len()).map_err(|_| Trouble::NoMemory)?;
         exchange.input.extend_from_slice(input);
-        exchange.progress = Progress::Busy;
+        if let Progress::Waiting(secured) = replace(&mut exchange.progress, Progress::Over) {
+            exchange.progress = Progress::Fed(secured);
+        }
         drop(exchange);
-        self.0.signal.notify();
+        self.0.wake();
         Ok(())
-    }
-
-    /// Its task ends, after the step that it computes.
-    pub(super) fn call_off(&self) {
-        let mut exchange = self.0.exchange.lock();
-        exchange.progress = match exchange.progress {
-            Progress::Busy | Progress::Idle | Progress::CalledOff => Progress::CalledOff,
-            Progress::Done(_) | Progress::Over => Progress::Over,
-        };
-        drop(exchange);
-        self.0.signal.notify();
-    }
-
-    /// Whether its task uses no memory any more but its stack, which the system takes back.
-    pub(super) fn is_over(&self) -> bool {
-        matches!(self.0.exchange.lock().progress, Progress::Over)
     }
 }
 
 impl<P: Port> Drop for Handshake<P> {
     fn drop(&mut self) {
-        self.call_off();
+        let progress = replace(&mut self.0.exchange.lock().progress, Progress::Over);
+        // Without the lock: it may take a while.
+        drop(progress);
+        self.0.wake();
     }
 }
 
-impl<P: Port> Desk<P> {
-    /// What the server has sent, once there is some; `None` when nobody wants the handshake any more.
-    fn next_input(&self) -> Option<Vec<u8>> {
-        loop {
-            {
-                let mut exchange = self.exchange.lock();
-                match exchange.progress {
-                    Progress::Idle => {}
-                    Progress::Busy => return Some(take(&mut exchange.input)),
-                    _ => return None,
+impl<P: Port> HandshakeTask<P> {
+    pub(super) const NONE: Self = Self { running: None, ended: None };
+
+    /// Adds a handshake, and starts the task if it is the only one; `None` when there is no memory for that.
+    fn add(hub: &'static Hub<P>, entry: Shared<Entry<P>>) -> Option<()> {
+        hub.with_handshakes(|task, _| {
+            let mut handshakes = Vec::new();
+            match &mut task.running {
+                Some(worker) => {
+                    worker.handshakes.try_reserve(1).ok()?;
+                    worker.handshakes.push(entry);
+                    worker.signal.notify();
+                }
+                None => {
+                    handshakes.try_reserve(1).ok()?;
+                    handshakes.push(entry);
+                    let signal = P::Signal::new()?;
+                    // It waits for the lock.
+                    let join = P::spawn_deep(Steps { hub, signal: signal.clone() })?;
+                    task.running = Some(Worker { join, signal, handshakes });
                 }
             }
-            self.signal.wait(Instant::NEVER);
-        }
+            Some(())
+        })
     }
 
-    /// Tells the MQTT task; `false` when it does not want the handshake any more.
-    fn report(&self, output: Vec<u8>, progress: Progress) -> bool {
-        let mut exchange = self.exchange.lock();
-        let is_wanted = !matches!(exchange.progress, Progress::CalledOff);
-        if is_wanted {
-            // The MQTT task has taken what was there before it gave input.
-            (exchange.output, exchange.progress) = (output, progress);
+    /// Called by the MQTT task: gives the stack of the last task back, if there is one that has ended.
+    pub(super) fn join(hub: &Hub<P>) {
+        let ended = hub.with_handshakes(|task, _| task.ended.take());
+        if let Some(ended) = ended {
+            ended.join();
         }
+    }
+}
+
+impl<P: Port> Entry<P> {
+    /// Wakes the handshakes' task.
+    fn wake(&self) {
+        self.client.hub.with_handshakes(|task, _| {
+            if let Some(worker) = &task.running {
+                worker.signal.notify();
+            }
+        });
+    }
+
+    /// What to compute the next step from, if there is something.
+    fn take_step(&self) -> Option<(Progress, Vec<u8>)> {
+        let mut exchange = self.exchange.lock();
+        match exchange.progress {
+            Progress::New(_) | Progress::Fed(_) => {}
+            _ => return None,
+        }
+        Some((replace(&mut exchange.progress, Progress::Computing), take(&mut exchange.input)))
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.exchange.lock().progress, Progress::Done(_) | Progress::Over)
+    }
+
+    /// Computes a step, and tells the MQTT task if that still wants to know.
+    fn compute(&self, progress: Progress, input: &[u8]) {
+        let mut output = Vec::new();
+        let result = match progress {
+            Progress::New(config) => self.begin(config, &mut output),
+            Progress::Fed(secured) => go_on::<P>(secured, input, &mut output),
+            _ => return,
+        };
+        let progress = match result {
+            Ok(secured) if secured.layers.is_in_tls_handshake() => Progress::Waiting(secured),
+            result => Progress::Done(result),
+        };
+        let mut exchange = self.exchange.lock();
+        if !matches!(exchange.progress, Progress::Computing) {
+            return;
+        }
+        // The MQTT task has taken what was there before it gave input.
+        (exchange.output, exchange.progress) = (output, progress);
         drop(exchange);
         self.client.leave_work();
-        is_wanted
     }
-}
 
-/// The body of the handshake's task.
-struct Steps<P: Port> {
-    desk: Shared<Desk<P>>,
-    config: Option<TlsConfig>,
-}
-
-impl<P: Port> Steps<P> {
-    /// All of the handshake; the output of its last step.
-    fn run(&mut self, output: &mut Vec<u8>) -> Option<Result<Secured, Trouble>> {
-        let client = self.desk.client.clone();
-        let config = match self.config.take() {
-            Some(config) => Ok(config),
-            None => step::<P, _>(P::limits().handshake, || tls_config::<P>(client.config())),
-        };
+    /// The first step, up to the ClientHello.
+    fn begin(&self, config: Option<TlsConfig>, output: &mut Vec<u8>) -> Result<Secured, Trouble> {
+        let own = self.client.config();
         let config = match config {
-            Ok(config) => config,
-            Err(trouble) => return Some(Err(trouble)),
+            Some(config) => config,
+            None => step::<P, _>(P::limits().handshake, || tls_config::<P>(own))?,
         };
+        // It was checked before anybody could ask for a connection.
+        let uri = own.broker().map_err(|_| Trouble::NotFound)?;
         let mut layers = Layers::default();
-        let mut result = step::<P, _>(P::limits().handshake, || {
-            // It was checked before anybody could ask for a connection.
-            let Ok(uri) = client.config().broker() else { return Ok(()) };
+        step::<P, _>(P::limits().handshake, || {
             layers.begin_tls(&config, uri.host, output)?;
             if uri.scheme.websocket { layers.begin_websocket(&uri, P::random, output) } else { Ok(()) }
-        });
-        while result.is_ok() && layers.is_in_tls_handshake() {
-            if !self.desk.report(take(output), Progress::Idle) {
-                return None;
-            }
-            let input = self.desk.next_input()?;
-            let mut is_early = false;
-            result = step::<P, _>(P::limits().handshake, || layers.receive(&input, output, &mut |_| is_early = true));
-            if is_early {
-                result = Err(Trouble::Early);
-            }
-        }
-        Some(result.map(|()| Secured { config, layers }))
+        })?;
+        Ok(Secured { config, layers })
     }
+}
+
+/// A step with what the server has sent. What is to be sent to it, in an error as well, is appended to `output`.
+fn go_on<P: Port>(mut secured: Secured, input: &[u8], output: &mut Vec<u8>) -> Result<Secured, Trouble> {
+    let mut is_early = false;
+    let layers = &mut secured.layers;
+    step::<P, _>(P::limits().handshake, || layers.receive(input, output, &mut |_| is_early = true))?;
+    if is_early { Err(Trouble::Early) } else { Ok(secured) }
+}
+
+/// The body of the handshakes' task.
+struct Steps<P: Port> {
+    hub: &'static Hub<P>,
+    signal: P::Signal,
 }
 
 impl<P: Port> Task for Steps<P> {
     fn turn(&mut self) -> bool {
-        let mut output = Vec::new();
-        let reported = match self.run(&mut output) {
-            Some(result) => self.desk.report(output, Progress::Done(result)),
-            None => false,
-        };
-        if !reported {
-            self.desk.exchange.lock().progress = Progress::Over;
-            self.desk.client.leave_work();
+        let next = self.hub.with_handshakes(|task, has_mqtt_task| {
+            let handshakes = &mut task.running.as_mut()?.handshakes;
+            handshakes.retain(|entry| !entry.is_over());
+            if handshakes.is_empty() {
+                // Without an MQTT task nobody joins this one.
+                task.ended = task.running.take().map(|worker| worker.join).filter(|_| has_mqtt_task);
+                return None;
+            }
+            for at in 0..handshakes.len() {
+                if let Some(step) = handshakes[at].take_step() {
+                    // Who has had a step comes last.
+                    handshakes[at..].rotate_left(1);
+                    return Some(handshakes.last().cloned().zip(Some(step)));
+                }
+            }
+            Some(None)
+        });
+        match next {
+            Some(Some((entry, (progress, input)))) => entry.compute(progress, &input),
+            Some(None) => drop(self.signal.wait(Instant::NEVER)),
+            None => {
+                self.hub.handshakes_ended();
+                return false;
+            }
         }
-        false
+        true
     }
 }
 

@@ -4,6 +4,8 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::engine::Engine;
+#[cfg(feature = "tls")]
+use super::handshake::HandshakeTask;
 use super::outstanding::Outstanding;
 use super::{Client, Config, DRAIN_TIMEOUT, Error, Notification, TASK_END_TIMEOUT};
 use crate::port::{Join, Lock, Net, Port, Shared, Signal, Waker};
@@ -33,7 +35,7 @@ pub struct Hub<P: Port> {
     outstanding: P::Lock<Outstanding>,
     /// The task is running or will be woken: nobody else needs to.
     awake: AtomicBool,
-    /// Clients have come since the task looked.
+    /// Clients have come since the task looked, or the task of handshakes has ended.
     arrivals: AtomicBool,
 }
 
@@ -48,6 +50,9 @@ struct State<P: Port> {
     ended: Option<P::Join>,
     /// Deinits that wait for the task's end.
     end_waiters: Vec<P::Signal>,
+    /// The task that computes TLS handshakes.
+    #[cfg(feature = "tls")]
+    handshakes: HandshakeTask<P>,
 }
 
 impl<P: Port> State<P> {
@@ -75,6 +80,8 @@ impl<P: Port> Hub<P> {
                 task: None,
                 ended: None,
                 end_waiters: Vec::new(),
+                #[cfg(feature = "tls")]
+                handshakes: HandshakeTask::NONE,
             })?,
             events,
             outstanding: P::Lock::new(Outstanding::new)?,
@@ -176,6 +183,21 @@ impl<P: Port> Hub<P> {
         Ok(())
     }
 
+    /// Does `work` under the lock with what is known of the task that computes handshakes, and whether there is an MQTT task.
+    #[cfg(feature = "tls")]
+    pub(super) fn with_handshakes<R>(&self, work: impl FnOnce(&mut HandshakeTask<P>, bool) -> R) -> R {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        work(&mut state.handshakes, state.task.is_some())
+    }
+
+    /// The task that computes handshakes has ended, and the MQTT task is to join it.
+    #[cfg(feature = "tls")]
+    pub(super) fn handshakes_ended(&self) {
+        self.arrivals.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
     /// Wakes the task, if there is one.
     fn wake(&self) {
         let waker = self.state.lock().task.as_ref().map(|task| task.waker.clone());
@@ -197,6 +219,8 @@ impl<P: Port> Hub<P> {
     /// The clients that came since the last call.
     pub(super) fn take_arrivals(&self) -> Vec<Shared<Client<P>>> {
         if self.arrivals.swap(false, Ordering::SeqCst) {
+            #[cfg(feature = "tls")]
+            HandshakeTask::join(self);
             core::mem::take(&mut self.state.lock().arrivals)
         } else {
             Vec::new()
@@ -211,6 +235,9 @@ impl<P: Port> Hub<P> {
         }
         state.ended = state.task.take().map(|task| task.join);
         state.release_end_waiters();
+        drop(state);
+        #[cfg(feature = "tls")]
+        HandshakeTask::join(self);
         true
     }
 

@@ -30,12 +30,4 @@ impl<P: Port> Handshake<P> {
     pub(super) fn advance(&self, _: &mut Pipe<P>, _: &mut [u8]) -> Result<Option<Secured>, Trouble> {
         match self.0 {}
     }
-
-    pub(super) fn call_off(&self) {
-        match self.0 {}
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        match self.0 {}
-    }
 }

@@ -46,6 +46,10 @@ pub trait Port: Sized + Send + Sync + 'static {
     type Buffer: Buffer + Send + fmt::Debug;
     /// What is left of a started task.
     type Join: Join;
+    /// The same of a task with a deep stack: joining gives that back at once. Dropped before the task has ended, the system
+    /// gives it back some time later.
+    #[cfg(feature = "tls")]
+    type DeepJoin: Join;
 
     /// The monotonic clock.
     fn now() -> Instant;
@@ -53,12 +57,13 @@ pub trait Port: Sized + Send + Sync + 'static {
     /// Starts the MQTT task: calls `task.turn()` until it says that it is done. `None` when there is no memory for it.
     fn spawn<T: Task>(task: T) -> Option<Self::Join>;
 
-    /// As [`spawn`](Self::spawn), for a task with stack enough for the public-key cryptography of a TLS handshake. Nobody
-    /// waits for its end.
-    fn spawn_deep<T: Task>(task: T) -> Option<()>;
+    /// As [`spawn`](Self::spawn), for a task with stack enough for the public-key cryptography of a TLS handshake.
+    #[cfg(feature = "tls")]
+    fn spawn_deep<T: Task>(task: T) -> Option<Self::DeepJoin>;
 
     /// Does `work`, in a task that [`spawn_deep`](Self::spawn_deep) has started, with so many bytes of heap in reserve:
     /// rustls does not ask whether there is memory. `None`, and nothing is done, when there is not so much in one block.
+    #[cfg(feature = "tls")]
     fn with_reserve<R>(bytes: usize, work: impl FnOnce() -> R) -> Option<R>;
 
     /// Which task is running, never 0.

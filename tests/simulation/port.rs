@@ -22,6 +22,8 @@ impl Port for Sim {
     type Net = SimNet;
     type Buffer = SimBuffer;
     type Join = SimJoin;
+    #[cfg(feature = "tls")]
+    type DeepJoin = SimJoin;
 
     fn now() -> Instant {
         world::stall_point();
@@ -37,10 +39,12 @@ impl Port for Sim {
     }
 
     // There is no TLS in this world.
-    fn spawn_deep<T: Task>(_: T) -> Option<()> {
+    #[cfg(feature = "tls")]
+    fn spawn_deep<T: Task>(_: T) -> Option<SimJoin> {
         None
     }
 
+    #[cfg(feature = "tls")]
     fn with_reserve<R>(_: usize, _: impl FnOnce() -> R) -> Option<R> {
         None
     }

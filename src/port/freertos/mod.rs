@@ -1,14 +1,14 @@
 //! The port to the device: FreeRTOS through freertos-rust, lwIP and the SDK through the functions of [`shim`], which are the
 //! port's C half (`wm_mqtt_port.c`, `wm_mqtt_lwip.c`), since most of what they wrap is macros and structures of the SDK.
 
-use alloc::alloc::{Layout, alloc, dealloc};
+use alloc::alloc::{Layout, alloc};
 use core::ffi::c_void;
 use core::ops::DerefMut;
 use core::ptr::{self, NonNull};
 
 use freertos_rust::{
-    DurationTicks, MutexInnerImpl, MutexNormal, freertos_rs_delete_task, freertos_rs_get_current_task,
-    freertos_rs_spawn_task,
+    DurationTicks, FreeRtosTaskHandle, MutexInnerImpl, MutexNormal, freertos_rs_delete_task,
+    freertos_rs_get_current_task, freertos_rs_spawn_task,
 };
 #[cfg(feature = "tls")]
 use rustls::pki_types::TrustAnchor;
@@ -17,12 +17,16 @@ use super::{CBuffer, Join, Limits, Lock, Parts, Port, Shared, Signal, Task};
 use crate::protocol;
 use crate::time::Instant;
 
+#[cfg(feature = "tls")]
+mod deep;
 mod net;
 #[cfg(feature = "tls")]
 mod reserve;
 mod runtime;
 mod shim;
 
+#[cfg(feature = "tls")]
+pub use deep::DeepTask;
 pub use net::{LwipNet, LwipSocket, LwipWaker};
 pub use runtime::init_log;
 pub(crate) use runtime::log;
@@ -39,6 +43,8 @@ impl Port for FreeRtos {
     type Net = LwipNet;
     type Buffer = CBuffer;
     type Join = Detached;
+    #[cfg(feature = "tls")]
+    type DeepJoin = DeepTask;
 
     fn now() -> Instant {
         // SAFETY: takes no arguments.
@@ -46,24 +52,41 @@ impl Port for FreeRtos {
     }
 
     fn spawn<T: Task>(task: T) -> Option<Detached> {
-        start(b"mqtt", config().task_stack, task).map(|()| Detached)
+        extern "C" fn run<T: Task>(task: *mut c_void) -> *mut c_void {
+            let task = task.cast::<T>();
+            // SAFETY: `spawn` has given the task away to this function alone, which gives its memory back.
+            unsafe {
+                while (*task).turn() {}
+                task.drop_in_place();
+                alloc::alloc::dealloc(task.cast(), Layout::new::<T>());
+                shim::wm_mqtt_port_net_task_ends();
+                freertos_rs_delete_task(ptr::null());
+            }
+            ptr::null_mut()
+        }
+        // SAFETY: a task is not of size zero, it holds its state.
+        let place = NonNull::new(unsafe { alloc(Layout::new::<T>()) })?.cast::<T>();
+        // SAFETY: freshly allocated; the new task gets it, or it is given back.
+        unsafe {
+            place.write(task);
+            if start(b"mqtt", config().task_stack, run::<T>, place.as_ptr().cast()).is_some() {
+                return Some(Detached);
+            }
+            place.drop_in_place();
+            alloc::alloc::dealloc(place.as_ptr().cast(), Layout::new::<T>());
+        }
+        None
     }
 
-    fn spawn_deep<T: Task>(task: T) -> Option<()> {
-        start(b"mqtt tls", config().handshake_stack, task)
+    #[cfg(feature = "tls")]
+    fn spawn_deep<T: Task>(task: T) -> Option<DeepTask> {
+        DeepTask::spawn(task)
     }
 
     #[cfg(feature = "tls")]
     fn with_reserve<R>(bytes: usize, work: impl FnOnce() -> R) -> Option<R> {
-        let reserve = reserve::Reserve::new(bytes)?;
-        let result = work();
-        drop(reserve);
-        Some(result)
-    }
-
-    #[cfg(not(feature = "tls"))]
-    fn with_reserve<R>(_: usize, _: impl FnOnce() -> R) -> Option<R> {
-        None
+        let _reserve = reserve::Reserve::new(bytes)?;
+        Some(work())
     }
 
     fn current_task() -> usize {
@@ -128,35 +151,20 @@ fn config() -> &'static shim::PortConfig {
     unsafe { &shim::wm_mqtt_port_config }
 }
 
-/// Starts a task, which deletes itself; `None` when there is no memory for it. Not `freertos_rust::Task`: that allocates
-/// what it starts without asking whether there is memory.
-fn start<T: Task>(name: &[u8], words: u16, task: T) -> Option<()> {
-    extern "C" fn run<T: Task>(task: *mut c_void) -> *mut c_void {
-        let task = task.cast::<T>();
-        // SAFETY: `start` has given the task away to this function alone, which gives its memory back.
-        unsafe {
-            while (*task).turn() {}
-            task.drop_in_place();
-            dealloc(task.cast(), Layout::new::<T>());
-            shim::wm_mqtt_port_net_task_ends();
-            freertos_rs_delete_task(ptr::null());
-        }
-        ptr::null_mut()
-    }
-    // SAFETY: a task is not of size zero, it holds its state.
-    let place = NonNull::new(unsafe { alloc(Layout::new::<T>()) })?.cast::<T>();
-    let (len, priority, mut handle) = (name.len() as u8, config().task_priority, ptr::null());
-    // SAFETY: freshly allocated; the new task gets it, or it is given back. The name and the handle's place outlive the call.
-    unsafe {
-        place.write(task);
-        let argument = place.as_ptr().cast();
-        if freertos_rs_spawn_task(run::<T>, argument, name.as_ptr(), len, words, priority, &mut handle) == 0 {
-            return Some(());
-        }
-        place.drop_in_place();
-        dealloc(place.as_ptr().cast(), Layout::new::<T>());
-    }
-    None
+/// Starts a task; its handle, or `None` when there is no memory for it. Not `freertos_rust::Task`: that allocates what
+/// it starts without asking whether there is memory.
+fn start(
+    name: &[u8],
+    words: u16,
+    run: extern "C" fn(*mut c_void) -> *mut c_void,
+    argument: *mut c_void,
+) -> Option<FreeRtosTaskHandle> {
+    let mut handle = ptr::null();
+    let (name, len) = (name.as_ptr(), name.len() as u8);
+    let priority = config().task_priority;
+    // SAFETY: name and handle outlive the call; that the argument outlives the task is its owner's business.
+    let failed = unsafe { freertos_rs_spawn_task(run, argument, name, len, words, priority, &mut handle) };
+    (failed == 0).then_some(handle)
 }
 
 /// A task that nobody joins: FreeRTOS has no such notion.

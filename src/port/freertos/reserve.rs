@@ -9,40 +9,23 @@ use super::runtime::{free, malloc};
 use crate::log;
 use crate::port::Port;
 
-/// So many steps of handshakes may compute at a time. One more has no reserve, and fails.
-const STEPS: usize = 4;
-
-static ENTRIES: [Entry; STEPS] =
-    [const { Entry { task: AtomicUsize::new(0), block: AtomicPtr::new(null_mut()) } }; STEPS];
-
-/// A task's reserve. Only that task touches the block.
-struct Entry {
-    /// 0: nobody's.
-    task: AtomicUsize,
-    /// NULL when the heap has it back.
-    block: AtomicPtr<c_void>,
-}
-
-impl Entry {
-    fn take_block(&self) -> *mut c_void {
-        let block = self.block.load(Ordering::Relaxed);
-        self.block.store(null_mut(), Ordering::Relaxed);
-        block
-    }
-}
+/// The task that has it, 0: nobody.
+static OWNER: AtomicUsize = AtomicUsize::new(0);
+/// The block; NULL when the heap has it back. Only its owner touches it.
+static BLOCK: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 
 /// The calling task's reserve, until it is dropped.
-pub(super) struct Reserve(&'static Entry);
+pub(super) struct Reserve(());
 
 impl Reserve {
-    /// Allocates it, in one block; `None` when there is no memory for it.
+    /// Allocates it, in one block; `None` when there is no memory for it, or another task has one: the handshakes of all
+    /// clients are one task's.
     pub(super) fn new(bytes: usize) -> Option<Self> {
-        let task = FreeRtos::current_task();
-        let claim = |entry: &&Entry| entry.task.compare_exchange(0, task, Ordering::Acquire, Ordering::Relaxed).is_ok();
-        let reserve = Self(ENTRIES.iter().find(claim)?);
+        OWNER.compare_exchange(0, FreeRtos::current_task(), Ordering::Acquire, Ordering::Relaxed).ok()?;
+        let reserve = Self(());
         // SAFETY: malloc takes any size.
         let block = unsafe { malloc(bytes.max(1)) };
-        reserve.0.block.store(block, Ordering::Relaxed);
+        BLOCK.store(block, Ordering::Relaxed);
         (!block.is_null()).then_some(reserve)
     }
 }
@@ -50,16 +33,23 @@ impl Reserve {
 impl Drop for Reserve {
     fn drop(&mut self) {
         // SAFETY: NULL, or from malloc and freed once: it is not there any more.
-        unsafe { free(self.0.take_block()) };
-        self.0.task.store(0, Ordering::Release);
+        unsafe { free(take_block()) };
+        OWNER.store(0, Ordering::Release);
     }
+}
+
+fn take_block() -> *mut c_void {
+    let block = BLOCK.load(Ordering::Relaxed);
+    BLOCK.store(null_mut(), Ordering::Relaxed);
+    block
 }
 
 /// The heap has nothing for the calling task: gives its reserve back, if it has one still. `false`: it has none.
 pub(super) fn release() -> bool {
-    let task = FreeRtos::current_task();
-    let Some(entry) = ENTRIES.iter().find(|entry| entry.task.load(Ordering::Relaxed) == task) else { return false };
-    let block = entry.take_block();
+    if OWNER.load(Ordering::Relaxed) != FreeRtos::current_task() {
+        return false;
+    }
+    let block = take_block();
     if block.is_null() {
         // What comes now may be the end of the program.
         log::error(&[&"a TLS handshake takes more memory than it had in reserve"]);

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fs::{File, metadata};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+#[cfg(feature = "tls")]
 use std::hint::black_box;
 use std::io::Read;
 use std::ops::DerefMut;
@@ -32,6 +33,8 @@ impl Port for Host {
     type Net = HostNet;
     type Buffer = CBuffer;
     type Join = HostJoin;
+    #[cfg(feature = "tls")]
+    type DeepJoin = HostJoin;
 
     fn now() -> Instant {
         static ORIGIN: OnceLock<std::time::Instant> = OnceLock::new();
@@ -39,17 +42,17 @@ impl Port for Host {
         Instant::from_millis(elapsed.as_millis() as u64)
     }
 
-    fn spawn<T: Task>(mut task: T) -> Option<HostJoin> {
-        let thread = Builder::new().name("mqtt_client".into()).spawn(move || while task.turn() {});
-        thread.map(HostJoin).ok()
+    fn spawn<T: Task>(task: T) -> Option<HostJoin> {
+        spawn("mqtt_client", task)
     }
 
-    fn spawn_deep<T: Task>(mut task: T) -> Option<()> {
-        // It has 2 MiB.
-        let thread = Builder::new().name("mqtt_client_tls".into()).spawn(move || while task.turn() {});
-        thread.map(drop).ok()
+    #[cfg(feature = "tls")]
+    fn spawn_deep<T: Task>(task: T) -> Option<HostJoin> {
+        // Each thread has 2 MiB.
+        spawn("mqtt_client_tls", task)
     }
 
+    #[cfg(feature = "tls")]
     fn with_reserve<R>(bytes: usize, work: impl FnOnce() -> R) -> Option<R> {
         let mut block = Vec::<u8>::new();
         block.try_reserve_exact(bytes).ok()?;
@@ -101,6 +104,11 @@ impl Port for Host {
             event_share: 16,
         }
     }
+}
+
+fn spawn<T: Task>(name: &str, mut task: T) -> Option<HostJoin> {
+    let thread = Builder::new().name(name.into()).spawn(move || while task.turn() {});
+    thread.map(HostJoin).ok()
 }
 
 impl<T: Send> Lock<T> for Mutex<T> {
