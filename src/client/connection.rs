@@ -18,7 +18,6 @@ use crate::log;
 use crate::port::{Lock, Port, Readiness, Shared, Token};
 use crate::protocol::Receipt;
 use crate::time::{Clock, Instant, Millis};
-use crate::transport::Layers;
 
 /// A client in the task's care.
 pub(super) struct Connection<P: Port> {
@@ -251,7 +250,8 @@ impl<P: Port> Connection<P> {
                             return self.check_limit(means).map_err(Trouble::in_handshake);
                         };
                         pipe.set_layers(layers);
-                        (self.tls, self.handshake) = (Some(config), None);
+                        (self.tls, self.handshake) = (config, None);
+                        pipe.upgrade(&self.client.config().broker().map_err(|_| Trouble::NotFound)?)?;
                     }
                     let mut early = false;
                     for _ in 0..READS {
@@ -290,15 +290,14 @@ impl<P: Port> Connection<P> {
     // Not inlined, like the others below: in one function their frames would lie under everything that TLS needs.
     #[cfg_attr(feature = "tls", inline(never))]
     fn secure(&mut self, token: Token, socket: LinkSocket<P>) -> Result<(), Trouble> {
-        let (mut layers, mut output) = (Layers::default(), Vec::new());
         let client = self.client.clone();
         let broker = client.config().broker().map_err(|_| Trouble::NotFound)?;
         self.handshake = Handshake::begin(&self.client, &broker, self.tls.as_ref())?;
-        // Behind TLS it begins when that is done.
-        if self.handshake.is_none() && broker.scheme.websocket {
-            layers.begin_websocket(&broker, P::random, &mut output).map_err(Trouble::Layer)?;
+        let mut pipe = Pipe::new(token, socket);
+        if self.handshake.is_none() {
+            pipe.upgrade(&broker)?;
         }
-        self.stage = Stage::Securing(Pipe::new(token, socket, layers, output));
+        self.stage = Stage::Securing(pipe);
         Ok(())
     }
 

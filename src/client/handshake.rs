@@ -19,9 +19,12 @@ use crate::transport::{LayerError, Layers};
 /// A handshake, as the MQTT task sees it. When it is dropped nothing more of it is computed.
 pub(super) struct Handshake<P: Port>(Shared<Entry<P>>);
 
-/// What comes of it: layers that are through with TLS's handshake, and what the next connection resumes.
+/// What comes of it.
+#[derive(Default)]
 pub(super) struct Secured {
-    pub(super) config: TlsConfig,
+    /// For the next connection, which resumes this one's session.
+    pub(super) config: Option<TlsConfig>,
+    /// TLS alone.
     pub(super) layers: Layers,
 }
 
@@ -43,6 +46,8 @@ struct Worker<P: Port> {
 struct Entry<P: Port> {
     client: Shared<Client<P>>,
     exchange: P::Lock<Exchange>,
+    /// Only the handshakes' task locks it while a step is computed, so nobody waits for that.
+    secured: P::Lock<Secured>,
 }
 
 struct Exchange {
@@ -53,19 +58,18 @@ struct Exchange {
     progress: Progress,
 }
 
-#[allow(clippy::large_enum_variant)] // a handshake has one, at one place
 enum Progress {
-    /// Nothing has been computed yet. An earlier connection may have made the configuration.
-    New(Option<TlsConfig>),
+    /// Nothing has been computed yet.
+    New,
     /// A step is computed.
     Computing,
     /// The server's turn.
-    Waiting(Secured),
+    Waiting,
     /// There is input for the next step.
-    Fed(Secured),
+    Fed,
     /// It has come to its end.
-    Done(Result<Secured, Trouble>),
-    /// The MQTT task has what it wants.
+    Done(Result<(), Trouble>),
+    /// The MQTT task wants nothing more of it.
     Over,
 }
 
@@ -79,8 +83,12 @@ impl<P: Port> Handshake<P> {
         if !uri.scheme.tls {
             return Ok(None);
         }
-        let exchange = || Exchange { input: Vec::new(), output: Vec::new(), progress: Progress::New(config.cloned()) };
-        let make = || Some(Entry { client: client.clone(), exchange: P::Lock::new(exchange)? });
+        let exchange = || Exchange { input: Vec::new(), output: Vec::new(), progress: Progress::New };
+        let secured = || Secured { config: config.cloned(), layers: Layers::default() };
+        let make = || {
+            let (exchange, secured) = (P::Lock::new(exchange)?, P::Lock::new(secured)?);
+            Some(Entry { client: client.clone(), exchange, secured })
+        };
         let entry = Shared::try_new_with(make).ok_or(Trouble::NoMemory)?;
         HandshakeTask::join(client.hub);
         HandshakeTask::add(client.hub, entry.clone()).ok_or(Trouble::NoMemory)?;
@@ -93,11 +101,12 @@ impl<P: Port> Handshake<P> {
         let waits = {
             let mut exchange = self.0.exchange.lock();
             pipe.answer(&mut exchange.output)?;
-            match replace(&mut exchange.progress, Progress::Over) {
-                Progress::Done(result) => return result.map(Some),
-                progress => exchange.progress = progress,
+            if let Progress::Done(_) = exchange.progress
+                && let Progress::Done(result) = replace(&mut exchange.progress, Progress::Over)
+            {
+                return result.map(|()| Some(self.0.take_secured()));
             }
-            matches!(exchange.progress, Progress::Waiting(_))
+            matches!(exchange.progress, Progress::Waiting)
         };
         if !waits || !pipe.readable {
             return Ok(None);
@@ -111,9 +120,7 @@ impl<P: Port> Handshake<P> {
         let mut exchange = self.0.exchange.lock();
         exchange.input.try_reserve_exact(input.len()).map_err(|_| Trouble::NoMemory)?;
         exchange.input.extend_from_slice(input);
-        if let Progress::Waiting(secured) = replace(&mut exchange.progress, Progress::Over) {
-            exchange.progress = Progress::Fed(secured);
-        }
+        exchange.progress = Progress::Fed;
         drop(exchange);
         self.0.wake();
         Ok(())
@@ -123,8 +130,9 @@ impl<P: Port> Handshake<P> {
 impl<P: Port> Drop for Handshake<P> {
     fn drop(&mut self) {
         let progress = replace(&mut self.0.exchange.lock().progress, Progress::Over);
-        // Without the lock: it may take a while.
-        drop(progress);
+        if !matches!(progress, Progress::Computing) {
+            drop(self.0.take_secured());
+        }
         self.0.wake();
     }
 }
@@ -174,14 +182,18 @@ impl<P: Port> Entry<P> {
         });
     }
 
-    /// What to compute the next step from, if there is something.
-    fn take_step(&self) -> Option<(Progress, Vec<u8>)> {
+    fn take_secured(&self) -> Secured {
+        take(&mut *self.secured.lock())
+    }
+
+    /// What to compute the next step from, if there is something: what the server has sent, nothing for the first step.
+    fn take_step(&self) -> Option<Vec<u8>> {
         let mut exchange = self.exchange.lock();
-        match exchange.progress {
-            Progress::New(_) | Progress::Fed(_) => {}
-            _ => return None,
-        }
-        Some((replace(&mut exchange.progress, Progress::Computing), take(&mut exchange.input)))
+        let has_step = matches!(exchange.progress, Progress::New | Progress::Fed);
+        has_step.then(|| {
+            exchange.progress = Progress::Computing;
+            take(&mut exchange.input)
+        })
     }
 
     fn is_over(&self) -> bool {
@@ -189,19 +201,22 @@ impl<P: Port> Entry<P> {
     }
 
     /// Computes a step, and tells the MQTT task if that still wants to know.
-    fn compute(&self, progress: Progress, input: &[u8]) {
+    fn compute(&self, input: &[u8]) {
         let mut output = Vec::new();
-        let result = match progress {
-            Progress::New(config) => self.begin(config, &mut output),
-            Progress::Fed(secured) => go_on::<P>(secured, input, &mut output),
-            _ => return,
-        };
-        let progress = match result {
-            Ok(secured) if secured.layers.is_in_tls_handshake() => Progress::Waiting(secured),
-            result => Progress::Done(result),
+        let progress = {
+            let mut secured = self.secured.lock();
+            let Secured { config, layers } = &mut *secured;
+            let result = if input.is_empty() {
+                self.begin(config, layers, &mut output)
+            } else {
+                go_on::<P>(layers, input, &mut output)
+            };
+            if result.is_ok() && layers.is_in_tls_handshake() { Progress::Waiting } else { Progress::Done(result) }
         };
         let mut exchange = self.exchange.lock();
         if !matches!(exchange.progress, Progress::Computing) {
+            drop(exchange);
+            drop(self.take_secured());
             return;
         }
         // The MQTT task has taken what was there before it gave input.
@@ -211,29 +226,30 @@ impl<P: Port> Entry<P> {
     }
 
     /// The first step, up to the ClientHello.
-    fn begin(&self, config: Option<TlsConfig>, output: &mut Vec<u8>) -> Result<Secured, Trouble> {
+    fn begin(
+        &self,
+        prepared: &mut Option<TlsConfig>,
+        layers: &mut Layers,
+        output: &mut Vec<u8>,
+    ) -> Result<(), Trouble> {
         let own = self.client.config();
-        let config = match config {
-            Some(config) => config,
-            None => step::<P, _>(P::limits().handshake, || tls_config::<P>(own))?,
-        };
         // It was checked before anybody could ask for a connection.
-        let uri = own.broker().map_err(|_| Trouble::NotFound)?;
-        let mut layers = Layers::default();
-        step::<P, _>(P::limits().handshake, || {
-            layers.begin_tls(&config, uri.host, output)?;
-            if uri.scheme.websocket { layers.begin_websocket(&uri, P::random, output) } else { Ok(()) }
-        })?;
-        Ok(Secured { config, layers })
+        let host = own.broker().map_or("", |broker| broker.host);
+        step::<P>(P::limits().handshake, &mut || {
+            let config = match &mut *prepared {
+                Some(config) => config,
+                None => prepared.insert(tls_config::<P>(own)?),
+            };
+            layers.begin_tls(config, host, output)
+        })
     }
 }
 
 /// A step with what the server has sent. What is to be sent to it, in an error as well, is appended to `output`.
-fn go_on<P: Port>(mut secured: Secured, input: &[u8], output: &mut Vec<u8>) -> Result<Secured, Trouble> {
+fn go_on<P: Port>(layers: &mut Layers, input: &[u8], output: &mut Vec<u8>) -> Result<(), Trouble> {
     let mut is_early = false;
-    let layers = &mut secured.layers;
-    step::<P, _>(P::limits().handshake, || layers.receive(input, output, &mut |_| is_early = true))?;
-    if is_early { Err(Trouble::Early) } else { Ok(secured) }
+    step::<P>(P::limits().handshake, &mut || layers.receive(input, output, &mut |_| is_early = true))?;
+    if is_early { Err(Trouble::Early) } else { Ok(()) }
 }
 
 /// The body of the handshakes' task.
@@ -262,7 +278,7 @@ impl<P: Port> Task for Steps<P> {
             Some(None)
         });
         match next {
-            Some(Some((entry, (progress, input)))) => entry.compute(progress, &input),
+            Some(Some((entry, input))) => entry.compute(&input),
             Some(None) => drop(self.signal.wait(Instant::NEVER)),
             None => {
                 self.hub.handshakes_ended();
@@ -275,7 +291,7 @@ impl<P: Port> Task for Steps<P> {
 
 /// A step of the handshake, with so much heap in reserve: rustls ends the program where a library for a device should return
 /// an error.
-fn step<P: Port, R>(need: usize, work: impl FnOnce() -> Result<R, LayerError>) -> Result<R, Trouble> {
+fn step<P: Port>(need: usize, work: &mut dyn FnMut() -> Result<(), LayerError>) -> Result<(), Trouble> {
     P::with_reserve(need, work).ok_or(Trouble::NoMemory)?.map_err(Trouble::Layer)
 }
 

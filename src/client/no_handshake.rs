@@ -17,7 +17,7 @@ pub(super) type TlsConfig = Infallible;
 pub(super) struct Handshake<P: Port>(Infallible, PhantomData<P>);
 
 pub(super) struct Secured {
-    pub(super) config: TlsConfig,
+    pub(super) config: Option<TlsConfig>,
     pub(super) layers: Layers,
 }
 

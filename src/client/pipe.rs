@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::trouble::Trouble;
 use crate::port::{Net, NetError, Port, Socket, Token};
 use crate::transport::Layers;
+use crate::transport::uri::Uri;
 
 pub(super) type LinkSocket<P> = <<P as Port>::Net as Net>::Socket;
 
@@ -35,8 +36,9 @@ pub(super) struct Pipe<P: Port> {
 }
 
 impl<P: Port> Pipe<P> {
-    /// A stream over a connected socket; `output` is what the layers begin with.
-    pub(super) fn new(token: Token, socket: LinkSocket<P>, layers: Layers, output: Vec<u8>) -> Self {
+    /// A stream over a connected socket, without layers.
+    pub(super) fn new(token: Token, socket: LinkSocket<P>) -> Self {
+        let (layers, output) = (Layers::default(), Vec::new());
         Self { token, socket, layers, readable: true, writable: true, output, sent: 0, carried: 0, left: 0, answers: 0 }
     }
 
@@ -90,9 +92,14 @@ impl<P: Port> Pipe<P> {
         Ok(())
     }
 
-    /// Puts layers on the socket, which had none.
+    /// Puts TLS on the socket, which had no layer.
     pub(super) fn set_layers(&mut self, layers: Layers) {
         self.layers = layers;
+    }
+
+    /// Puts WebSocket on top, if the URI asks for it.
+    pub(super) fn upgrade(&mut self, broker: &Uri<'_>) -> Result<(), Trouble> {
+        self.layers.begin_websocket(broker, P::random, &mut self.output).map_err(Trouble::Layer)
     }
 
     /// Whether [`write`](Self::write) may be called: the socket has taken what was written before.

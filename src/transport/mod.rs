@@ -109,7 +109,7 @@ impl Layers {
         Ok(())
     }
 
-    /// Puts WebSocket on top; its request is appended to `out`, or waits for TLS to be open.
+    /// Puts WebSocket on top, if the URI asks for it; its request is appended to `out`.
     #[cfg(feature = "websocket")]
     pub fn begin_websocket(
         &mut self,
@@ -117,12 +117,18 @@ impl Layers {
         random: fn(&mut [u8]) -> bool,
         out: &mut Vec<u8>,
     ) -> Result<(), LayerError> {
-        let out = if self.tls.is_some() { &mut self.between } else { out };
-        self.websocket = Some(WebSocket::connect(uri, random, out).map_err(websocket_error)?);
-        Ok(())
+        if !uri.scheme.websocket {
+            return Ok(());
+        }
+        let request = if self.tls.is_some() { &mut self.between } else { &mut *out };
+        self.websocket = Some(WebSocket::connect(uri, random, request).map_err(websocket_error)?);
+        match &mut self.tls {
+            Some(tls) => pass_on(tls, &mut self.between, out).map_err(tls_error),
+            None => Ok(()),
+        }
     }
 
-    /// Not called: a URI that asks for it was refused before.
+    /// A URI that asks for it was refused before.
     #[cfg(not(feature = "websocket"))]
     pub fn begin_websocket(
         &mut self,
