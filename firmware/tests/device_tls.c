@@ -180,7 +180,7 @@ static void no_room_for_a_handshake(void)
     CHECK_EQ(wm_mqtt_client_connect(other), 0);
     sleep_ms(SETTLE);
     int refused = 0, made = 0;
-    for (size_t left = 8 * 1024; left <= 72 * 1024; left += 1024) {
+    for (size_t left = 8 * 1024; left <= 96 * 1024; left += 1024) {
         check_row("%u bytes left", (unsigned)left);
         void **blocks = fill_heap(left);
         int result = wm_mqtt_client_connect(handle);
