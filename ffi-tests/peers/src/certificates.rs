@@ -49,6 +49,8 @@ pub enum Signer {
     OtherCa,
     /// `rsa-ca.pem`, with 2048 bits.
     RsaCa,
+    /// By way of two others of 4096 bits; all of them are in the file, `rsa4096-ca.pem` too.
+    Rsa4096Ca,
     /// By way of an intermediate, which is in the file too.
     Intermediate,
     Itself,
@@ -79,6 +81,8 @@ const SELF_SIGNED_CA: Recipe = Recipe { name: "self-signed-ca", role: Role::Serv
 
 const RECIPES: &[Recipe] = &[
     // The slow ones first.
+    Recipe { name: "server-rsa4096-chain", key: Key::Rsa(4096), signer: Signer::Rsa4096Ca, ..SERVER },
+    Recipe { name: "client-rsa4096", key: Key::Rsa(4096), ..CLIENT },
     Recipe { name: "server-rsa4096", key: Key::Rsa(4096), ..SERVER },
     Recipe { name: "server-rsa3072", key: Key::Rsa(3072), ..SERVER },
     Recipe { name: "server-rsa2048", key: Key::Rsa(2048), ..SERVER },
@@ -147,6 +151,7 @@ impl Folder {
         self.write_key("missing-intermediate.key", &fs::read_to_string(self.file("intermediate.key"))?)?;
         // The client's keys in the two older formats.
         self.convert_key("client.key", "client-sec1.key")?;
+        self.hundred()?;
         self.convert_key("client-rsa.key", "client-rsa-pkcs1.key")
     }
 
@@ -172,6 +177,7 @@ impl Folder {
             Signer::Ca => params.signed_by(&key, &self.ca)?.pem(),
             Signer::OtherCa => params.signed_by(&key, &self.other_ca)?.pem(),
             Signer::RsaCa => params.signed_by(&key, &self.rsa_ca()?)?.pem(),
+            Signer::Rsa4096Ca => self.rsa4096_chain(params, &key)?,
             Signer::Intermediate => params.signed_by(&key, &self.intermediate.1)?.pem() + &self.intermediate.0.pem(),
             Signer::Itself => params.self_signed(&key)?.pem(),
         };
@@ -184,6 +190,25 @@ impl Folder {
         let (certificate, ca) = authority("an RSA CA", key, None)?;
         fs::write(self.file("rsa-ca.pem"), certificate.pem())?;
         Ok(ca)
+    }
+
+    fn rsa4096_chain(&self, params: CertificateParams, key: &KeyPair) -> Result<String> {
+        let recipe = Recipe { name: "rsa4096-ca", key: Key::Rsa(4096), ..SERVER };
+        let (root, ca) = authority("an RSA CA of 4096 bits", self.key(&recipe)?, None)?;
+        let (first, ca) = authority("an RSA intermediate CA of 4096 bits", self.key(&recipe)?, Some(&ca))?;
+        let (second, ca) = authority("another RSA intermediate CA of 4096 bits", self.key(&recipe)?, Some(&ca))?;
+        fs::write(self.file("rsa4096-ca.pem"), root.pem())?;
+        Ok(params.signed_by(key, &ca)?.pem() + &second.pem() + &first.pem() + &root.pem())
+    }
+
+    /// `hundred-cas.pem`: `ca.pem` and 99 others, with long names.
+    fn hundred(&self) -> Result<()> {
+        let mut all = fs::read_to_string(self.file("ca.pem"))?;
+        for number in 1..100 {
+            let name = format!("one of many authorities whose names a server sends to its clients, number {number:02}");
+            all += &authority(&name, KeyPair::generate()?, None)?.0.pem();
+        }
+        Ok(fs::write(self.file("hundred-cas.pem"), all)?)
     }
 
     fn key(&self, recipe: &Recipe) -> Result<KeyPair> {
@@ -199,7 +224,9 @@ impl Folder {
                     return Ok(key);
                 }
                 let bits = format!("rsa_keygen_bits:{bits}");
-                KeyPair::from_pem(&self.openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", &bits])?)?
+                let key = self.openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", &bits])?;
+                self.write_key(&format!("{}.key", recipe.name), &key)?;
+                KeyPair::from_pem(&key)?
             }
         })
     }
