@@ -117,6 +117,8 @@ fn tls_config<P: Port>(config: &Config) -> Result<TlsConfig, LayerError> {
         alpn,
         tls12: P::parts().tls12,
         record: P::limits().record,
+        chain: P::limits().chain,
+        names: P::limits().names,
         clock: P::unix_time,
     };
     Ok(TlsConfig::new(settings)?)

@@ -12,6 +12,7 @@ use rustls::{ClientConfig, InconsistentKeys, SupportedProtocolVersion};
 
 use super::Error;
 use super::clock::Clock;
+use super::limits;
 use super::provider::{load_key, provider};
 use super::tickets::Tickets;
 use super::verifier::{AcceptAnything, Trust, Verifier};
@@ -32,6 +33,11 @@ pub struct Settings<'a> {
     pub tls12: bool,
     /// Largest plaintext of a record that we send.
     pub record: usize,
+    /// Largest message with certificates, or with names of authorities, that a server may send, in bytes. One for all
+    /// configurations: that of the last.
+    pub chain: usize,
+    /// How many names of authorities a server may send when it asks for a certificate. One for all, too.
+    pub names: usize,
     /// Seconds since 1970; anything before this library's build is taken for a clock that was not set.
     pub clock: fn() -> u64,
 }
@@ -49,6 +55,7 @@ impl TlsConfig {
         if settings.alpn.iter().any(|name| name.is_empty() || name.len() > MAX_PROTOCOL) {
             return Err(Error::Setup("an application protocol in `alpn` is empty or longer than 255 bytes"));
         }
+        limits::set(settings.chain, settings.names);
         let clock = Clock(settings.clock);
         let provider = provider()?;
         let algorithms = provider.signature_verification_algorithms;

@@ -8,11 +8,15 @@ use rustls::pki_types::{IpAddr, Ipv4Addr, ServerName};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus};
 use rustls::{HandshakeKind, ProtocolVersion};
 
+use limits::Guard;
+
 use super::{Layer, find_free};
 
 mod clock;
 mod config;
+mod decrypter;
 mod error;
+mod limits;
 mod provider;
 mod tickets;
 mod verifier;
@@ -26,13 +30,25 @@ const INPUT: usize = 2048;
 const MARGIN: usize = 1024;
 /// Bytes of a record's header.
 const HEADER: usize = 5;
+/// The longest record that rustls takes, header included.
+const RECORD: usize = HEADER + 16_384 + 2048;
+/// Kinds of records (RFC 8446 section 5.1).
+const CHANGE_CIPHER_SPEC: u8 = 20;
+const HANDSHAKE: u8 = 22;
+const APPLICATION_DATA: u8 = 23;
 
 /// The client's side of a TLS connection.
 pub struct Tls {
     /// On the heap: it has a kilobyte, and connections are moved from stage to stage.
     connection: Box<[UnbufferedClientConnection; 1]>,
-    /// Received, and not a whole record yet.
+    /// Sees what comes unencrypted.
+    guard: Guard,
+    /// The server's next records are encrypted.
+    encrypted: bool,
+    /// Received: the records of a handshake message that is not complete, and the beginning of one more record.
     input: Vec<u8>,
+    /// Where that record begins.
+    begin: usize,
     open: bool,
     /// What has ended it: behind that rustls must not be asked again about the same input.
     end: Option<Error>,
@@ -49,7 +65,15 @@ impl Tls {
             Err(_) => return Err(Error::Setup("the host is no valid name for a certificate")),
         };
         let connection = boxed(UnbufferedClientConnection::new(config.client_config(), name)?)?;
-        let mut tls = Self { connection, input: Vec::new(), open: false, end: None };
+        let mut tls = Self {
+            connection,
+            guard: Guard::new(),
+            encrypted: false,
+            input: Vec::new(),
+            begin: 0,
+            open: false,
+            end: None,
+        };
         tls.process(out, &mut |_| {})?;
         Ok(tls)
     }
@@ -102,14 +126,58 @@ impl Tls {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Makes room for `more` bytes, and for the rest of the record that has begun.
-    fn reserve(&mut self, more: usize) -> Result<(), Error> {
-        let record = match self.input[..] {
-            [_, _, _, high, low, ..] => HEADER + usize::from(u16::from_be_bytes([high, low])),
-            _ => 0,
+    /// Takes bytes of the record that has begun: its header, or the rest of it.
+    fn take<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>, up: &mut dyn FnMut(&[u8])) -> Result<&'a [u8], Error> {
+        let end = self.begin + self.record().unwrap_or(HEADER);
+        let (input, rest) = input.split_at(input.len().min(end - self.input.len()));
+        let wanted = end.max(INPUT);
+        self.input.try_reserve_exact(wanted - self.input.len()).map_err(|_| Error::NoMemory)?;
+        self.input.extend_from_slice(input);
+        let (len, complete) =
+            (self.input.len(), self.record().is_some_and(|record| self.begin + record == self.input.len()));
+        let excess = match self.record() {
+            Some(record) if self.begin + record > 2 * limits::longest() + RECORD => {
+                Some(Error::Excess("message", 2 * limits::longest(), "bytes with its records"))
+            }
+            Some(_) if complete => {
+                self.check_memory()?;
+                self.check()
+            }
+            Some(_) if len > self.begin + HEADER => return Ok(rest),
+            _ => None,
         };
-        let wanted = (self.input.len() + more).max(record).max(INPUT);
-        self.input.try_reserve_exact(wanted - self.input.len()).map_err(|_| Error::NoMemory)
+        if excess.is_some() {
+            // Such a record is none: rustls ends the connection with the alert that says so.
+            self.input[self.begin] = 0;
+        }
+        let result = self.process(out, up);
+        self.begin = if complete { self.input.len() } else { self.begin.saturating_sub(len - self.input.len()) };
+        excess.map_or(result.map(|()| rest), Err)
+    }
+
+    /// How long the record is that has begun, when that is known.
+    fn record(&self) -> Option<usize> {
+        match self.input[self.begin..] {
+            [_, _, _, high, low, ..] => Some(HEADER + usize::from(u16::from_be_bytes([high, low]))),
+            _ => None,
+        }
+    }
+
+    /// Looks at a record that is complete, if it is not encrypted.
+    fn check(&mut self) -> Option<Error> {
+        let [kind, _, version, _, _, ref record @ ..] = self.input[self.begin..] else { return None };
+        match kind {
+            CHANGE_CIPHER_SPEC if self.connection[0].protocol_version() == Some(ProtocolVersion::TLSv1_2) => {
+                self.encrypted = true;
+            }
+            HANDSHAKE if !self.encrypted => {
+                return self.guard.check(record, version == 4).err().and_then(|error| limits::found(&error));
+            }
+            // In TLS 1.3 all that is encrypted looks like that.
+            APPLICATION_DATA => self.encrypted = true,
+            _ => {}
+        }
+        None
     }
 
     /// Whether there is memory for what has been received: its contents, or a ticket, kept with the server's certificates.
@@ -135,14 +203,17 @@ impl Layer for Tls {
         if let Some(end) = self.end {
             return Err(end);
         }
-        self.reserve(input.len())?;
-        self.input.extend_from_slice(input);
-        let result = self.check_memory().and_then(|()| self.process(out, up));
-        self.end = result.err();
+        let mut rest = input;
+        while !rest.is_empty() && self.end.is_none() {
+            match self.take(rest, out, up) {
+                Ok(behind) => rest = behind,
+                Err(error) => self.end = Some(error),
+            }
+        }
         if self.input.is_empty() && self.input.capacity() > INPUT {
             self.input = Vec::new();
         }
-        result
+        self.end.map_or(Ok(()), Err)
     }
 
     fn send(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
