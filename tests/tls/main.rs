@@ -8,6 +8,7 @@ mod ending;
 mod handshake;
 mod hostile;
 mod identity;
+mod measure;
 mod memory;
 mod names;
 mod openssl;

@@ -18,7 +18,9 @@ struct Counting;
 
 thread_local! {
     static LIVE: Cell<isize> = const { Cell::new(0) };
-    /// The most that was live since [`peak`] has begun.
+    /// What is live as the device's heap counts: in steps of 8 bytes, with 8 more for each block.
+    static TAKEN: Cell<isize> = const { Cell::new(0) };
+    /// The most of that since [`peak`] has begun.
     static PEAK: Cell<isize> = const { Cell::new(0) };
     static SPARED: Cell<Option<u32>> = const { Cell::new(None) };
     /// What may be live at most.
@@ -71,6 +73,10 @@ fn is_ours(backtrace: &str) -> bool {
     false
 }
 
+fn on_device(layout: Layout) -> isize {
+    layout.size().next_multiple_of(8) as isize + 8
+}
+
 // SAFETY: the system's allocator does it all, if anything is done.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -78,13 +84,15 @@ unsafe impl GlobalAlloc for Counting {
             return null_mut();
         }
         LIVE.set(LIVE.get() + layout.size() as isize);
-        PEAK.set(PEAK.get().max(LIVE.get()));
+        TAKEN.set(TAKEN.get() + on_device(layout));
+        PEAK.set(PEAK.get().max(TAKEN.get()));
         // SAFETY: the same contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         LIVE.set(LIVE.get() - layout.size() as isize);
+        TAKEN.set(TAKEN.get() - on_device(layout));
         // SAFETY: the same contract.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -102,7 +110,7 @@ fn kept(work: impl FnOnce()) -> isize {
 
 /// What is allocated at most while `work` runs, beside what was before. A block that grows is there twice meanwhile.
 pub(crate) fn peak<R>(work: impl FnOnce() -> R) -> (R, usize) {
-    let before = LIVE.get();
+    let before = TAKEN.get();
     PEAK.set(before);
     let result = work();
     (result, (PEAK.get() - before) as usize)

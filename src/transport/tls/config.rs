@@ -47,6 +47,7 @@ pub struct Settings<'a> {
 pub struct TlsConfig {
     config: Arc<ClientConfig>,
     verifies: bool,
+    own: usize,
 }
 
 impl TlsConfig {
@@ -68,9 +69,11 @@ impl TlsConfig {
         } else {
             builder.with_custom_certificate_verifier(Arc::new(AcceptAnything(algorithms)))
         };
+        let mut own = 0;
         let mut config = match settings.identity {
             Some((chain, key)) => {
                 let (chain, key) = parse_identity(chain, key)?;
+                own = 4 * chain.iter().map(|certificate| certificate.len()).sum::<usize>() + 4 * key.secret_der().len();
                 let identity = CertifiedKey::new(chain, load_key(key)?);
                 // What rustls cannot read, X.509 version 1 for one, the server may: that is its affair.
                 if identity.keys_match() == Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) {
@@ -83,11 +86,17 @@ impl TlsConfig {
         config.alpn_protocols = settings.alpn;
         config.max_fragment_size = Some(settings.record.clamp(64, MAX_RECORD) + RECORD_OVERHEAD);
         config.resumption = Resumption::store(Arc::new(Tickets::new(clock)));
-        Ok(Self { config: Arc::new(config), verifies: settings.verify })
+        Ok(Self { config: Arc::new(config), verifies: settings.verify, own })
     }
 
     pub(super) fn client_config(&self) -> Arc<ClientConfig> {
         self.config.clone()
+    }
+
+    /// What presenting a certificate takes of the heap: it is copied and cut into records, and an RSA key's signature takes
+    /// a table of powers. 0 without a certificate.
+    pub(super) fn own(&self) -> usize {
+        self.own
     }
 
     pub(super) fn verifies(&self) -> bool {

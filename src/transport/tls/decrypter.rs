@@ -13,7 +13,7 @@ use rustls::crypto::cipher::{
 use rustls::crypto::cipher::{KeyBlockShape, Tls12AeadAlgorithm};
 use rustls::{CipherSuiteCommon, ConnectionTrafficSecrets, ContentType, Error, ProtocolVersion, SupportedCipherSuite};
 
-use super::limits::Guard;
+use super::limits::{Excess, Guard};
 
 /// What decrypts a connection's records until its next key.
 struct Decrypter {
@@ -29,7 +29,8 @@ impl MessageDecrypter for Decrypter {
     fn decrypt<'a>(&mut self, record: InboundOpaqueMessage<'a>, seq: u64) -> Result<InboundPlainMessage<'a>, Error> {
         let plain = self.inner.decrypt(record, seq)?;
         if plain.typ == ContentType::Handshake {
-            self.guard.check(plain.payload, plain.version == ProtocolVersion::TLSv1_3)?;
+            let tls13 = plain.version == ProtocolVersion::TLSv1_3;
+            self.guard.check(plain.payload, tls13).map_err(Excess::into_rustls)?;
         }
         Ok(plain)
     }
@@ -104,7 +105,7 @@ const fn tls12(suite: &SupportedCipherSuite) -> &'static Tls12CipherSuite {
 #[cfg(feature = "tls12")]
 pub(super) const fn suite12(suite: &SupportedCipherSuite, aead: &'static Aead12) -> Tls12CipherSuite {
     let Tls12CipherSuite { common, prf_provider, kx, sign, .. } = tls12(suite);
-    Tls12CipherSuite { common: copy(common), prf_provider: *prf_provider, kx: *kx, sign: *sign, aead_alg: aead }
+    Tls12CipherSuite { common: copy(common), prf_provider: *prf_provider, kx: *kx, sign, aead_alg: aead }
 }
 
 #[cfg(feature = "tls12")]

@@ -4,12 +4,14 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use rustls::client::UnbufferedClientConnection;
-use rustls::pki_types::{IpAddr, Ipv4Addr, ServerName};
+use rustls::pki_types::{CertificateDer, IpAddr, Ipv4Addr, ServerName};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus};
 use rustls::{HandshakeKind, ProtocolVersion};
 
 use limits::Guard;
 
+#[cfg(doc)]
+use super::Layers;
 use super::{Layer, find_free};
 
 mod clock;
@@ -26,8 +28,12 @@ pub use error::Error;
 
 /// What the input buffer begins with and shrinks back to. Larger records make it grow for as long as they come.
 const INPUT: usize = 2048;
+/// How much of a handshake is handed in at a time, where [`Tls::need`] must be right.
+pub const PIECE: usize = 1024;
 /// What rustls allocates for a received record beside its contents, a ticket with its secrets at the most.
 const MARGIN: usize = 1024;
+/// And for each of the server's certificates beside its bytes: its place in a list, and what the heap adds to a block.
+const CERTIFICATE: usize = size_of::<CertificateDer<'_>>() + 16;
 /// Bytes of a record's header.
 const HEADER: usize = 5;
 /// The longest record that rustls takes, header included.
@@ -49,6 +55,10 @@ pub struct Tls {
     input: Vec<u8>,
     /// Where that record begins.
     begin: usize,
+    /// How many bytes of the handshake rustls has taken.
+    seen: usize,
+    /// See [`TlsConfig::own`].
+    own: usize,
     open: bool,
     /// What has ended it: behind that rustls must not be asked again about the same input.
     end: Option<Error>,
@@ -71,6 +81,8 @@ impl Tls {
             encrypted: false,
             input: Vec::new(),
             begin: 0,
+            seen: 0,
+            own: config.own(),
             open: false,
             end: None,
         };
@@ -90,6 +102,17 @@ impl Tls {
             _ => "new session",
         };
         (version, kind)
+    }
+
+    /// How many bytes of heap [`receive`](Layers::receive) may take at most for the next [`PIECE`] bytes of the handshake: what
+    /// rustls and ring allocate, they do not ask whether it is there. 0 behind the handshake, where that is seen to.
+    pub fn need(&self) -> usize {
+        if self.open {
+            return 0;
+        }
+        let end = self.begin + self.record().unwrap_or(0);
+        let buffer = if end.max(INPUT) > self.input.capacity() { end.max(INPUT) } else { 0 };
+        buffer + limits::cost(end.max(self.input.len()) + PIECE, self.seen, self.own)
     }
 
     /// Takes what is in the input buffer as far as it goes.
@@ -123,6 +146,7 @@ impl Tls {
             }
         }
         self.input.drain(..done);
+        self.seen = self.seen.saturating_add(done);
         failure.map_or(Ok(()), Err)
     }
 
@@ -130,29 +154,41 @@ impl Tls {
     fn take<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>, up: &mut dyn FnMut(&[u8])) -> Result<&'a [u8], Error> {
         let end = self.begin + self.record().unwrap_or(HEADER);
         let (input, rest) = input.split_at(input.len().min(end - self.input.len()));
-        let wanted = end.max(INPUT);
-        self.input.try_reserve_exact(wanted - self.input.len()).map_err(|_| Error::NoMemory)?;
+        self.reserve(end.max(INPUT))?;
         self.input.extend_from_slice(input);
-        let (len, complete) =
-            (self.input.len(), self.record().is_some_and(|record| self.begin + record == self.input.len()));
-        let excess = match self.record() {
-            Some(record) if self.begin + record > 2 * limits::longest() + RECORD => {
-                Some(Error::Excess("message", 2 * limits::longest(), "bytes with its records"))
-            }
-            Some(_) if complete => {
-                self.check_memory()?;
-                self.check()
-            }
-            Some(_) if len > self.begin + HEADER => return Ok(rest),
-            _ => None,
+        let len = self.input.len();
+        let Some(end) = self.record().map(|record| self.begin + record) else {
+            return self.process(out, up).map(|()| rest);
         };
-        if excess.is_some() {
+        let most = 2 * limits::longest();
+        let checked = if end > most + RECORD {
+            Err(Error::Excess("message", most, "bytes with its records"))
+        } else if end == len {
+            self.check_memory()?;
+            self.check()
+        } else if len > self.begin + HEADER {
+            return Ok(rest);
+        } else {
+            Ok(())
+        };
+        if checked.is_err() {
             // Such a record is none: rustls ends the connection with the alert that says so.
             self.input[self.begin] = 0;
         }
-        let result = self.process(out, up);
-        self.begin = if complete { self.input.len() } else { self.begin.saturating_sub(len - self.input.len()) };
-        excess.map_or(result.map(|()| rest), Err)
+        let processed = self.process(out, up);
+        if end == len {
+            self.begin = self.input.len();
+        }
+        checked.and(processed).map(|()| rest)
+    }
+
+    /// Makes room for so many bytes, one record more than there are.
+    fn reserve(&mut self, wanted: usize) -> Result<(), Error> {
+        // Of a message in several records nobody knows before how long it is: rustls gets it when it is complete.
+        if wanted > self.input.capacity() && self.begin > 0 && !self.open {
+            free([wanted, limits::cost(wanted, self.seen, self.own)])?;
+        }
+        self.input.try_reserve_exact(wanted - self.input.len()).map_err(|_| Error::NoMemory)
     }
 
     /// How long the record is that has begun, when that is known.
@@ -164,20 +200,18 @@ impl Tls {
     }
 
     /// Looks at a record that is complete, if it is not encrypted.
-    fn check(&mut self) -> Option<Error> {
-        let [kind, _, version, _, _, ref record @ ..] = self.input[self.begin..] else { return None };
+    fn check(&mut self) -> Result<(), Error> {
+        let [kind, _, version, _, _, ref record @ ..] = self.input[self.begin..] else { return Ok(()) };
         match kind {
             CHANGE_CIPHER_SPEC if self.connection[0].protocol_version() == Some(ProtocolVersion::TLSv1_2) => {
                 self.encrypted = true;
             }
-            HANDSHAKE if !self.encrypted => {
-                return self.guard.check(record, version == 4).err().and_then(|error| limits::found(&error));
-            }
+            HANDSHAKE if !self.encrypted => self.guard.check(record, version == 4)?,
             // In TLS 1.3 all that is encrypted looks like that.
             APPLICATION_DATA => self.encrypted = true,
             _ => {}
         }
-        None
+        Ok(())
     }
 
     /// Whether there is memory for what has been received: its contents, or a ticket, kept with the server's certificates.
@@ -187,7 +221,8 @@ impl Tls {
         if !self.open {
             return Ok(());
         }
-        let chain = self.connection[0].peer_certificates().unwrap_or_default().iter().map(|c| c.len()).sum::<usize>();
+        let certificates = self.connection[0].peer_certificates().unwrap_or_default();
+        let chain: usize = certificates.iter().map(|certificate| certificate.len() + CERTIFICATE).sum();
         free([self.input.len(), chain + MARGIN])
     }
 }
