@@ -126,7 +126,7 @@ fn with_heap<R>(free: usize, work: impl FnOnce() -> R) -> R {
 
 /// Runs this test again in a process of its own, which ends when an allocation fails that must not. Whether this is that
 /// process.
-fn in_own_process(test: &str) -> bool {
+pub(crate) fn in_own_process(test: &str) -> bool {
     const CHILD: &str = "TLS_NO_MEMORY";
     if std::env::var_os(CHILD).is_some() {
         return true;

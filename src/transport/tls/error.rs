@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::limits;
+use super::limits::Excess;
 use crate::log::Say;
 use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 
@@ -19,8 +19,8 @@ pub enum Error {
     Alert(u8),
     /// What the server sent is not right.
     Protocol(&'static str),
-    /// A message of this name has more than so many of these.
-    Excess(&'static str, usize, &'static str),
+    /// What the server sent is more than it may.
+    Excess(Excess),
     /// The server closed the connection in order (close_notify).
     Closed,
     /// Out of memory.
@@ -58,9 +58,7 @@ impl Say for Error {
                 Some((_, name)) => ("TLS alert by the server: ", *name),
                 None => return ("TLS alert ", (u16::from(*code), " by the server")).say(out),
             },
-            Error::Excess(name, most, what) => {
-                return (("TLS: the server's ", *name), ((" has more than ", *most), (" ", *what))).say(out);
-            }
+            Error::Excess(excess) => return excess.say(out),
             Error::Protocol(text) => ("TLS: ", *text),
             Error::Closed => ("", "closed by the server"),
             Error::NoMemory => ("", "out of memory"),
@@ -83,8 +81,8 @@ impl From<rustls::Error> for Error {
             E::InvalidCertificate(error) => return Error::Certificate(certificate_error(&error)),
             E::AlertReceived(AlertDescription::CloseNotify) => return Error::Closed,
             E::AlertReceived(alert) => return Error::Alert(alert.into()),
-            E::InvalidMessage(error) => match limits::found(&error) {
-                Some(excess) => return excess,
+            E::InvalidMessage(error) => match Excess::from_rustls(&error) {
+                Some(excess) => return Error::Excess(excess),
                 None => "the server does not speak TLS, or sends broken messages",
             },
             E::InappropriateMessage { .. } | E::InappropriateHandshakeMessage { .. } => "message out of place",

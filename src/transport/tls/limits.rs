@@ -6,15 +6,16 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use rustls::InvalidMessage;
 
-use super::error::Error;
+use crate::log::Say;
 
 /// Bytes of a message with certificates, or with names of authorities, and how many such names. They are the system's, and
 /// rustls has no place where what decrypts for a connection could find its configuration.
 static CHAIN: AtomicUsize = AtomicUsize::new(LARGEST);
 static NAMES: AtomicUsize = AtomicUsize::new(0);
 
-/// The longest message that rustls takes.
+/// The longest message and record that rustls takes.
 const LARGEST: usize = 0xffff;
+const LARGEST_RECORD: usize = 5 + 16_384 + 2048;
 
 /// Sets those of this system.
 pub(super) fn set(chain: usize, names: usize) {
@@ -22,9 +23,10 @@ pub(super) fn set(chain: usize, names: usize) {
     NAMES.store(names, Relaxed);
 }
 
-/// The longest message that a server may send.
-pub(super) fn longest() -> usize {
-    CHAIN.load(Relaxed).max(TICKET)
+/// Whether the records of a handshake message may have so many bytes together.
+pub(super) fn check_records(bytes: usize) -> Result<(), Excess> {
+    let excess = Excess(FRAGMENTED, Unit::Bytes);
+    if bytes > excess.most() { Err(excess) } else { Ok(()) }
 }
 
 /// What rustls and ring allocate at most for `bytes` of a server's flight behind `seen` bytes that they have taken, on a heap
@@ -44,34 +46,96 @@ pub(super) fn cost(bytes: usize, seen: usize, own: usize) -> usize {
 
 /// What one kind of message may bring at most.
 struct Row {
-    kind: u8,
+    /// The message's number; for TLS 1.3 with [`TLS13`], where both versions know it in different forms.
+    kind: u16,
     name: &'static str,
-    bytes: Most,
-    /// Items of its list, and what they are.
-    items: (Most, &'static str),
-    /// What is in it, in TLS 1.2 and in TLS 1.3.
-    body: [&'static [Field]; 2],
+    bytes: u16,
+    /// Items of its list.
+    items: u16,
+    /// What is in it, as far as there are lists.
+    parts: &'static [u8],
 }
 
-#[derive(Clone, Copy)]
-enum Most {
-    Fixed(u16),
-    Chain,
-    Names,
-}
+const TLS13: u16 = 0x100;
+/// No message's number, and what is left of it without a version.
+const NONE: u16 = 0xffff;
+const NO_KIND: u16 = 0xff;
+/// In place of a number, what [`set`] has set.
+const AS_SET: u16 = 0xffff;
 
-impl Most {
-    fn value(self) -> usize {
-        match self {
-            Most::Fixed(value) => value.into(),
-            Most::Chain => CHAIN.load(Relaxed),
-            Most::Names => NAMES.load(Relaxed),
-        }
-    }
-}
+// The parts of a message (RFC 8446 section 3): each is a byte, of which the last bits are a number.
+/// So many bytes.
+const OPAQUE: u8 = 0;
+/// A length of so many bytes, and what has it.
+const VECTOR: u8 = 1 << 6;
+/// A vector whose items are counted; one byte behind it says how many describe an item, and these follow.
+const LIST: u8 = 2 << 6;
+/// What to count them as.
+const ITEMS: u8 = 1 << 2;
+const EXTENSIONS: u8 = 2 << 2;
+const SCHEMES: u8 = 3 << 2;
+const COUNTED: u8 = 3 << 2;
+/// An extension, or a message. Behind it, up to the end: an extension's type in two bytes, and, after their number, the parts
+/// of its contents.
+const HEADED: u8 = 3 << 6;
+
+/// Some servers put their clients' certificates into tickets.
+const TICKET: u16 = 16_384;
+/// Extensions and signature schemes of one message: servers have up to some 30.
+const MANY: usize = 64;
+
+// Extensions as rustls parses them: in encrypted_client_hello, which we never offer, are lists of lists.
+const HELLO: &[u8] = &[
+    OPAQUE | 34,
+    VECTOR | 1,
+    OPAQUE | 3,
+    LIST | EXTENSIONS | 2,
+    6,
+    HEADED,
+    0xfe,
+    0x0d,
+    3,
+    LIST | ITEMS | 2,
+    1,
+    OPAQUE | 1,
+];
+
+/// A server's messages. HelloRequest and ServerHelloDone are empty, as all others must be.
+#[rustfmt::skip]
+static ROWS: [Row; 16] = [
+    // What messages come in. rustls keeps a list of those of a record.
+    Row { kind: NONE, name: "record", bytes: 0, items: 16, parts: &[HEADED] },
+    // Its records stay in the input buffer, with all that is around its pieces, until it is complete.
+    Row { kind: NONE, name: "fragmented message", bytes: AS_SET, items: 0, parts: &[] },
+    // HelloRetryRequest has the same form.
+    Row { kind: 2, name: "ServerHello", bytes: 2048, items: 0, parts: HELLO },
+    Row { kind: 4, name: "NewSessionTicket", bytes: TICKET, items: 0, parts: &[] },
+    Row { kind: TLS13 | 4, name: "NewSessionTicket", bytes: TICKET, items: 0,
+        parts: &[OPAQUE | 8, VECTOR | 1, VECTOR | 2, LIST | EXTENSIONS | 2, 1, HEADED] },
+    Row { kind: 8, name: "EncryptedExtensions", bytes: 2048, items: 0, parts: HELLO.split_at(3).1 },
+    Row { kind: 11, name: "Certificate", bytes: AS_SET, items: 8, parts: &[LIST | ITEMS | 3, 1, VECTOR | 3] },
+    Row { kind: TLS13 | 11, name: "Certificate", bytes: AS_SET, items: 8,
+        parts: &[VECTOR | 1, LIST | ITEMS | 3, 4, VECTOR | 3, LIST | EXTENSIONS | 2, 1, HEADED] },
+    Row { kind: 12, name: "ServerKeyExchange", bytes: 2048, items: 0, parts: &[] },
+    Row { kind: 13, name: "CertificateRequest", bytes: AS_SET, items: AS_SET,
+        parts: &[VECTOR | 1, LIST | SCHEMES | 2, 1, OPAQUE | 2, LIST | ITEMS | 2, 1, VECTOR | 2] },
+    Row { kind: TLS13 | 13, name: "CertificateRequest", bytes: AS_SET, items: AS_SET,
+        parts: &[VECTOR | 1, LIST | EXTENSIONS | 2, 13, HEADED,
+            0, 13, 3, LIST | SCHEMES | 2, 1, OPAQUE | 2, 0, 47, 3, LIST | ITEMS | 2, 1, VECTOR | 2] },
+    Row { kind: 15, name: "CertificateVerify", bytes: 2048, items: 0, parts: &[] },
+    Row { kind: 20, name: "Finished", bytes: 64, items: 0, parts: &[] },
+    Row { kind: 22, name: "CertificateStatus", bytes: 8192, items: 0, parts: &[] },
+    Row { kind: 24, name: "KeyUpdate", bytes: 1, items: 0, parts: &[] },
+    // All others are clients', or unknown.
+    Row { kind: NONE, name: "message of another kind", bytes: 0, items: 0, parts: &[] },
+];
+/// Rows that are no messages, and the last.
+const RECORD: u8 = 0;
+const FRAGMENTED: u8 = 1;
+const OTHER: u8 = 15;
 
 /// What of a row can be exceeded.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {
     Bytes,
     Items,
@@ -79,134 +143,73 @@ enum Unit {
     Schemes,
 }
 
-/// A part of a message (RFC 8446 section 3).
-#[derive(Clone, Copy)]
-enum Field {
-    /// So many bytes.
-    Opaque(u8),
-    /// A length of so many bytes, and what has it.
-    Vector(u8),
-    /// A vector of items with these fields each, which are counted.
-    List(u8, Unit, &'static [Field]),
-    /// Type and data of an extension. Those of these types have lists in them.
-    Extension(&'static [(u16, &'static [Field])]),
-    /// A handshake message, in the list that a record is.
-    Message,
-}
-
-use Field::{Extension, List, Message, Opaque, Vector};
-
-/// The longest ticket: some servers put their clients' certificates into it.
-const TICKET: usize = 16 * 1024;
-/// Extensions of one message, and signature schemes in a list: servers have up to some 30.
-const EXTENSIONS: usize = 32;
-const SCHEMES: usize = 64;
-
-const NOTHING: [&[Field]; 2] = [&[], &[]];
-const NONE: (Most, &str) = (Most::Fixed(0), "");
-const AUTHORITIES: Field = List(2, Unit::Items, &[Vector(2)]);
-const SIGNATURES: Field = List(2, Unit::Schemes, &[Opaque(2)]);
-/// Without such a list in them.
-const EXTENSION_LIST: Field = List(2, Unit::Extensions, &[Extension(&[])]);
-/// Those in which rustls parses encrypted_client_hello, which we never offer.
-const HELLO_EXTENSIONS: Field =
-    List(2, Unit::Extensions, &[Extension(&[(0xfe0d, &[List(2, Unit::Items, &[Opaque(1)])])])]);
-const ECH: (Most, &str) = (Most::Fixed(0), "configurations of encrypted_client_hello");
-/// With those that have a list of two bytes' length.
-const REQUEST_EXTENSIONS: Field = List(2, Unit::Extensions, &[Extension(&[(13, &[SIGNATURES]), (47, &[AUTHORITIES])])]);
-
-/// A server's messages.
-#[rustfmt::skip]
-static ROWS: [Row; 12] = [
-    Row { kind: 0, name: "HelloRequest", bytes: Most::Fixed(0), items: NONE, body: NOTHING },
-    // HelloRetryRequest has the same form.
-    Row { kind: 2, name: "ServerHello", bytes: Most::Fixed(2048), items: ECH,
-        body: [&[Opaque(34), Vector(1), Opaque(3), HELLO_EXTENSIONS]; 2] },
-    Row { kind: 4, name: "NewSessionTicket", bytes: Most::Fixed(TICKET as u16), items: NONE,
-        body: [&[], &[Opaque(8), Vector(1), Vector(2), EXTENSION_LIST]] },
-    Row { kind: 8, name: "EncryptedExtensions", bytes: Most::Fixed(2048), items: ECH, body: [&[HELLO_EXTENSIONS]; 2] },
-    // Of their extensions rustls takes one.
-    Row { kind: 11, name: "Certificate", bytes: Most::Chain, items: (Most::Fixed(8), "certificates"),
-        body: [&[List(3, Unit::Items, &[Vector(3)])], &[Vector(1), List(3, Unit::Items, &[Vector(3), EXTENSION_LIST])]] },
-    Row { kind: 12, name: "ServerKeyExchange", bytes: Most::Fixed(2048), items: NONE, body: NOTHING },
-    Row { kind: 13, name: "CertificateRequest", bytes: Most::Chain, items: (Most::Names, "names of authorities"),
-        body: [&[Vector(1), SIGNATURES, AUTHORITIES], &[Vector(1), REQUEST_EXTENSIONS]] },
-    Row { kind: 14, name: "ServerHelloDone", bytes: Most::Fixed(0), items: NONE, body: NOTHING },
-    Row { kind: 15, name: "CertificateVerify", bytes: Most::Fixed(2048), items: NONE, body: NOTHING },
-    Row { kind: 20, name: "Finished", bytes: Most::Fixed(64), items: NONE, body: NOTHING },
-    Row { kind: 22, name: "CertificateStatus", bytes: Most::Fixed(8192), items: NONE, body: NOTHING },
-    Row { kind: 24, name: "KeyUpdate", bytes: Most::Fixed(1), items: NONE, body: NOTHING },
-];
-
-/// All others: they are clients', or unknown.
-static OTHER: Row =
-    Row { kind: 255, name: "message of an unknown kind", bytes: Most::Fixed(0), items: NONE, body: NOTHING };
-
-/// What the messages are in: rustls makes a list of those of a record.
-static RECORD: Row = Row {
-    kind: 255,
-    name: "record",
-    bytes: Most::Chain,
-    items: (Most::Fixed(16), "handshake messages"),
-    body: NOTHING,
-};
-
-/// A bound, which something exceeds.
-#[derive(Clone, Copy)]
-pub(super) struct Excess(&'static Row, Unit);
+/// A bound that something exceeds: a row, and what of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Excess(u8, Unit);
 
 impl Excess {
-    fn most(&self) -> usize {
+    fn row(self) -> &'static Row {
+        &ROWS[usize::from(self.0) % ROWS.len()]
+    }
+
+    fn most(self) -> usize {
+        let row = self.row();
         match self.1 {
-            Unit::Bytes => self.0.bytes.value(),
-            Unit::Items => self.0.items.0.value(),
-            Unit::Extensions => EXTENSIONS,
-            Unit::Schemes => SCHEMES,
+            Unit::Bytes if self.0 == FRAGMENTED => 2 * CHAIN.load(Relaxed).max(TICKET.into()) + LARGEST_RECORD,
+            Unit::Bytes if row.bytes == AS_SET => CHAIN.load(Relaxed),
+            Unit::Bytes => row.bytes.into(),
+            Unit::Items if row.items == AS_SET => NAMES.load(Relaxed),
+            Unit::Items => row.items.into(),
+            Unit::Extensions | Unit::Schemes => MANY,
         }
     }
 
     /// rustls hands an error from the decryption through as it is, and sends the alert decode_error for those of this kind.
     /// Some have room for a name; the names of [`ROWS`] are none of its own.
     pub(super) fn into_rustls(self) -> InvalidMessage {
-        let Self(row, unit) = self;
-        match unit {
-            Unit::Bytes => InvalidMessage::MissingData(row.name),
-            Unit::Items => InvalidMessage::IllegalEmptyList(row.name),
-            Unit::Extensions => InvalidMessage::UnexpectedMessage(row.name),
-            Unit::Schemes => InvalidMessage::TrailingData(row.name),
+        let name = self.row().name;
+        match self.1 {
+            Unit::Bytes => InvalidMessage::MissingData(name),
+            Unit::Items => InvalidMessage::IllegalEmptyList(name),
+            Unit::Extensions => InvalidMessage::UnexpectedMessage(name),
+            Unit::Schemes => InvalidMessage::TrailingData(name),
         }
     }
-}
 
-impl From<Excess> for Error {
-    fn from(excess: Excess) -> Self {
-        let what = match excess.1 {
-            Unit::Bytes => "bytes",
-            Unit::Items => excess.0.items.1,
-            Unit::Extensions => "extensions",
-            Unit::Schemes => "signature schemes",
+    /// The other way round.
+    pub(super) fn from_rustls(error: &InvalidMessage) -> Option<Self> {
+        let (name, unit) = match *error {
+            InvalidMessage::MissingData(name) => (name, Unit::Bytes),
+            InvalidMessage::IllegalEmptyList(name) => (name, Unit::Items),
+            InvalidMessage::UnexpectedMessage(name) => (name, Unit::Extensions),
+            InvalidMessage::TrailingData(name) => (name, Unit::Schemes),
+            _ => return None,
         };
-        Error::Excess(excess.0.name, excess.most(), what)
+        Some(Self(ROWS.iter().position(|row| row.name == name)? as u8, unit))
     }
 }
 
-/// What [`Guard::check`] has found in what was encrypted.
-pub(super) fn found(error: &InvalidMessage) -> Option<Error> {
-    let (name, unit) = match *error {
-        InvalidMessage::MissingData(name) => (name, Unit::Bytes),
-        InvalidMessage::IllegalEmptyList(name) => (name, Unit::Items),
-        InvalidMessage::UnexpectedMessage(name) => (name, Unit::Extensions),
-        InvalidMessage::TrailingData(name) => (name, Unit::Schemes),
-        _ => return None,
-    };
-    let row = ROWS.iter().chain([&OTHER, &RECORD]).find(|row| row.name == name)?;
-    Some(Excess(row, unit).into())
+impl Say for Excess {
+    fn say(&self, out: &mut dyn FnMut(&str)) {
+        let row = self.row();
+        let what = match (self.1, row.kind & 0xff) {
+            (Unit::Bytes, _) => "bytes",
+            (Unit::Items, 11) => "certificates",
+            (Unit::Items, 13) => "names of authorities",
+            (Unit::Items, NO_KIND) => "messages",
+            (Unit::Items, _) => "keys for encrypted_client_hello",
+            (Unit::Extensions, _) => "extensions",
+            (Unit::Schemes, _) => "signature schemes",
+        };
+        let parts: [&dyn Say; 6] = [&"TLS: the server's ", &row.name, &" has more than ", &self.most(), &" ", &what];
+        (&parts[..]).say(out);
+    }
 }
 
-/// A part of the stream that ends somewhere, and is read field by field.
+/// A part of the stream that ends somewhere, and is read part by part.
 #[derive(Clone, Copy)]
 struct Level {
-    fields: &'static [Field],
+    parts: &'static [u8],
     next: u8,
     /// The bound of how many items it has, if it is a list, and how many there are so far.
     items: Option<Unit>,
@@ -218,7 +221,7 @@ struct Level {
 /// Reads along in the handshake messages of a connection, as they are cut into records.
 pub(super) struct Guard {
     /// The message that has begun.
-    row: &'static Row,
+    row: u8,
     tls13: bool,
     /// How much of it has come.
     at: u16,
@@ -234,8 +237,8 @@ pub(super) struct Guard {
 
 impl Guard {
     pub(super) fn new() -> Self {
-        let record = Level { fields: &[Message], next: 0, items: Some(Unit::Items), count: 0, end: u16::MAX };
-        Self { row: &RECORD, tls13: false, at: 0, pass: 0, number: 0, digits: 0, levels: [record; 6], depth: 0 }
+        let record = Level { parts: ROWS[0].parts, next: 0, items: Some(Unit::Items), count: 0, end: u16::MAX };
+        Self { row: RECORD, tls13: false, at: 0, pass: 0, number: 0, digits: 0, levels: [record; 6], depth: 0 }
     }
 
     /// Looks at a record with handshake messages, or parts of them, before rustls does.
@@ -247,24 +250,26 @@ impl Guard {
         }
         self.levels[0].count = 0;
         loop {
+            let passed = usize::from(self.pass).min(record.len());
+            record = &record[passed..];
+            // Not more than `pass`.
+            self.pass -= passed as u16;
+            self.at += passed as u16;
             if self.pass > 0 {
-                let passed = usize::from(self.pass).min(record.len());
-                record = &record[passed..];
-                // Not more than `pass`.
-                self.pass -= passed as u16;
-                self.at += passed as u16;
-                if self.pass > 0 {
-                    return Ok(());
-                }
+                return Ok(());
             }
-            let depth = usize::from(self.depth);
-            let level = &mut self.levels[depth];
+            let depth = self.depth;
+            let level = &mut self.levels[usize::from(depth)];
             let left = level.end - self.at;
             if left == 0 {
-                self.leave();
+                (self.number, self.digits) = (0, 0);
+                self.depth -= 1;
+                if self.depth == 0 {
+                    self.at = 0;
+                }
                 continue;
             }
-            let Some(field) = level.fields.get(usize::from(level.next)) else {
+            let Some([part, behind @ ..]) = level.parts.get(usize::from(level.next)..) else {
                 match level.items {
                     Some(_) => level.next = 0,
                     None => self.pass = left,
@@ -277,19 +282,19 @@ impl Guard {
                 && let Some(unit) = level.items
             {
                 level.count += 1;
-                let excess = Excess(if depth == 0 { &RECORD } else { self.row }, unit);
+                let excess = Excess(if depth == 0 { RECORD } else { self.row }, unit);
                 if usize::from(level.count) > excess.most() {
                     return Err(excess);
                 }
             }
-            let width = match *field {
-                Opaque(size) => {
+            let width = match part & HEADED {
+                OPAQUE => {
                     level.next += 1;
-                    self.pass = left.min(size.into());
+                    self.pass = left.min(u16::from(*part));
                     continue;
                 }
-                Vector(width) | List(width, ..) => width,
-                Extension(_) | Message => 4,
+                HEADED => 4,
+                _ => part & 3,
             };
             record = rest;
             self.number = self.number << 8 | u32::from(*byte);
@@ -297,46 +302,58 @@ impl Guard {
             // What is in front of a message is not of it.
             self.at += u16::from(depth > 0);
             if self.digits == width {
-                level.next += 1;
-                self.enter(*field)?;
+                self.enter(*part, behind)?;
             }
         }
     }
 
     /// Goes into what has this length.
-    fn enter(&mut self, field: Field) -> Result<(), Excess> {
-        let number = self.number;
-        (self.number, self.digits) = (0, 0);
-        let (fields, len, items): (&'static [Field], _, _) = match field {
-            Opaque(_) | Vector(_) => (&[], number, None),
-            List(_, unit, fields) => (fields, number, Some(unit)),
-            Extension(lists) => {
-                let list = lists.iter().find(|(kind, _)| u32::from(*kind) == number >> 16);
-                (list.map_or(&[], |(_, fields)| fields), number & 0xffff, None)
+    fn enter(&mut self, part: u8, behind: &'static [u8]) -> Result<(), Excess> {
+        let number = core::mem::take(&mut self.number);
+        self.digits = 0;
+        let level = &mut self.levels[usize::from(self.depth)];
+        level.next += 1;
+        let (mut parts, mut items, mut len): (&[u8], _, _) = (&[], None, number);
+        match part & HEADED {
+            LIST => {
+                let [size, item @ ..] = behind else { return Ok(()) };
+                level.next += 1 + size;
+                parts = item.get(..usize::from(*size)).unwrap_or_default();
+                items = Some(match part & COUNTED {
+                    ITEMS => Unit::Items,
+                    EXTENSIONS => Unit::Extensions,
+                    _ => Unit::Schemes,
+                });
             }
-            Message => {
-                let kind = number >> 24;
-                self.row = ROWS.iter().find(|row| u32::from(row.kind) == kind).unwrap_or(&OTHER);
-                let len = number & 0xff_ffff;
-                if len as usize > self.row.bytes.value() {
-                    return Err(Excess(self.row, Unit::Bytes));
+            HEADED if self.depth == 0 => {
+                let (kind, tls13) = ((number >> 24) as u16, self.tls13);
+                let found = ROWS.iter().rposition(|row| row.kind == kind || tls13 && row.kind == TLS13 | kind);
+                self.row = found.map_or(OTHER, |row| row as u8);
+                len = number & 0xff_ffff;
+                let excess = Excess(self.row, Unit::Bytes);
+                if len as usize > excess.most() {
+                    return Err(excess);
                 }
-                (self.row.body[usize::from(self.tls13)], len, None)
+                parts = excess.row().parts;
             }
-        };
-        // What is said to be longer than that around it, rustls refuses when it comes to it.
-        let end =
-            self.at + (self.levels[usize::from(self.depth)].end - self.at).min(u16::try_from(len).unwrap_or(u16::MAX));
-        self.depth += 1;
-        self.levels[usize::from(self.depth)] = Level { fields, next: 0, items, count: 0, end };
-        Ok(())
-    }
-
-    fn leave(&mut self) {
-        (self.number, self.digits) = (0, 0);
-        self.depth -= 1;
-        if self.depth == 0 {
-            self.at = 0;
+            HEADED => {
+                level.next += behind.len() as u8;
+                len = number & 0xffff;
+                let mut known = behind;
+                while let [high, low, size, contents @ ..] = known {
+                    let (these, others) = contents.split_at(contents.len().min((*size).into()));
+                    if number >> 16 == u32::from(u16::from_be_bytes([*high, *low])) {
+                        parts = these;
+                    }
+                    known = others;
+                }
+            }
+            _ => {}
         }
+        // What is said to be longer than that around it, rustls refuses when it comes to it.
+        let end = self.at + (level.end - self.at).min(u16::try_from(len).unwrap_or(u16::MAX));
+        self.depth += 1;
+        self.levels[usize::from(self.depth)] = Level { parts, next: 0, items, count: 0, end };
+        Ok(())
     }
 }

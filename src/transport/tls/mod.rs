@@ -25,6 +25,7 @@ mod verifier;
 
 pub use config::{Settings, TlsConfig};
 pub use error::Error;
+pub use limits::Excess;
 
 /// What the input buffer begins with and shrinks back to. Larger records make it grow for as long as they come.
 const INPUT: usize = 2048;
@@ -36,8 +37,6 @@ const MARGIN: usize = 1024;
 const CERTIFICATE: usize = size_of::<CertificateDer<'_>>() + 16;
 /// Bytes of a record's header.
 const HEADER: usize = 5;
-/// The longest record that rustls takes, header included.
-const RECORD: usize = HEADER + 16_384 + 2048;
 /// Kinds of records (RFC 8446 section 5.1).
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const HANDSHAKE: u8 = 22;
@@ -112,7 +111,8 @@ impl Tls {
         }
         let end = self.begin + self.record().unwrap_or(0);
         let buffer = if end.max(INPUT) > self.input.capacity() { end.max(INPUT) } else { 0 };
-        buffer + limits::cost(end.max(self.input.len()) + PIECE, self.seen, self.own)
+        // The record that has begun, and others behind it, which make the buffer grow if a message goes on in them.
+        buffer + PIECE + limits::cost(end.max(self.input.len()) + PIECE, self.seen, self.own)
     }
 
     /// Takes what is in the input buffer as far as it goes.
@@ -154,22 +154,22 @@ impl Tls {
     fn take<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>, up: &mut dyn FnMut(&[u8])) -> Result<&'a [u8], Error> {
         let end = self.begin + self.record().unwrap_or(HEADER);
         let (input, rest) = input.split_at(input.len().min(end - self.input.len()));
-        self.reserve(end.max(INPUT))?;
+        // By record, and not before that is necessary.
+        if self.input.len() + input.len() > self.input.capacity() {
+            self.input.try_reserve_exact(end.max(INPUT) - self.input.len()).map_err(|_| Error::NoMemory)?;
+        }
         self.input.extend_from_slice(input);
         let len = self.input.len();
         let Some(end) = self.record().map(|record| self.begin + record) else {
             return self.process(out, up).map(|()| rest);
         };
-        let most = 2 * limits::longest();
-        let checked = if end > most + RECORD {
-            Err(Error::Excess("message", most, "bytes with its records"))
-        } else if end == len {
+        let checked = if end == len {
             self.check_memory()?;
             self.check()
         } else if len > self.begin + HEADER {
             return Ok(rest);
         } else {
-            Ok(())
+            limits::check_records(end).map_err(Error::Excess)
         };
         if checked.is_err() {
             // Such a record is none: rustls ends the connection with the alert that says so.
@@ -180,15 +180,6 @@ impl Tls {
             self.begin = self.input.len();
         }
         checked.and(processed).map(|()| rest)
-    }
-
-    /// Makes room for so many bytes, one record more than there are.
-    fn reserve(&mut self, wanted: usize) -> Result<(), Error> {
-        // Of a message in several records nobody knows before how long it is: rustls gets it when it is complete.
-        if wanted > self.input.capacity() && self.begin > 0 && !self.open {
-            free([wanted, limits::cost(wanted, self.seen, self.own)])?;
-        }
-        self.input.try_reserve_exact(wanted - self.input.len()).map_err(|_| Error::NoMemory)
     }
 
     /// How long the record is that has begun, when that is known.
@@ -206,7 +197,7 @@ impl Tls {
             CHANGE_CIPHER_SPEC if self.connection[0].protocol_version() == Some(ProtocolVersion::TLSv1_2) => {
                 self.encrypted = true;
             }
-            HANDSHAKE if !self.encrypted => self.guard.check(record, version == 4)?,
+            HANDSHAKE if !self.encrypted => self.guard.check(record, version == 4).map_err(Error::Excess)?,
             // In TLS 1.3 all that is encrypted looks like that.
             APPLICATION_DATA => self.encrypted = true,
             _ => {}
