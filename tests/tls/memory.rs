@@ -108,6 +108,11 @@ fn kept(work: impl FnOnce()) -> isize {
     LIVE.get() - before
 }
 
+/// How much this thread has allocated.
+pub(crate) fn live() -> isize {
+    LIVE.get()
+}
+
 /// What is allocated at most while `work` runs, beside what was before. A block that grows is there twice meanwhile.
 pub(crate) fn peak<R>(work: impl FnOnce() -> R) -> (R, usize) {
     let before = TAKEN.get();

@@ -84,21 +84,11 @@ const TICKET: u16 = 16_384;
 /// Extensions and signature schemes of one message: servers have up to some 30.
 const MANY: usize = 64;
 
-// Extensions as rustls parses them: in encrypted_client_hello, which we never offer, are lists of lists.
-const HELLO: &[u8] = &[
-    OPAQUE | 34,
-    VECTOR | 1,
-    OPAQUE | 3,
-    LIST | EXTENSIONS | 2,
-    6,
-    HEADED,
-    0xfe,
-    0x0d,
-    3,
-    LIST | ITEMS | 2,
-    1,
-    OPAQUE | 1,
-];
+/// Extensions as rustls parses them: in encrypted_client_hello, which we never offer, are lists of lists.
+const HELLO_EXTENSIONS: &[u8] = HELLO.split_at(3).1;
+#[rustfmt::skip]
+const HELLO: &[u8] = &[OPAQUE | 34, VECTOR | 1, OPAQUE | 3, LIST | EXTENSIONS | 2, 7,
+    HEADED, 0xfe, 0x0d, 3, LIST | ITEMS | 2, 1, OPAQUE | 1];
 
 /// A server's messages. HelloRequest and ServerHelloDone are empty, as all others must be.
 #[rustfmt::skip]
@@ -112,7 +102,7 @@ static ROWS: [Row; 16] = [
     Row { kind: 4, name: "NewSessionTicket", bytes: TICKET, items: 0, parts: &[] },
     Row { kind: TLS13 | 4, name: "NewSessionTicket", bytes: TICKET, items: 0,
         parts: &[OPAQUE | 8, VECTOR | 1, VECTOR | 2, LIST | EXTENSIONS | 2, 1, HEADED] },
-    Row { kind: 8, name: "EncryptedExtensions", bytes: 2048, items: 0, parts: HELLO.split_at(3).1 },
+    Row { kind: 8, name: "EncryptedExtensions", bytes: 2048, items: 0, parts: HELLO_EXTENSIONS },
     Row { kind: 11, name: "Certificate", bytes: AS_SET, items: 8, parts: &[LIST | ITEMS | 3, 1, VECTOR | 3] },
     Row { kind: TLS13 | 11, name: "Certificate", bytes: AS_SET, items: 8,
         parts: &[VECTOR | 1, LIST | ITEMS | 3, 4, VECTOR | 3, LIST | EXTENSIONS | 2, 1, HEADED] },
@@ -271,8 +261,8 @@ impl Guard {
             }
             let Some([part, behind @ ..]) = level.parts.get(usize::from(level.next)..) else {
                 match level.items {
-                    Some(_) => level.next = 0,
-                    None => self.pass = left,
+                    Some(_) if level.next > 0 => level.next = 0,
+                    _ => self.pass = left,
                 }
                 continue;
             };
@@ -355,5 +345,48 @@ impl Guard {
         self.depth += 1;
         self.levels[usize::from(self.depth)] = Level { parts, next: 0, items, count: 0, end };
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said to be so many bytes is as many, down to the end.
+    fn check(mut parts: &[u8], in_list: bool) {
+        assert!(!in_list || !parts.is_empty());
+        while let [part, behind @ ..] = parts {
+            parts = behind;
+            match part & HEADED {
+                OPAQUE => assert!(*part > 0),
+                VECTOR => assert!(matches!(part & !HEADED, 1..=3)),
+                LIST => {
+                    assert!(matches!(part & 3, 1..=3) && part & COUNTED != 0);
+                    let (item, behind) = parts[1..].split_at(parts[0].into());
+                    check(item, true);
+                    parts = behind;
+                }
+                _ => {
+                    assert!(in_list);
+                    while let [_, _, size, behind @ ..] = parts {
+                        let (contents, behind) = behind.split_at((*size).into());
+                        assert!(!contents.is_empty());
+                        check(contents, false);
+                        parts = behind;
+                    }
+                    assert!(parts.is_empty());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_parts_of_all_messages() {
+        ROWS.iter().for_each(|row| check(row.parts, row.kind == NONE && row.items > 0));
+        for (number, name) in
+            [(RECORD, "record"), (FRAGMENTED, "fragmented message"), (OTHER, "message of another kind")]
+        {
+            assert_eq!(ROWS[usize::from(number)].name, name);
+        }
     }
 }
