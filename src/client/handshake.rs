@@ -12,7 +12,7 @@ use crate::log;
 use crate::port::{Join, Lock, Port, Shared, Signal, Task};
 use crate::time::Instant;
 pub(super) use crate::transport::tls::TlsConfig;
-use crate::transport::tls::{self, Settings};
+use crate::transport::tls::{self, PIECE, Settings};
 use crate::transport::uri::Uri;
 use crate::transport::{LayerError, Layers};
 
@@ -248,7 +248,9 @@ impl<P: Port> Entry<P> {
 /// A step with what the server has sent. What is to be sent to it, in an error as well, is appended to `output`.
 fn go_on<P: Port>(layers: &mut Layers, input: &[u8], output: &mut Vec<u8>) -> Result<(), Trouble> {
     let mut is_early = false;
-    step::<P>(P::limits().handshake, &mut || layers.receive(input, output, &mut |_| is_early = true))?;
+    for piece in input.chunks(PIECE) {
+        step::<P>(layers.handshake_need(), &mut || layers.receive(piece, output, &mut |_| is_early = true))?;
+    }
     if is_early { Err(Trouble::Early) } else { Ok(()) }
 }
 
@@ -320,6 +322,8 @@ fn tls_config<P: Port>(config: &Config) -> Result<TlsConfig, LayerError> {
         alpn,
         tls12: P::parts().tls12,
         record: P::limits().record,
+        chain: P::limits().chain,
+        names: P::limits().names,
         clock: P::unix_time,
     };
     Ok(TlsConfig::new(settings)?)

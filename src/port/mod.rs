@@ -119,6 +119,10 @@ pub struct Limits {
     pub session: crate::protocol::Limits,
     /// Largest plaintext of a TLS record that is sent.
     pub record: usize,
+    /// Largest message with certificates, or with names of authorities, that a TLS server may send, in bytes.
+    pub chain: usize,
+    /// How many names of authorities it may send when it asks for a certificate.
+    pub names: usize,
     /// Bytes of heap that each step of a TLS handshake must find free, in one block: what rustls allocates, it does not
     /// ask whether it is there.
     pub handshake: usize,

@@ -154,6 +154,14 @@ impl Layers {
         self.tls.as_ref().is_some_and(|tls| !tls.is_open())
     }
 
+    /// How many bytes of heap the next piece of TLS's handshake may take, see [`Tls::need`]; 0 without TLS.
+    pub fn handshake_need(&self) -> usize {
+        #[cfg(feature = "tls")]
+        return self.tls.as_ref().map_or(0, Tls::need);
+        #[cfg(not(feature = "tls"))]
+        0
+    }
+
     /// The TLS layer's version and kind of session, for the log.
     pub fn description(&self) -> Option<(&'static str, &'static str)> {
         #[cfg(feature = "tls")]

@@ -313,6 +313,8 @@ fn scenario(seed: u64) {
     let limits = Limits {
         io_buffer: pick(&mut rng, &[50, 600, 2048, 16_384]),
         record: 1024,
+        chain: 16_384,
+        names: 100,
         handshake: 0,
         session: protocol::Limits { window: pick(&mut rng, &[1, 5, 20]), outgoing: pick(&mut rng, &[200, 1000, 4096]) },
         backlog: pick(&mut rng, &[0, 2000, 16_384]),

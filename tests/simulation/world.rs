@@ -174,6 +174,8 @@ pub(crate) fn create(seed: u64, start: u64) {
         limits: Limits {
             io_buffer: 2048,
             record: 1024,
+            chain: 16_384,
+            names: 100,
             handshake: 0,
             session: protocol::Limits { window: 20, outgoing: 4096 },
             backlog: 16 * 1024,

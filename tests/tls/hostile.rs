@@ -3,6 +3,7 @@
 use wm_mqtt_client::transport::tls::{Settings, TlsConfig};
 
 use crate::certificates::*;
+use crate::memory::peak;
 use crate::support::*;
 
 const NOT_TLS: &str = "TLS: the server does not speak TLS, or sends broken messages";
@@ -52,7 +53,7 @@ fn records_that_cannot_be() {
         (&[22, 3, 3, 0, 4, 20, 0, 0, 0], "TLS: message out of place"),
         (&[22, 3, 3, 0, 4, 1, 0, 0, 0], NOT_TLS),
         // A handshake message of 16 MB
-        (&[22, 3, 3, 0, 4, 2, 0xff, 0xff, 0xff], NOT_TLS),
+        (&[22, 3, 3, 0, 4, 2, 0xff, 0xff, 0xff], "TLS: the server's ServerHello has more than 2048 bytes"),
     ];
     for (bytes, text) in cases {
         for size in [1, bytes.len()] {
@@ -264,7 +265,21 @@ fn endless_messages_that_mean_nothing() {
     assert!((0..10_000).any(|_| client.receive(&[20, 3, 3, 0, 1, 1]).is_err()));
     // A handshake message that never ends, byte by byte.
     let mut client = Client::new(&unverified(), HOST).unwrap();
-    client.receive(&[22, 3, 3, 0, 4, 2, 0, 0xff, 0xff]).unwrap();
-    let result = (0..100_000).try_for_each(|_| client.receive(&[22, 3, 3, 0, 1, 0]));
-    assert!(result.is_err());
+    client.receive(&[22, 3, 3, 0, 4, 11, 0, 0xff, 0xff]).unwrap();
+    let result = (0..60_000).try_for_each(|_| client.receive(&[22, 3, 3, 0, 1, 0]));
+    assert_eq!(result, Err("TLS: the server's fragmented message has more than 149507 bytes".into()));
+}
+
+#[test]
+fn chains_with_too_many_certificates() {
+    for version in VERSIONS {
+        for (certificates, expected) in [(8, Ok(())), (9, Err("certificates")), (4000, Err("certificates"))] {
+            let mut identity = self_signed(|_| {});
+            identity.chain.resize(certificates, vec![0x30].into());
+            let (result, peak) = peak(|| Pair::new(&unverified(), &server(version, &identity)).run());
+            let expected = expected.map_err(|what| format!("TLS: the server's Certificate has more than 8 {what}"));
+            assert_eq!(result, expected, "{} {certificates}", name(version));
+            eprintln!("{peak}");
+        }
+    }
 }

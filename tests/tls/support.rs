@@ -43,6 +43,10 @@ pub(crate) fn is_built(what: &str) -> bool {
         && !lacks(cfg!(feature = "chacha20"), "CHACHA20")
 }
 
+/// What a server may send on Linux: bytes of a message with certificates or names of authorities, and such names.
+pub(crate) const CHAIN: usize = 65_535;
+pub(crate) const NAMES: usize = 1000;
+
 /// When the library was built: no clock that was set shows less.
 pub(crate) fn build_time() -> u64 {
     env!("WM_MQTT_BUILD_TIME").parse().unwrap()
@@ -85,6 +89,8 @@ pub(crate) fn settings() -> Settings<'static> {
         alpn: Vec::new(),
         tls12: true,
         record: 16 * 1024,
+        chain: CHAIN,
+        names: NAMES,
         clock,
     }
 }

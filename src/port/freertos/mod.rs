@@ -116,6 +116,8 @@ impl Port for FreeRtos {
         Limits {
             io_buffer: config.io_buffer,
             record: config.record,
+            chain: config.chain,
+            names: config.names.into(),
             handshake: HANDSHAKE_HEAP,
             session: protocol::Limits { window: config.window, outgoing: config.outgoing },
             backlog: config.backlog,

@@ -14,9 +14,11 @@ pub(super) const FOREVER: u32 = u32::MAX;
 pub(super) struct PortConfig {
     pub(super) io_buffer: usize,
     pub(super) record: usize,
+    pub(super) chain: usize,
     pub(super) outgoing: usize,
     pub(super) backlog: usize,
     pub(super) event_share: usize,
+    pub(super) names: u16,
     pub(super) window: u16,
     pub(super) task_stack: u16,
     pub(super) handshake_stack: u16,

@@ -22,6 +22,8 @@ const struct wm_mqtt_port_config wm_mqtt_port_config = {
 #ifdef CONFIG_MQTT_CLIENT_TLS
     .tls = true,
     .record = CONFIG_MQTT_CLIENT_TLS_RECORD,
+    .chain = CONFIG_MQTT_CLIENT_TLS_CHAIN,
+    .names = CONFIG_MQTT_CLIENT_TLS_AUTHORITIES,
     .handshake_stack = CONFIG_MQTT_CLIENT_HANDSHAKE_STACK / sizeof(StackType_t),
 #endif
 #ifdef CONFIG_MQTT_CLIENT_TLS12

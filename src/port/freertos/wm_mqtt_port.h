@@ -23,9 +23,11 @@ extern const struct wm_mqtt_authorities wm_mqtt_authorities;
 struct wm_mqtt_port_config {
     size_t io_buffer;         /**< bytes read from or written to a socket at a time */
     size_t record;            /**< largest plaintext of a TLS record that is sent */
+    size_t chain;             /**< largest message with certificates, or names of authorities, that a TLS server may send */
     size_t outgoing;          /**< bytes that wait to be sent, for each handle */
     size_t backlog;           /**< bytes of events in the SDK's queue and waiting for it, for each handle */
     size_t event_share;       /**< our events that may be in the SDK's queue at a time */
+    uint16_t names;           /**< names of authorities that a TLS server may send */
     uint16_t window;          /**< unacknowledged messages with QoS 1 and 2 of each handle */
     uint16_t task_stack;      /**< stack of the MQTT task, in words */
     uint16_t handshake_stack; /**< stack of the task that computes TLS handshakes, in words */

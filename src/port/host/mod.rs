@@ -98,6 +98,8 @@ impl Port for Host {
         Limits {
             io_buffer: 64 * 1024,
             record: 16 * 1024,
+            chain: 65_535,
+            names: 1000,
             handshake: 32 * 1024,
             session: protocol::Limits { window: 20, outgoing: 64 * 1024 },
             backlog: 1024 * 1024,

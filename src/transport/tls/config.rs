@@ -12,6 +12,7 @@ use rustls::{ClientConfig, InconsistentKeys, SupportedProtocolVersion};
 
 use super::Error;
 use super::clock::Clock;
+use super::limits;
 use super::provider::{load_key, provider};
 use super::tickets::Tickets;
 use super::verifier::{AcceptAnything, Trust, Verifier};
@@ -32,6 +33,11 @@ pub struct Settings<'a> {
     pub tls12: bool,
     /// Largest plaintext of a record that we send.
     pub record: usize,
+    /// Largest message with certificates, or with names of authorities, that a server may send, in bytes. One for all
+    /// configurations: that of the last.
+    pub chain: usize,
+    /// How many names of authorities a server may send when it asks for a certificate. One for all, too.
+    pub names: usize,
     /// Seconds since 1970; anything before this library's build is taken for a clock that was not set.
     pub clock: fn() -> u64,
 }
@@ -41,6 +47,7 @@ pub struct Settings<'a> {
 pub struct TlsConfig {
     config: Arc<ClientConfig>,
     verifies: bool,
+    own: usize,
 }
 
 impl TlsConfig {
@@ -49,6 +56,7 @@ impl TlsConfig {
         if settings.alpn.iter().any(|name| name.is_empty() || name.len() > MAX_PROTOCOL) {
             return Err(Error::Setup("an application protocol in `alpn` is empty or longer than 255 bytes"));
         }
+        limits::set(settings.chain, settings.names);
         let clock = Clock(settings.clock);
         let provider = provider()?;
         let algorithms = provider.signature_verification_algorithms;
@@ -61,9 +69,11 @@ impl TlsConfig {
         } else {
             builder.with_custom_certificate_verifier(Arc::new(AcceptAnything(algorithms)))
         };
+        let mut own = 0;
         let mut config = match settings.identity {
             Some((chain, key)) => {
                 let (chain, key) = parse_identity(chain, key)?;
+                own = 4 * chain.iter().map(|certificate| certificate.len()).sum::<usize>() + 4 * key.secret_der().len();
                 let identity = CertifiedKey::new(chain, load_key(key)?);
                 // What rustls cannot read, X.509 version 1 for one, the server may: that is its affair.
                 if identity.keys_match() == Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) {
@@ -76,11 +86,17 @@ impl TlsConfig {
         config.alpn_protocols = settings.alpn;
         config.max_fragment_size = Some(settings.record.clamp(64, MAX_RECORD) + RECORD_OVERHEAD);
         config.resumption = Resumption::store(Arc::new(Tickets::new(clock)));
-        Ok(Self { config: Arc::new(config), verifies: settings.verify })
+        Ok(Self { config: Arc::new(config), verifies: settings.verify, own })
     }
 
     pub(super) fn client_config(&self) -> Arc<ClientConfig> {
         self.config.clone()
+    }
+
+    /// What presenting a certificate takes of the heap: it is copied and cut into records, and an RSA key's signature takes
+    /// a table of powers. 0 without a certificate.
+    pub(super) fn own(&self) -> usize {
+        self.own
     }
 
     pub(super) fn verifies(&self) -> bool {

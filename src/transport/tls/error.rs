@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::limits::Excess;
 use crate::log::Say;
 use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 
@@ -18,6 +19,8 @@ pub enum Error {
     Alert(u8),
     /// What the server sent is not right.
     Protocol(&'static str),
+    /// What the server sent is more than it may.
+    Excess(Excess),
     /// The server closed the connection in order (close_notify).
     Closed,
     /// Out of memory.
@@ -55,6 +58,7 @@ impl Say for Error {
                 Some((_, name)) => ("TLS alert by the server: ", *name),
                 None => return ("TLS alert ", (u16::from(*code), " by the server")).say(out),
             },
+            Error::Excess(excess) => return excess.say(out),
             Error::Protocol(text) => ("TLS: ", *text),
             Error::Closed => ("", "closed by the server"),
             Error::NoMemory => ("", "out of memory"),
@@ -77,7 +81,10 @@ impl From<rustls::Error> for Error {
             E::InvalidCertificate(error) => return Error::Certificate(certificate_error(&error)),
             E::AlertReceived(AlertDescription::CloseNotify) => return Error::Closed,
             E::AlertReceived(alert) => return Error::Alert(alert.into()),
-            E::InvalidMessage(_) => "the server does not speak TLS, or sends broken messages",
+            E::InvalidMessage(error) => match Excess::from_rustls(&error) {
+                Some(excess) => return Error::Excess(excess),
+                None => "the server does not speak TLS, or sends broken messages",
+            },
             E::InappropriateMessage { .. } | E::InappropriateHandshakeMessage { .. } => "message out of place",
             E::PeerIncompatible(
                 PeerIncompatible::ServerDoesNotSupportTls12Or13

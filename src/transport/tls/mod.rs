@@ -4,35 +4,60 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use rustls::client::UnbufferedClientConnection;
-use rustls::pki_types::{IpAddr, Ipv4Addr, ServerName};
+use rustls::pki_types::{CertificateDer, IpAddr, Ipv4Addr, ServerName};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus};
 use rustls::{HandshakeKind, ProtocolVersion};
 
+use limits::Guard;
+
+#[cfg(doc)]
+use super::Layers;
 use super::{Layer, find_free};
 
 mod clock;
 mod config;
+mod decrypter;
 mod error;
+mod limits;
 mod provider;
 mod tickets;
 mod verifier;
 
 pub use config::{Settings, TlsConfig};
 pub use error::Error;
+pub use limits::Excess;
 
 /// What the input buffer begins with and shrinks back to. Larger records make it grow for as long as they come.
 const INPUT: usize = 2048;
+/// How much of a handshake is handed in at a time, where [`Tls::need`] must be right.
+pub const PIECE: usize = 1024;
 /// What rustls allocates for a received record beside its contents, a ticket with its secrets at the most.
 const MARGIN: usize = 1024;
+/// And for each of the server's certificates beside its bytes: its place in a list, and what the heap adds to a block.
+const CERTIFICATE: usize = size_of::<CertificateDer<'_>>() + 16;
 /// Bytes of a record's header.
 const HEADER: usize = 5;
+/// Kinds of records (RFC 8446 section 5.1).
+const CHANGE_CIPHER_SPEC: u8 = 20;
+const HANDSHAKE: u8 = 22;
+const APPLICATION_DATA: u8 = 23;
 
 /// The client's side of a TLS connection.
 pub struct Tls {
     /// On the heap: it has a kilobyte, and connections are moved from stage to stage.
     connection: Box<[UnbufferedClientConnection; 1]>,
-    /// Received, and not a whole record yet.
+    /// Sees what comes unencrypted.
+    guard: Guard,
+    /// The server's next records are encrypted.
+    encrypted: bool,
+    /// Received: the records of a handshake message that is not complete, and the beginning of one more record.
     input: Vec<u8>,
+    /// Where that record begins.
+    begin: usize,
+    /// How many bytes of the handshake rustls has taken.
+    seen: usize,
+    /// See [`TlsConfig::own`].
+    own: usize,
     open: bool,
     /// What has ended it: behind that rustls must not be asked again about the same input.
     end: Option<Error>,
@@ -49,7 +74,17 @@ impl Tls {
             Err(_) => return Err(Error::Setup("the host is no valid name for a certificate")),
         };
         let connection = boxed(UnbufferedClientConnection::new(config.client_config(), name)?)?;
-        let mut tls = Self { connection, input: Vec::new(), open: false, end: None };
+        let mut tls = Self {
+            connection,
+            guard: Guard::new(),
+            encrypted: false,
+            input: Vec::new(),
+            begin: 0,
+            seen: 0,
+            own: config.own(),
+            open: false,
+            end: None,
+        };
         tls.process(out, &mut |_| {})?;
         Ok(tls)
     }
@@ -66,6 +101,18 @@ impl Tls {
             _ => "new session",
         };
         (version, kind)
+    }
+
+    /// How many bytes of heap [`receive`](Layers::receive) may take at most for the next [`PIECE`] bytes of the handshake: what
+    /// rustls and ring allocate, they do not ask whether it is there. 0 behind the handshake, where that is seen to.
+    pub fn need(&self) -> usize {
+        if self.open {
+            return 0;
+        }
+        let end = self.begin + self.record().unwrap_or(0);
+        let buffer = if end.max(INPUT) > self.input.capacity() { end.max(INPUT) } else { 0 };
+        // The record that has begun, and others behind it, which make the buffer grow if a message goes on in them.
+        buffer + PIECE + limits::cost(end.max(self.input.len()) + PIECE, self.seen, self.own)
     }
 
     /// Takes what is in the input buffer as far as it goes.
@@ -99,17 +146,63 @@ impl Tls {
             }
         }
         self.input.drain(..done);
+        self.seen = self.seen.saturating_add(done);
         failure.map_or(Ok(()), Err)
     }
 
-    /// Makes room for `more` bytes, and for the rest of the record that has begun.
-    fn reserve(&mut self, more: usize) -> Result<(), Error> {
-        let record = match self.input[..] {
-            [_, _, _, high, low, ..] => HEADER + usize::from(u16::from_be_bytes([high, low])),
-            _ => 0,
+    /// Takes bytes of the record that has begun: its header, or the rest of it.
+    fn take<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>, up: &mut dyn FnMut(&[u8])) -> Result<&'a [u8], Error> {
+        let end = self.begin + self.record().unwrap_or(HEADER);
+        let (input, rest) = input.split_at(input.len().min(end - self.input.len()));
+        // By record, and not before that is necessary.
+        if self.input.len() + input.len() > self.input.capacity() {
+            self.input.try_reserve_exact(end.max(INPUT) - self.input.len()).map_err(|_| Error::NoMemory)?;
+        }
+        self.input.extend_from_slice(input);
+        let len = self.input.len();
+        let Some(end) = self.record().map(|record| self.begin + record) else {
+            return self.process(out, up).map(|()| rest);
         };
-        let wanted = (self.input.len() + more).max(record).max(INPUT);
-        self.input.try_reserve_exact(wanted - self.input.len()).map_err(|_| Error::NoMemory)
+        let checked = if end == len {
+            self.check_memory()?;
+            self.check()
+        } else if len > self.begin + HEADER {
+            return Ok(rest);
+        } else {
+            limits::check_records(end).map_err(Error::Excess)
+        };
+        if checked.is_err() {
+            // Such a record is none: rustls ends the connection with the alert that says so.
+            self.input[self.begin] = 0;
+        }
+        let processed = self.process(out, up);
+        if end == len {
+            self.begin = self.input.len();
+        }
+        checked.and(processed).map(|()| rest)
+    }
+
+    /// How long the record is that has begun, when that is known.
+    fn record(&self) -> Option<usize> {
+        match self.input[self.begin..] {
+            [_, _, _, high, low, ..] => Some(HEADER + usize::from(u16::from_be_bytes([high, low]))),
+            _ => None,
+        }
+    }
+
+    /// Looks at a record that is complete, if it is not encrypted.
+    fn check(&mut self) -> Result<(), Error> {
+        let [kind, _, version, _, _, ref record @ ..] = self.input[self.begin..] else { return Ok(()) };
+        match kind {
+            CHANGE_CIPHER_SPEC if self.connection[0].protocol_version() == Some(ProtocolVersion::TLSv1_2) => {
+                self.encrypted = true;
+            }
+            HANDSHAKE if !self.encrypted => self.guard.check(record, version == 4).map_err(Error::Excess)?,
+            // In TLS 1.3 all that is encrypted looks like that.
+            APPLICATION_DATA => self.encrypted = true,
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Whether there is memory for what has been received: its contents, or a ticket, kept with the server's certificates.
@@ -119,7 +212,8 @@ impl Tls {
         if !self.open {
             return Ok(());
         }
-        let chain = self.connection[0].peer_certificates().unwrap_or_default().iter().map(|c| c.len()).sum::<usize>();
+        let certificates = self.connection[0].peer_certificates().unwrap_or_default();
+        let chain: usize = certificates.iter().map(|certificate| certificate.len() + CERTIFICATE).sum();
         free([self.input.len(), chain + MARGIN])
     }
 }
@@ -135,14 +229,17 @@ impl Layer for Tls {
         if let Some(end) = self.end {
             return Err(end);
         }
-        self.reserve(input.len())?;
-        self.input.extend_from_slice(input);
-        let result = self.check_memory().and_then(|()| self.process(out, up));
-        self.end = result.err();
+        let mut rest = input;
+        while !rest.is_empty() && self.end.is_none() {
+            match self.take(rest, out, up) {
+                Ok(behind) => rest = behind,
+                Err(error) => self.end = Some(error),
+            }
+        }
         if self.input.is_empty() && self.input.capacity() > INPUT {
             self.input = Vec::new();
         }
-        result
+        self.end.map_or(Ok(()), Err)
     }
 
     fn send(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {

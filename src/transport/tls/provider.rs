@@ -6,14 +6,15 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
+#[cfg(feature = "tls12")]
+use rustls::Tls12CipherSuite;
 #[cfg(feature = "rsa")]
 use rustls::crypto::ring::sign::RsaSigningKey;
 #[cfg(feature = "ed25519")]
 use rustls::crypto::ring::sign::any_eddsa_type;
 use rustls::crypto::ring::{cipher_suite as suite, kx_group, sign::any_ecdsa_type};
 use rustls::crypto::{
-    CipherSuiteCommon, CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, SupportedKxGroup,
-    WebPkiSupportedAlgorithms,
+    CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, SupportedKxGroup, WebPkiSupportedAlgorithms,
 };
 use rustls::pki_types::{AlgorithmIdentifier, PrivateKeyDer};
 use rustls::sign::SigningKey;
@@ -21,6 +22,9 @@ use rustls::{SignatureScheme, SupportedCipherSuite, Tls13CipherSuite};
 use webpki::ring as algorithm;
 use zeroize::Zeroizing;
 
+#[cfg(feature = "tls12")]
+use super::decrypter::{Aead12, suite12};
+use super::decrypter::{Aead13, suite13};
 use super::error::Error;
 
 /// All of it, in the order in which it is offered.
@@ -42,46 +46,41 @@ fn list<T: Copy>(items: &[T]) -> Result<Vec<T>, Error> {
     Ok(list)
 }
 
-static CIPHER_SUITES: &[SupportedCipherSuite] = &[
-    SupportedCipherSuite::Tls13(&AES_256),
-    SupportedCipherSuite::Tls13(&AES_128),
-    #[cfg(feature = "chacha20")]
-    SupportedCipherSuite::Tls13(&CHACHA20),
-    #[cfg(feature = "tls12")]
-    suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-    #[cfg(feature = "tls12")]
-    suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-    #[cfg(all(feature = "tls12", feature = "chacha20"))]
-    suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-    #[cfg(all(feature = "tls12", feature = "rsa"))]
-    suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-    #[cfg(all(feature = "tls12", feature = "rsa"))]
-    suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-    #[cfg(all(feature = "tls12", feature = "rsa", feature = "chacha20"))]
-    suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-];
-
-static AES_256: Tls13CipherSuite = without_quic(&suite::TLS13_AES_256_GCM_SHA384);
-static AES_128: Tls13CipherSuite = without_quic(&suite::TLS13_AES_128_GCM_SHA256);
-#[cfg(feature = "chacha20")]
-static CHACHA20: Tls13CipherSuite = without_quic(&suite::TLS13_CHACHA20_POLY1305_SHA256);
-
-/// A suite of TLS 1.3 without what it has for QUIC, which is flash for nothing.
-const fn without_quic(suite: &SupportedCipherSuite) -> Tls13CipherSuite {
-    match suite {
-        SupportedCipherSuite::Tls13(Tls13CipherSuite { common, hkdf_provider, aead_alg, quic: _ }) => {
-            let CipherSuiteCommon { suite, hash_provider, confidentiality_limit } = *common;
-            Tls13CipherSuite {
-                common: CipherSuiteCommon { suite, hash_provider, confidentiality_limit },
-                hkdf_provider: *hkdf_provider,
-                aead_alg: *aead_alg,
-                quic: None,
-            }
-        }
-        #[allow(unreachable_patterns)] // in a rustls without TLS 1.2
-        _ => panic!("a suite of TLS 1.2"), // while this is compiled
-    }
+macro_rules! tls13 {
+    ($name:ident) => {{
+        static AEAD: Aead13 = Aead13::of(&suite::$name);
+        static SUITE: Tls13CipherSuite = suite13(&suite::$name, &AEAD);
+        SupportedCipherSuite::Tls13(&SUITE)
+    }};
 }
+
+#[cfg(feature = "tls12")]
+macro_rules! tls12 {
+    ($name:ident) => {{
+        static AEAD: Aead12 = Aead12::of(&suite::$name);
+        static SUITE: Tls12CipherSuite = suite12(&suite::$name, &AEAD);
+        SupportedCipherSuite::Tls12(&SUITE)
+    }};
+}
+
+static CIPHER_SUITES: &[SupportedCipherSuite] = &[
+    tls13!(TLS13_AES_256_GCM_SHA384),
+    tls13!(TLS13_AES_128_GCM_SHA256),
+    #[cfg(feature = "chacha20")]
+    tls13!(TLS13_CHACHA20_POLY1305_SHA256),
+    #[cfg(feature = "tls12")]
+    tls12!(TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384),
+    #[cfg(feature = "tls12")]
+    tls12!(TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
+    #[cfg(all(feature = "tls12", feature = "chacha20"))]
+    tls12!(TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256),
+    #[cfg(all(feature = "tls12", feature = "rsa"))]
+    tls12!(TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384),
+    #[cfg(all(feature = "tls12", feature = "rsa"))]
+    tls12!(TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256),
+    #[cfg(all(feature = "tls12", feature = "rsa", feature = "chacha20"))]
+    tls12!(TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256),
+];
 
 static KX_GROUPS: &[&dyn SupportedKxGroup] = &[kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
 

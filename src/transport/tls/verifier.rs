@@ -11,7 +11,10 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
-use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+use webpki::{
+    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext,
+    anchor_from_trusted_cert,
+};
 
 use super::clock::BUILD_TIME;
 use super::config::{certificates, push};
@@ -70,7 +73,7 @@ impl Trust {
 fn is_authority(certificate: &CertificateDer<'_>) -> bool {
     let Ok(certificate) = EndEntityCert::try_from(certificate) else { return true };
     // That it is no server's is what webpki says of it first, on a day on which it is valid.
-    let error_on = |time| certificate.verify_for_usage(&[], &[], &[], time, KeyUsage::server_auth(), None, None).err();
+    let error_on = |time| certificate.verify_for_usage(&[], &[], &[], time, ServerAuth, None, None).err();
     let error = match error_on(UnixTime::since_unix_epoch(Duration::ZERO)) {
         Some(webpki::Error::CertNotValidYet { not_before, .. }) => error_on(not_before),
         error => error,
@@ -109,7 +112,7 @@ impl Verifier {
         let pinned = self.trust.contains(certificate);
         let (anchors, intermediates) =
             if pinned { (&[][..], &[][..]) } else { (&self.trust.anchors[..], intermediates) };
-        let usage = KeyUsage::server_auth();
+        let usage = ServerAuth;
         match server.verify_for_usage(self.algorithms.all, anchors, intermediates, time, usage, None, None) {
             Ok(_) => {}
             Err(webpki::Error::UnknownIssuer | webpki::Error::CaUsedAsEndEntity) if pinned => {}
@@ -187,6 +190,33 @@ impl ServerCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+/// What the certificate of a server is issued for, if it says that (RFC 5280 section 4.2.1.12). webpki's own, too, makes a
+/// list of what is there instead.
+#[derive(Clone, Copy)]
+struct ServerAuth;
+
+/// id-kp-serverAuth, 1.3.6.1.5.5.7.3.1
+const SERVER_AUTH: KeyPurposeId<'static> = KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 1]);
+
+impl ExtendedKeyUsageValidator for ServerAuth {
+    fn validate(&self, mut purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        let mut others = false;
+        for purpose in &mut purposes {
+            if purpose? == SERVER_AUTH {
+                return Ok(());
+            }
+            others = true;
+        }
+        match others {
+            false => Ok(()),
+            true => Err(webpki::Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext {
+                required: KeyUsage::server_auth(),
+                present: Vec::new(),
+            })),
+        }
     }
 }
 

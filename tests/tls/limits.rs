@@ -1,0 +1,322 @@
+//! What a server may bring in its handshake: bounds, what is said of what exceeds them, and the heap meanwhile.
+
+use std::sync::Arc;
+
+use rustls::{DistinguishedName, SupportedProtocolVersion};
+use wm_mqtt_client::transport::tls::{PIECE, Settings, TlsConfig};
+
+use crate::certificates::*;
+use crate::memory::{in_own_process, live, peak};
+use crate::openssl;
+use crate::scripted::*;
+use crate::support::*;
+
+// Kinds of messages
+const SERVER_HELLO: u8 = 2;
+const TICKET: u8 = 4;
+const ENCRYPTED_EXTENSIONS: u8 = 8;
+const CERTIFICATE: u8 = 11;
+const REQUEST: u8 = 13;
+
+/// The device's bounds, for a test in a process of its own: they are for all configurations.
+fn device() -> Settings<'static> {
+    Settings { chain: 16_384, names: 100, ..settings() }
+}
+
+/// Hands this to the client in pieces. Within each, not more was allocated than it had said that it needs.
+fn receive(client: &mut Client, bytes: &[u8]) -> (Result<(), String>, usize) {
+    let mut most = 0;
+    for piece in bytes.chunks(PIECE) {
+        let (need, is_handshake) = (client.layers.handshake_need(), !client.layers.is_open());
+        // What the test itself collects.
+        client.up.reserve(2 * PIECE);
+        let (result, peak) = peak(|| client.receive(piece));
+        assert!(!is_handshake || peak <= need, "{peak} bytes, and not {need}");
+        most = most.max(peak);
+        if result.is_err() {
+            return (result, most);
+        }
+    }
+    (Ok(()), most)
+}
+
+/// A whole handshake, up to the tickets.
+fn shake_hands(pair: &mut Pair) -> (Result<(), String>, usize) {
+    let mut most = 0;
+    loop {
+        let bytes = pair.answer();
+        if bytes.is_empty() && pair.client.out.is_empty() {
+            return (Ok(()), most);
+        }
+        let (result, peak) = receive(&mut pair.client, &bytes);
+        most = most.max(peak);
+        if result.is_err() {
+            return (result, most);
+        }
+    }
+}
+
+fn excess(message: &str, most: usize, what: &str) -> String {
+    format!("TLS: the server's {message} has more than {most} {what}")
+}
+
+/// What the server has to say at once: ServerHello for TLS 1.2 in the clear, and this.
+fn in_the_clear(messages: &[u8], size: usize) -> Vec<u8> {
+    let hello = [&[3, 3][..], &[7; 32], &[0, 0xc0, 0x2b, 0]].concat();
+    [plain(&message(SERVER_HELLO, &hello), 16_384), plain(messages, size)].concat()
+}
+
+/// Sends the message whole and in small pieces, as the server's first one behind ServerHello: what the client says to it, and
+/// what it has allocated meanwhile.
+fn says_first(version: &'static SupportedProtocolVersion, kind: u8, body: &[u8]) -> (String, usize) {
+    let (mut most, mut errors) = (0, Vec::new());
+    let message = message(kind, body);
+    for size in [16_384, 1000, 100] {
+        let (result, peak) = if name(version) == "TLS 1.3" {
+            let records: Vec<_> = message.chunks(size).map(<[u8]>::to_vec).collect();
+            let mut identity = self_signed(|_| {});
+            // So that it has as many records to say.
+            identity.chain.push(vec![0; 64 * records.len()].into());
+            let server = server_saying(version, &identity, records, vec![]);
+            let mut pair = Pair::new(&unverified(), &server);
+            let result = shake_hands(&mut pair);
+            // The server is told.
+            pair.deliver(&mut || usize::MAX);
+            let told = matches!(pair.refusal, Some(rustls::Error::AlertReceived(_)));
+            assert_eq!(told, result.0.is_err(), "{result:?} {:?}", pair.refusal);
+            result
+        } else {
+            let mut client = Client::new(&unverified(), HOST).unwrap();
+            client.out.clear();
+            let result = receive(&mut client, &in_the_clear(&message, size));
+            assert_eq!(client.out.starts_with(&[21, 3, 3, 0, 2, 2]), result.0.is_err());
+            result
+        };
+        most = most.max(peak);
+        errors.push(result.err().unwrap_or_default());
+    }
+    errors.dedup();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    (errors.remove(0), most)
+}
+
+/// What exceeds a bound is refused, with not more of the heap than its own length, three times, and some kilobytes.
+fn assert_refused(version: &'static SupportedProtocolVersion, kind: u8, body: &[u8], expected: &str) {
+    let (error, peak) = says_first(version, kind, body);
+    assert_eq!(error, expected, "{}", name(version));
+    assert!(peak < 3 * body.len().min(18_437) + 8000, "{expected}: {peak}");
+}
+
+/// What does not, is not refused for that.
+fn assert_not_refused(version: &'static SupportedProtocolVersion, kind: u8, body: &[u8]) {
+    let (error, _) = says_first(version, kind, body);
+    assert!(!error.contains("more than"), "{} {error}", name(version));
+}
+
+#[test]
+fn certificates() {
+    for version in VERSIONS {
+        let chain = |count| match name(version) {
+            "TLS 1.3" => [vec![0], vector(3, &[0, 0, 1, 0x30, 0, 0].repeat(count))].concat(),
+            _ => vector(3, &[0, 0, 1, 0x30].repeat(count)),
+        };
+        assert_not_refused(version, CERTIFICATE, &chain(8));
+        for count in [9, 1000, 4000] {
+            assert_refused(version, CERTIFICATE, &chain(count), &excess("Certificate", 8, "certificates"));
+        }
+        // Lists that are said to be longer than what they are in, or shorter.
+        let liar = [&chain(4000)[..1 + 3], &[0xff; 16_000]].concat();
+        let (_, peak) = says_first(version, CERTIFICATE, &liar);
+        assert!(peak < 3 * 18_437, "{peak}");
+    }
+}
+
+/// rustls parses a message as those of TLS 1.3 if its record says so, also before it has come to that.
+#[test]
+fn a_record_of_another_version() {
+    for (minor, entry) in [(4, &[0, 0, 1, 0x30, 0, 0][..]), (3, &[0, 0, 1, 0x30]), (1, &[0, 0, 1, 0x30])] {
+        let chain = vector(3, &entry.repeat(3000));
+        let body = if minor == 4 { [vec![0], chain].concat() } else { chain };
+        for size in [16_384, 3] {
+            let mut records = plain(&message(CERTIFICATE, &body), size);
+            // The first record's version is the message's.
+            records[2] = minor;
+            let mut client = Client::new(&unverified(), HOST).unwrap();
+            let (result, peak) = receive(&mut client, &records);
+            assert_eq!(result, Err(excess("Certificate", 8, "certificates")), "{minor} {size}");
+            assert!(peak < 40_000, "{peak}");
+        }
+    }
+}
+
+#[test]
+fn extensions() {
+    let unknown = |count: u16| vector(2, &(0..count).flat_map(|i| [0x7a, i as u8, 0, 0]).collect::<Vec<_>>());
+    let hello = |count| [&[3, 3][..], &[7; 32], &[0, 0xc0, 0x2b, 0], &unknown(count)].concat();
+    for version in VERSIONS {
+        let is_tls13 = name(version) == "TLS 1.3";
+        let certificate = |count| [&[0][..], &vector(3, &[&[0, 0, 1, 0x30][..], &unknown(count)].concat())].concat();
+        let request = |count| [&[0][..], &unknown(count)].concat();
+        let mut cases: Vec<(u8, &str, &dyn Fn(u16) -> Vec<u8>)> =
+            vec![(SERVER_HELLO, "ServerHello", &hello), (ENCRYPTED_EXTENSIONS, "EncryptedExtensions", &unknown)];
+        if is_tls13 {
+            cases.extend([
+                (CERTIFICATE, "Certificate", &certificate as _),
+                (REQUEST, "CertificateRequest", &request as _),
+            ]);
+        }
+        for (kind, message, body) in cases {
+            assert_not_refused(version, kind, &body(64));
+            for count in [65, 400] {
+                assert_refused(version, kind, &body(count), &excess(message, 64, "extensions"));
+            }
+        }
+        // Lists of lists that nobody has asked for.
+        let keys = [&[0xfe, 0x0d][..], &vector(2, &vector(2, &[0xfe, 0, 0, 0].repeat(400)))].concat();
+        let expected = excess("EncryptedExtensions", 0, "keys for encrypted_client_hello");
+        assert_refused(version, ENCRYPTED_EXTENSIONS, &vector(2, &keys), &expected);
+        let ticket = |count| [&[0; 8][..], &[0], &[0, 1, 7], &unknown(count)].concat();
+        if is_tls13 {
+            assert_not_refused(version, TICKET, &ticket(64));
+            assert_refused(version, TICKET, &ticket(65), &excess("NewSessionTicket", 64, "extensions"));
+        }
+    }
+}
+
+/// CertificateRequest with so many signature schemes and names.
+fn request(version: &'static SupportedProtocolVersion, schemes: usize, names: usize) -> Vec<u8> {
+    let (schemes, names) = (vector(2, &[4, 3].repeat(schemes)), vector(2, &[0, 1, 0x30].repeat(names)));
+    if name(version) == "TLS 1.3" {
+        let extensions = [&[0, 13][..], &vector(2, &schemes), &[0, 47], &vector(2, &names), &[0x7a, 0, 0, 0]].concat();
+        [vec![0], vector(2, &extensions)].concat()
+    } else {
+        [vec![1, 1], schemes, names].concat()
+    }
+}
+
+#[test]
+fn certificate_requests() {
+    for version in VERSIONS {
+        assert_not_refused(version, REQUEST, &request(version, 64, NAMES));
+        for names in [NAMES + 1, 20_000] {
+            let expected = excess("CertificateRequest", NAMES, "names of authorities");
+            assert_refused(version, REQUEST, &request(version, 64, names), &expected);
+        }
+        for schemes in [65, 30_000] {
+            let expected = excess("CertificateRequest", 64, "signature schemes");
+            assert_refused(version, REQUEST, &request(version, schemes, 1), &expected);
+        }
+    }
+}
+
+/// Each kind of message that there may be, announced with 16 MB.
+#[test]
+fn announcements() {
+    let bounds = [
+        (2, "ServerHello", 2048),
+        (4, "NewSessionTicket", 16_384),
+        (8, "EncryptedExtensions", 2048),
+        (11, "Certificate", CHAIN),
+        (12, "ServerKeyExchange", 2048),
+        (13, "CertificateRequest", CHAIN),
+        (15, "CertificateVerify", 2048),
+        (20, "Finished", 64),
+        (22, "CertificateStatus", 8192),
+        (24, "KeyUpdate", 1),
+    ];
+    for version in VERSIONS {
+        for kind in 0..=255 {
+            let (_, message, most) =
+                bounds.into_iter().find(|bound| bound.0 == kind).unwrap_or((0, "message of another kind", 0));
+            for announced in [most + 1, 0xff_ffff] {
+                let header = [&[kind][..], &(announced as u32).to_be_bytes()[1..]].concat();
+                let (result, peak) = if name(version) == "TLS 1.3" {
+                    let server = server_saying(version, &self_signed(|_| {}), vec![header], vec![]);
+                    shake_hands(&mut Pair::new(&unverified(), &server))
+                } else {
+                    receive(&mut Client::new(&unverified(), HOST).unwrap(), &in_the_clear(&header, 2))
+                };
+                assert_eq!(result, Err(excess(message, most, "bytes")), "{kind} {}", name(version));
+                assert!(peak < 8000, "{peak}");
+            }
+        }
+    }
+}
+
+#[test]
+fn messages_in_a_record() {
+    for (count, refused) in [(16, false), (17, true), (4000, true)] {
+        let empty = message(0, b"").repeat(count);
+        let mut client = Client::new(&unverified(), HOST).unwrap();
+        let (result, peak) = receive(&mut client, &in_the_clear(&empty, 16_384));
+        assert_eq!(result.as_ref().unwrap_err() == &excess("record", 16, "messages"), refused, "{count} {result:?}");
+        assert!(peak < 20_000, "{peak}");
+    }
+}
+
+/// In TLS 1.2 the last message of the handshake is encrypted, and comes before the server must have a right certificate
+/// where nothing is verified.
+#[cfg(feature = "tls12")]
+#[test]
+fn encrypted_in_tls12() {
+    let flood = message(CERTIFICATE, &vector(3, &[0, 0, 1, 0x30].repeat(4000)));
+    let version = VERSIONS[1];
+    let server = server_saying(version, &self_signed(|_| {}), vec![flood], vec![]);
+    let (result, peak) = shake_hands(&mut Pair::new(&unverified(), &server));
+    assert_eq!(result, Err(excess("Certificate", 8, "certificates")));
+    assert!(peak < 40_000, "{peak}");
+}
+
+/// A ticket of TLS 1.3 with so many bytes.
+fn ticket(len: usize) -> Vec<u8> {
+    message(TICKET, &[&[0, 0, 1, 0, 0, 0, 0, 0, 1, 7][..], &vector(2, &data(len)), &[0, 0]].concat())
+}
+
+#[test]
+fn tickets() {
+    // 14 bytes are around it.
+    for (len, refused) in [(1, false), (16_384 - 14, false), (16_384 - 13, true), (65_535 - 14, true)] {
+        for size in [16_384, 1000] {
+            let records: Vec<_> = ticket(len).chunks(size).map(<[u8]>::to_vec).collect();
+            let count = records.len();
+            let mut server = server_saying(VERSIONS[0], &self_signed(|_| {}), vec![], records);
+            server.send_tls13_tickets = 0;
+            let mut pair = Pair::open(&unverified(), &server);
+            let bytes = pair.says(&data(59 * count));
+            let (result, peak) = receive(&mut pair.client, &bytes);
+            assert!(peak < 60_000, "{peak}");
+            let expected = if refused { Err(excess("NewSessionTicket", 16_384, "bytes")) } else { Ok(()) };
+            assert_eq!(result, expected, "{len} in {size}");
+            assert!(refused || pair.client.layers.is_open());
+        }
+    }
+    #[cfg(feature = "tls12")]
+    {
+        let body = |len: usize| [&[0, 0, 1, 0][..], &vector(2, &data(len))].concat();
+        assert_not_refused(VERSIONS[1], TICKET, &body(16_384 - 6));
+        assert_refused(VERSIONS[1], TICKET, &body(16_384 - 5), &excess("NewSessionTicket", 16_384, "bytes"));
+        assert_refused(VERSIONS[1], TICKET, &body(65_000), &excess("NewSessionTicket", 16_384, "bytes"));
+    }
+}
+
+#[test]
+fn tickets_without_end() {
+    let records = vec![ticket(1000); 1000];
+    let mut server = server_saying(VERSIONS[0], &self_signed(|_| {}), vec![], records);
+    server.send_tls13_tickets = 0;
+    let mut pair = Pair::open(&unverified(), &server);
+    let bytes = pair.says(&data(59 * 1000));
+    let (mut most, mut kept) = (0, 0);
+    for piece in bytes.chunks(PIECE) {
+        let Client { layers, out, .. } = &mut pair.client;
+        let before = live();
+        let (result, peak) = peak(|| layers.receive(piece, out, &mut |_| {}));
+        result.unwrap();
+        most = most.max(peak);
+        kept += live() - before;
+    }
+    assert!(most < 10_000 && kept < 6000, "{most} {kept}");
+}
+
+#[derive(Debug)]
+struct Asking(Curious, Vec<DistinguishedName>);
