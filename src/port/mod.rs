@@ -118,10 +118,13 @@ pub struct Limits {
     /// Bounds of each session.
     pub session: crate::protocol::Limits,
     /// Largest plaintext of a TLS record that is sent.
+    #[cfg(feature = "tls")]
     pub record: usize,
     /// Largest message with certificates, or with names of authorities, that a TLS server may send, in bytes.
+    #[cfg(feature = "tls")]
     pub chain: usize,
     /// How many names of authorities it may send when it asks for a certificate.
+    #[cfg(feature = "tls")]
     pub names: usize,
     /// Bytes of heap that each step of a TLS handshake must find free, in one block: what rustls allocates, it does not
     /// ask whether it is there.

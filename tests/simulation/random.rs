@@ -312,8 +312,11 @@ fn scenario(seed: u64) {
     let entries = pick(&mut rng, &[1, 2, 3, 8, 32, 64]);
     let limits = Limits {
         io_buffer: pick(&mut rng, &[50, 600, 2048, 16_384]),
+        #[cfg(feature = "tls")]
         record: 1024,
+        #[cfg(feature = "tls")]
         chain: 16_384,
+        #[cfg(feature = "tls")]
         names: 100,
         handshake: 0,
         session: protocol::Limits { window: pick(&mut rng, &[1, 5, 20]), outgoing: pick(&mut rng, &[200, 1000, 4096]) },

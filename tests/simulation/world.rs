@@ -173,8 +173,11 @@ pub(crate) fn create(seed: u64, start: u64) {
         faults: Faults::NONE,
         limits: Limits {
             io_buffer: 2048,
+            #[cfg(feature = "tls")]
             record: 1024,
+            #[cfg(feature = "tls")]
             chain: 16_384,
+            #[cfg(feature = "tls")]
             names: 100,
             handshake: 0,
             session: protocol::Limits { window: 20, outgoing: 4096 },

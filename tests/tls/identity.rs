@@ -61,7 +61,11 @@ fn forms_of_keys() {
         ];
         for (i, (certificate, key)) in texts.iter().enumerate() {
             for version in VERSIONS {
-                let server = server_asking(version, &self_signed(|_| {}), Arc::new(Curious { mandatory: true }));
+                let server = server_asking(
+                    version,
+                    &self_signed(|_| {}),
+                    Arc::new(Curious { mandatory: true, names: Vec::new() }),
+                );
                 let mut pair = Pair::new(&presenting(certificate, key), &server);
                 assert_eq!(pair.run(), Ok(()), "{what}, text {i}");
                 assert_eq!(pair.server.peer_certificates().map(<[_]>::len), Some(1), "{what}, text {i}");
@@ -131,7 +135,8 @@ fn a_server_that_does_not_ask_is_not_told() {
     }
     // One that asks out of curiosity goes on without.
     for version in VERSIONS {
-        let server = server_asking(version, &self_signed(|_| {}), Arc::new(Curious { mandatory: false }));
+        let server =
+            server_asking(version, &self_signed(|_| {}), Arc::new(Curious { mandatory: false, names: Vec::new() }));
         let mut pair = Pair::open(&unverified(), &server);
         assert_eq!(pair.server.peer_certificates(), None);
         pair.assert_works();

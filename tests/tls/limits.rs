@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rcgen::{CertificateParams, CertifiedIssuer, CustomExtension};
 use rustls::{DistinguishedName, SupportedProtocolVersion};
 use wm_mqtt_client::transport::tls::{PIECE, Settings, TlsConfig};
 
@@ -17,11 +18,6 @@ const TICKET: u8 = 4;
 const ENCRYPTED_EXTENSIONS: u8 = 8;
 const CERTIFICATE: u8 = 11;
 const REQUEST: u8 = 13;
-
-/// The device's bounds, for a test in a process of its own: they are for all configurations.
-fn device() -> Settings<'static> {
-    Settings { chain: 16_384, names: 100, ..settings() }
-}
 
 /// Hands this to the client in pieces. Within each, not more was allocated than it had said that it needs.
 fn receive(client: &mut Client, bytes: &[u8]) -> (Result<(), String>, usize) {
@@ -41,7 +37,7 @@ fn receive(client: &mut Client, bytes: &[u8]) -> (Result<(), String>, usize) {
 }
 
 /// A whole handshake, up to the tickets.
-fn shake_hands(pair: &mut Pair) -> (Result<(), String>, usize) {
+pub(crate) fn shake_hands(pair: &mut Pair) -> (Result<(), String>, usize) {
     let mut most = 0;
     loop {
         let bytes = pair.answer();
@@ -318,5 +314,122 @@ fn tickets_without_end() {
     assert!(most < 10_000 && kept < 6000, "{most} {kept}");
 }
 
-#[derive(Debug)]
-struct Asking(Curious, Vec<DistinguishedName>);
+/// A server's chain of so many certificates with so many bytes together, more or less; the last one is the root.
+fn long_chain(certificates: usize, bytes: usize) -> (Identity, String) {
+    // Something that nobody looks at.
+    let fill = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99], vec![4; bytes / certificates - 440]);
+    let filled = |params: &mut CertificateParams| params.custom_extensions.push(fill.clone());
+    let mut params = authority_params("root");
+    filled(&mut params);
+    let mut authorities = vec![CertifiedIssuer::self_signed(params, key()).unwrap()];
+    for i in 1..certificates - 1 {
+        authorities.push(intermediate(&format!("authority {i}"), &authorities[i - 1], filled));
+    }
+    let mut identity = issue(&authorities[certificates - 2], filled);
+    for authority in authorities.iter().rev() {
+        identity = identity.followed_by(authority);
+    }
+    (identity, authorities[0].pem())
+}
+
+/// Long chains, whole and in small records, up to what is in use.
+#[test]
+fn honest_servers_with_long_chains() {
+    for (certificates, bytes) in [(2, 3000), (5, 8000), (8, 16_000), (8, 30_000), (7, 60_000)] {
+        let (identity, root) = long_chain(certificates, bytes);
+        assert_eq!(identity.chain.len(), certificates);
+        for version in VERSIONS {
+            for size in [None, Some(512)] {
+                let mut server = server(version, &identity);
+                server.max_fragment_size = size;
+                let mut pair = Pair::new(&trusting(&root), &server);
+                let (result, peak) = shake_hands(&mut pair);
+                assert_eq!(result, Ok(()), "{certificates} {bytes} {size:?} {}", name(version));
+                pair.assert_works();
+                // The message, its records' overhead, the records again while the buffer grows, and the certificates.
+                assert!(peak < 10_000 + 5 * bytes / 2, "{certificates} {bytes} {size:?} {}: {peak}", name(version));
+            }
+        }
+    }
+}
+
+/// The names of so many authorities, as long as they mostly are.
+pub(crate) fn names(count: usize) -> Arc<Curious> {
+    let name = |i| DistinguishedName::in_sequence(format!("{i:80}").as_bytes());
+    Arc::new(Curious { mandatory: false, names: (0..count).map(name).collect() })
+}
+
+/// Servers that name many authorities: 600 are in use. With a certificate of our own and without.
+#[test]
+fn honest_servers_with_many_names() {
+    let (identity, own) = (self_signed(|_| {}), self_signed(|_| {}));
+    let (chain, key) = (own.pem.concat(), own.key.serialize_pem());
+    for version in VERSIONS {
+        for count in [1, 100, 600, 770] {
+            let server = server_asking(version, &identity, names(count));
+            for identity in [None, Some((chain.as_bytes(), key.as_bytes()))] {
+                let client = TlsConfig::new(Settings { identity, ..settings() }).unwrap();
+                let mut pair = Pair::new(&client, &server);
+                let (result, _) = shake_hands(&mut pair);
+                assert_eq!(result, Ok(()), "{count} {}", name(version));
+                pair.assert_works();
+            }
+        }
+    }
+}
+
+/// The same by OpenSSL: chain and names.
+#[test]
+fn honest_openssl() {
+    let (identity, root) = long_chain(7, 20_000);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let authority =
+        |i| authority_params(&format!("authority number {i}, of a long name")).self_signed(&key).unwrap().pem();
+    // s_server looks for its own chain among those that it trusts.
+    let authorities = (0..600).map(authority).chain(identity.pem[1..].iter().cloned()).collect::<String>();
+    let options = if VERSIONS.len() > 1 { &["-tls1_3", "-tls1_2"][..] } else { &["-tls1_3"] };
+    for option in options {
+        for frag in ["", "-max_send_frag 512"] {
+            let args = format!("{option} {frag} -verify 1 -CAfile CA");
+            let mut server =
+                openssl::Server::start(&identity.pem[0], &identity.key.serialize_pem(), &authorities, &args);
+            let mut connection = server.connect(&trusting(&root)).unwrap();
+            connection.assert_works(&mut server);
+            connection.close();
+        }
+    }
+}
+
+/// The device's bounds, in a process of its own: they are for all configurations.
+#[test]
+fn on_a_device() {
+    if !in_own_process("limits::on_a_device") {
+        return;
+    }
+    let device = |ca: Option<&str>| {
+        let ca = ca.map(str::as_bytes);
+        TlsConfig::new(Settings { verify: ca.is_some(), ca, chain: 16_384, names: 100, ..settings() }).unwrap()
+    };
+    let identity = self_signed(|_| {});
+    for version in VERSIONS {
+        for (count, expected) in [(100, Ok(())), (101, Err("CertificateRequest"))] {
+            let server = server_asking(version, &identity, names(count));
+            let (result, peak) = shake_hands(&mut Pair::new(&device(None), &server));
+            assert_eq!(result, expected.map_err(|message| excess(message, 100, "names of authorities")));
+            assert!(peak < 20_000, "{peak}");
+        }
+        for (bytes, expected) in [(16_000, Ok(())), (17_600, Err(excess("Certificate", 16_384, "bytes")))] {
+            let (identity, root) = long_chain(8, bytes);
+            let server = server(version, &identity);
+            let (result, peak) = shake_hands(&mut Pair::new(&device(Some(&root)), &server));
+            assert_eq!(result, expected, "{:?}", identity.chain.iter().map(|c| c.len()).sum::<usize>());
+            assert!(peak < 40_000, "{peak}");
+        }
+    }
+    // A message whose pieces are small, and what is around them is not.
+    let mut client = Client::new(&device(None), HOST).unwrap();
+    let records = plain(&message(CERTIFICATE, &vector(3, &vector(3, &[0x30; 16_000]))), 1);
+    let (result, peak) = receive(&mut client, &records);
+    assert_eq!(result, Err(excess("fragmented message", 2 * 16_384 + 18_437, "bytes")));
+    assert!(peak < 60_000, "{peak}");
+}

@@ -11,6 +11,7 @@ mod identity;
 mod limits;
 mod memory;
 mod names;
+mod need;
 mod openssl;
 mod peers;
 mod pinned;

@@ -194,7 +194,7 @@ fn no_memory_for_what_is_ours() {
     let (identity, own) = (issue(&authority, |_| {}), issue(&authority, |_| {}));
     let (ca, chain, key) = (authority.pem(), own.pem.concat(), own.key.serialize_pem());
     for version in VERSIONS {
-        let server = server_asking(version, &identity, Arc::new(Curious { mandatory: true }));
+        let server = server_asking(version, &identity, Arc::new(Curious { mandatory: true, names: Vec::new() }));
         let walk = || -> Result<(), String> {
             let settings = Settings {
                 verify: true,

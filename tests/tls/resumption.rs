@@ -40,7 +40,8 @@ fn every_connection_but_the_first() {
 fn with_a_client_certificate() {
     let identity = self_signed(|_| {});
     for version in VERSIONS {
-        let mut server = server_asking(version, &self_signed(|_| {}), Arc::new(Curious { mandatory: true }));
+        let mut server =
+            server_asking(version, &self_signed(|_| {}), Arc::new(Curious { mandatory: true, names: Vec::new() }));
         server.ticketer = Ticketer::new().unwrap();
         let key = identity.key.serialize_pem();
         let client =

@@ -307,6 +307,8 @@ pub(crate) fn data(len: usize) -> Vec<u8> {
 #[derive(Debug)]
 pub(crate) struct Curious {
     pub(crate) mandatory: bool,
+    /// Whose certificates it says that it takes.
+    pub(crate) names: Vec<DistinguishedName>,
 }
 
 impl ClientCertVerifier for Curious {
@@ -315,7 +317,7 @@ impl ClientCertVerifier for Curious {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
+        &self.names
     }
 
     fn verify_client_cert(

@@ -115,8 +115,11 @@ impl Port for FreeRtos {
         let config = config();
         Limits {
             io_buffer: config.io_buffer,
+            #[cfg(feature = "tls")]
             record: config.record,
+            #[cfg(feature = "tls")]
             chain: config.chain,
+            #[cfg(feature = "tls")]
             names: config.names.into(),
             handshake: HANDSHAKE_HEAP,
             session: protocol::Limits { window: config.window, outgoing: config.outgoing },

@@ -97,8 +97,11 @@ impl Port for Host {
     fn limits() -> Limits {
         Limits {
             io_buffer: 64 * 1024,
+            #[cfg(feature = "tls")]
             record: 16 * 1024,
+            #[cfg(feature = "tls")]
             chain: 65_535,
+            #[cfg(feature = "tls")]
             names: 1000,
             handshake: 32 * 1024,
             session: protocol::Limits { window: 20, outgoing: 64 * 1024 },
