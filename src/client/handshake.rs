@@ -12,7 +12,7 @@ use crate::log;
 use crate::port::{Join, Lock, Port, Shared, Signal, Task};
 use crate::time::Instant;
 pub(super) use crate::transport::tls::TlsConfig;
-use crate::transport::tls::{self, PIECE, Settings};
+use crate::transport::tls::{self, Settings};
 use crate::transport::uri::Uri;
 use crate::transport::{LayerError, Layers};
 
@@ -246,10 +246,13 @@ impl<P: Port> Entry<P> {
 }
 
 /// A step with what the server has sent. What is to be sent to it, in an error as well, is appended to `output`.
-fn go_on<P: Port>(layers: &mut Layers, input: &[u8], output: &mut Vec<u8>) -> Result<(), Trouble> {
+fn go_on<P: Port>(layers: &mut Layers, mut input: &[u8], output: &mut Vec<u8>) -> Result<(), Trouble> {
     let mut is_early = false;
-    for piece in input.chunks(PIECE) {
-        step::<P>(layers.handshake_need(), &mut || layers.receive(piece, output, &mut |_| is_early = true))?;
+    while !input.is_empty() {
+        let (len, need) = layers.handshake_step(input);
+        let (piece, rest) = input.split_at(len);
+        step::<P>(need, &mut || layers.receive(piece, output, &mut |_| is_early = true))?;
+        input = rest;
     }
     if is_early { Err(Trouble::Early) } else { Ok(()) }
 }

@@ -154,12 +154,10 @@ impl Layers {
         self.tls.as_ref().is_some_and(|tls| !tls.is_open())
     }
 
-    /// How many bytes of heap the next piece of TLS's handshake may take, see [`Tls::need`]; 0 without TLS.
-    pub fn handshake_need(&self) -> usize {
-        #[cfg(feature = "tls")]
-        return self.tls.as_ref().map_or(0, Tls::need);
-        #[cfg(not(feature = "tls"))]
-        0
+    /// How much of `input` makes a step of TLS's handshake, and how many bytes of heap that may take: see [`Tls::step`].
+    #[cfg(feature = "tls")]
+    pub fn handshake_step(&self, input: &[u8]) -> (usize, usize) {
+        self.tls.as_ref().map_or((input.len(), 0), |tls| tls.step(input))
     }
 
     /// The TLS layer's version and kind of session, for the log.

@@ -40,7 +40,7 @@ pub(super) fn cost(bytes: usize, seen: usize, own: usize) -> usize {
     const STEP: usize = 3072;
     const NAME: usize = 2 * size_of::<Vec<u8>>() + size_of::<&[u8]>() + 16;
     let flight = bytes + seen;
-    let log = if own == 0 { 0 } else { 3 * flight };
+    let log = if own == 0 { 0 } else { 2 * flight };
     STEP + 3 * flight.min(2048) + flight + NAMES.load(Relaxed).min(bytes / 3) * NAME + log + own
 }
 

@@ -29,12 +29,12 @@ pub use limits::Excess;
 
 /// What the input buffer begins with and shrinks back to. Larger records make it grow for as long as they come.
 const INPUT: usize = 2048;
-/// How much of a handshake is handed in at a time, where [`Tls::need`] must be right.
-pub const PIECE: usize = 1024;
 /// What rustls allocates for a received record beside its contents, a ticket with its secrets at the most.
 const MARGIN: usize = 1024;
 /// And for each of the server's certificates beside its bytes: its place in a list, and what the heap adds to a block.
 const CERTIFICATE: usize = size_of::<CertificateDer<'_>>() + 16;
+/// What rustls allocates for an alert.
+const ALERT: usize = 512;
 /// Bytes of a record's header.
 const HEADER: usize = 5;
 /// Kinds of records (RFC 8446 section 5.1).
@@ -103,16 +103,20 @@ impl Tls {
         (version, kind)
     }
 
-    /// How many bytes of heap [`receive`](Layers::receive) may take at most for the next [`PIECE`] bytes of the handshake: what
-    /// rustls and ring allocate, they do not ask whether it is there. 0 behind the handshake, where that is seen to.
-    pub fn need(&self) -> usize {
+    /// How much of `input` makes a step of the handshake: up to the end of a record's header, or of a record. And how many bytes
+    /// of heap [`receive`](Layers::receive) may take for that at most: what rustls and ring allocate, they do not ask whether it
+    /// is there. Behind the handshake, where that is seen to, all of it and 0.
+    pub fn step(&self, input: &[u8]) -> (usize, usize) {
         if self.open {
-            return 0;
+            return (input.len(), 0);
         }
-        let end = self.begin + self.record().unwrap_or(0);
-        let buffer = if end.max(INPUT) > self.input.capacity() { end.max(INPUT) } else { 0 };
-        // The record that has begun, and others behind it, which make the buffer grow if a message goes on in them.
-        buffer + PIECE + limits::cost(end.max(self.input.len()) + PIECE, self.seen, self.own)
+        let record = self.record();
+        let end = self.begin + record.unwrap_or(HEADER);
+        let step = input.len().min(end - self.input.len());
+        let len = self.input.len() + step;
+        let buffer = if len > self.input.capacity() { end.max(INPUT) } else { 0 };
+        let is_complete = record.is_some() && len == end;
+        (step, buffer + if is_complete { limits::cost(len, self.seen, self.own) } else { ALERT })
     }
 
     /// Takes what is in the input buffer as far as it goes.
