@@ -153,7 +153,8 @@ fn extensions() {
         let is_tls13 = name(version) == "TLS 1.3";
         let certificate = |count| [&[0][..], &vector(3, &[&[0, 0, 1, 0x30][..], &unknown(count)].concat())].concat();
         let request = |count| [&[0][..], &unknown(count)].concat();
-        let mut cases: Vec<(u8, &str, &dyn Fn(u16) -> Vec<u8>)> =
+        type Body<'a> = &'a dyn Fn(u16) -> Vec<u8>;
+        let mut cases: Vec<(u8, &str, Body<'_>)> =
             vec![(SERVER_HELLO, "ServerHello", &hello), (ENCRYPTED_EXTENSIONS, "EncryptedExtensions", &unknown)];
         if is_tls13 {
             cases.extend([
