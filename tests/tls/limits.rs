@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, CertifiedIssuer, CustomExtension};
+use rcgen::{CertificateParams, CertifiedIssuer, CustomExtension, ExtendedKeyUsagePurpose};
 use rustls::{DistinguishedName, SupportedProtocolVersion};
 use wm_mqtt_client::transport::tls::{PIECE, Settings, TlsConfig};
 
@@ -397,6 +397,27 @@ fn honest_openssl() {
             let mut connection = server.connect(&trusting(&root)).unwrap();
             connection.assert_works(&mut server);
             connection.close();
+        }
+    }
+}
+
+/// webpki lists what a certificate is issued for, if that is not servers, unless it is told otherwise.
+#[test]
+fn a_certificate_with_many_purposes() {
+    let purposes = (0..4000_u64).map(|i| ExtendedKeyUsagePurpose::Other(vec![1, 2, i])).collect::<Vec<_>>();
+    for (server_too, expected) in
+        [(false, Err("server certificate refused: not issued for servers".into())), (true, Ok(()))]
+    {
+        let identity = self_signed(|params| {
+            params.extended_key_usages = purposes.clone();
+            params.extended_key_usages.extend(server_too.then_some(ExtendedKeyUsagePurpose::ServerAuth));
+        });
+        let len = identity.chain[0].len();
+        for version in VERSIONS {
+            let mut pair = Pair::new(&trusting(&identity.pem[0]), &server(version, &identity));
+            let (result, peak) = shake_hands(&mut pair);
+            assert_eq!(result, expected, "{}", name(version));
+            assert!(peak < 3 * len, "{peak} for {len}");
         }
     }
 }
