@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, CertifiedIssuer, CustomExtension};
+use rcgen::{CertificateParams, CertifiedIssuer, CustomExtension, ExtendedKeyUsagePurpose};
 use rustls::{DistinguishedName, SupportedProtocolVersion};
 use wm_mqtt_client::transport::tls::{Settings, TlsConfig};
 
@@ -31,7 +31,7 @@ fn receive(client: &mut Client, bytes: &[u8]) -> (Result<(), String>, usize) {
         // What the test itself collects.
         client.up.reserve(bytes.len());
         let (result, peak) = peak(|| client.receive(piece));
-        assert!(!is_handshake || peak <= need, "{peak} bytes, and not {need}");
+        assert!(!is_handshake || peak <= need, "{peak} bytes, and not {need} for {len} of {}", piece.len());
         most = most.max(peak);
         if result.is_err() {
             return (result, most);
@@ -157,7 +157,8 @@ fn extensions() {
         let is_tls13 = name(version) == "TLS 1.3";
         let certificate = |count| [&[0][..], &vector(3, &[&[0, 0, 1, 0x30][..], &unknown(count)].concat())].concat();
         let request = |count| [&[0][..], &unknown(count)].concat();
-        let mut cases: Vec<(u8, &str, &dyn Fn(u16) -> Vec<u8>)> =
+        type Body<'a> = &'a dyn Fn(u16) -> Vec<u8>;
+        let mut cases: Vec<(u8, &str, Body<'_>)> =
             vec![(SERVER_HELLO, "ServerHello", &hello), (ENCRYPTED_EXTENSIONS, "EncryptedExtensions", &unknown)];
         if is_tls13 {
             cases.extend([
@@ -250,7 +251,7 @@ fn messages_in_a_record() {
         let mut client = Client::new(&unverified(), HOST).unwrap();
         let (result, peak) = receive(&mut client, &in_the_clear(&empty, 16_384));
         assert_eq!(result.as_ref().unwrap_err() == &excess("record", 16, "messages"), refused, "{count} {result:?}");
-        assert!(peak < 20_000, "{peak}");
+        assert!(peak < 24_000, "{peak}");
     }
 }
 
@@ -404,6 +405,27 @@ fn honest_openssl() {
     }
 }
 
+/// webpki lists what a certificate is issued for, if that is not servers, unless it is told otherwise.
+#[test]
+fn a_certificate_with_many_purposes() {
+    let purposes = (0..4000_u64).map(|i| ExtendedKeyUsagePurpose::Other(vec![1, 2, i])).collect::<Vec<_>>();
+    for (server_too, expected) in
+        [(false, Err("server certificate refused: not issued for servers".into())), (true, Ok(()))]
+    {
+        let identity = self_signed(|params| {
+            params.extended_key_usages = purposes.clone();
+            params.extended_key_usages.extend(server_too.then_some(ExtendedKeyUsagePurpose::ServerAuth));
+        });
+        let len = identity.chain[0].len();
+        for version in VERSIONS {
+            let mut pair = Pair::new(&trusting(&identity.pem[0]), &server(version, &identity));
+            let (result, peak) = shake_hands(&mut pair);
+            assert_eq!(result, expected, "{}", name(version));
+            assert!(peak < 3 * len, "{peak} for {len}");
+        }
+    }
+}
+
 /// The device's bounds, in a process of its own: they are for all configurations.
 #[test]
 fn on_a_device() {
@@ -420,7 +442,7 @@ fn on_a_device() {
             let server = server_asking(version, &identity, names(count));
             let (result, peak) = shake_hands(&mut Pair::new(&device(None), &server));
             assert_eq!(result, expected.map_err(|message| excess(message, 100, "names of authorities")));
-            assert!(peak < 20_000, "{peak}");
+            assert!(peak < 24_000, "{peak}");
         }
         for (bytes, expected) in [(16_000, Ok(())), (17_600, Err(excess("Certificate", 16_384, "bytes")))] {
             let (identity, root) = long_chain(8, bytes);

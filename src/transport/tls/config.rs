@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
@@ -48,6 +49,7 @@ pub struct TlsConfig {
     config: Arc<ClientConfig>,
     verifies: bool,
     own: usize,
+    remembered: Arc<AtomicUsize>,
 }
 
 impl TlsConfig {
@@ -86,7 +88,7 @@ impl TlsConfig {
         config.alpn_protocols = settings.alpn;
         config.max_fragment_size = Some(settings.record.clamp(64, MAX_RECORD) + RECORD_OVERHEAD);
         config.resumption = Resumption::store(Arc::new(Tickets::new(clock)));
-        Ok(Self { config: Arc::new(config), verifies: settings.verify, own })
+        Ok(Self { config: Arc::new(config), verifies: settings.verify, own, remembered: Arc::default() })
     }
 
     pub(super) fn client_config(&self) -> Arc<ClientConfig> {
@@ -95,6 +97,15 @@ impl TlsConfig {
 
     /// What presenting a certificate takes of the heap: it is copied and cut into records, and an RSA key's signature takes
     /// a table of powers. 0 without a certificate.
+    /// What a copy of the certificates takes that came with the last session: rustls makes one when that is resumed.
+    pub(super) fn remembered(&self) -> usize {
+        self.remembered.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn remember(&self, chain: usize) {
+        self.remembered.store(chain, Ordering::Relaxed);
+    }
+
     pub(super) fn own(&self) -> usize {
         self.own
     }

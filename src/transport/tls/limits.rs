@@ -350,6 +350,8 @@ impl Guard {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// What is said to be so many bytes is as many, down to the end.
@@ -387,6 +389,51 @@ mod tests {
             [(RECORD, "record"), (FRAGMENTED, "fragmented message"), (OTHER, "message of another kind")]
         {
             assert_eq!(ROWS[usize::from(number)].name, name);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Bytes of every kind, in pieces: as if they came whole, and a certificate more than allowed is found by whoever
+        /// counts them otherwise.
+        #[test]
+        fn pieces_are_no_different(
+            kind in prop::sample::select(&[2_u8, 4, 8, 11, 12, 13, 22][..]),
+            body in prop::collection::vec(prop::sample::select(&[0_u8, 0, 0, 1, 2, 3, 13, 47, 255][..]), 0..600),
+            tls13: bool,
+            sizes in prop::collection::vec(1..40_usize, 1..8),
+        ) {
+            let message = [&[kind, 0], &(body.len() as u16).to_be_bytes()[..], &body].concat();
+            let whole = Guard::new().check(&message, tls13);
+            let (mut guard, mut rest, mut pieces) = (Guard::new(), &message[..], Ok(()));
+            for size in sizes.into_iter().cycle() {
+                let (piece, behind) = rest.split_at(size.min(rest.len()));
+                // Only the first record's version counts.
+                pieces = guard.check(piece, tls13 == (rest.len() == message.len()));
+                rest = behind;
+                if rest.is_empty() || pieces.is_err() {
+                    break;
+                }
+            }
+            prop_assert_eq!(whole, pieces);
+            if whole.is_ok() {
+                prop_assert_eq!((guard.depth, guard.at, guard.digits), (0, 0, 0));
+            }
+            if kind == 11 && !tls13 {
+                // The list's own length is too.
+                let mut list = body.get(3..).unwrap_or_default();
+                if let [a, b, c, ..] = body[..] {
+                    list = &list[..list.len().min(u32::from_be_bytes([0, a, b, c]) as usize)];
+                }
+                let mut count = 0;
+                while let [a, b, c, behind @ ..] = list {
+                    count += 1;
+                    list = &behind[behind.len().min(u32::from_be_bytes([0, *a, *b, *c]) as usize)..];
+                }
+                count += usize::from(!list.is_empty());
+                prop_assert_eq!(whole.is_err(), count > 8);
+            }
         }
     }
 }

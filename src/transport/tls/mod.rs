@@ -56,8 +56,7 @@ pub struct Tls {
     begin: usize,
     /// How many bytes of the handshake rustls has taken.
     seen: usize,
-    /// See [`TlsConfig::own`].
-    own: usize,
+    config: TlsConfig,
     open: bool,
     /// What has ended it: behind that rustls must not be asked again about the same input.
     end: Option<Error>,
@@ -81,7 +80,7 @@ impl Tls {
             input: Vec::new(),
             begin: 0,
             seen: 0,
-            own: config.own(),
+            config: config.clone(),
             open: false,
             end: None,
         };
@@ -116,7 +115,15 @@ impl Tls {
         let len = self.input.len() + step;
         let buffer = if len > self.input.capacity() { end.max(INPUT) } else { 0 };
         let is_complete = record.is_some() && len == end;
-        (step, buffer + if is_complete { limits::cost(len, self.seen, self.own) } else { ALERT })
+        (
+            step,
+            buffer
+                + if is_complete {
+                    limits::cost(len, self.seen, self.config.own()) + self.config.remembered()
+                } else {
+                    ALERT
+                },
+        )
     }
 
     /// Takes what is in the input buffer as far as it goes.
@@ -141,6 +148,7 @@ impl Tls {
                 }
                 Ok(ConnectionState::WriteTraffic(_)) => {
                     self.open = true;
+                    self.config.remember(self.chain());
                     break;
                 }
                 Ok(ConnectionState::BlockedHandshake) => break,
@@ -209,6 +217,12 @@ impl Tls {
         Ok(())
     }
 
+    /// What a copy of the server's certificates takes.
+    fn chain(&self) -> usize {
+        let certificates = self.connection[0].peer_certificates().unwrap_or_default();
+        certificates.iter().map(|certificate| certificate.len() + CERTIFICATE).sum()
+    }
+
     /// Whether there is memory for what has been received: its contents, or a ticket, kept with the server's certificates.
     /// Not in one block: between large messages the heap hardly has one that is longer than a record. The handshake is its
     /// owner's care.
@@ -216,9 +230,7 @@ impl Tls {
         if !self.open {
             return Ok(());
         }
-        let certificates = self.connection[0].peer_certificates().unwrap_or_default();
-        let chain: usize = certificates.iter().map(|certificate| certificate.len() + CERTIFICATE).sum();
-        free([self.input.len(), chain + MARGIN])
+        free([self.input.len(), self.chain() + MARGIN])
     }
 }
 
