@@ -13,7 +13,7 @@ use rustls::{ClientConfig, InconsistentKeys, SupportedProtocolVersion};
 use super::Error;
 use super::clock::Clock;
 use super::provider::{load_key, provider};
-use super::tickets::Tickets;
+use super::tickets::{Tickets, View};
 use super::verifier::{AcceptAnything, Trust, Verifier};
 
 /// What a TLS configuration is made of. The texts are PEM and may have a NUL at their end.
@@ -40,6 +40,8 @@ pub struct Settings<'a> {
 #[derive(Clone)]
 pub struct TlsConfig {
     config: Arc<ClientConfig>,
+    /// The clock and the sessions of `config`.
+    view: Arc<View>,
     verifies: bool,
 }
 
@@ -49,10 +51,10 @@ impl TlsConfig {
         if settings.alpn.iter().any(|name| name.is_empty() || name.len() > MAX_PROTOCOL) {
             return Err(Error::Setup("an application protocol in `alpn` is empty or longer than 255 bytes"));
         }
-        let clock = Clock(settings.clock);
+        let view = Arc::new(View::new(Clock(settings.clock), Arc::new(Tickets::default())));
         let provider = provider()?;
         let algorithms = provider.signature_verification_algorithms;
-        let builder = ClientConfig::builder_with_details(Arc::new(provider), Arc::new(clock))
+        let builder = ClientConfig::builder_with_details(Arc::new(provider), view.clone())
             .with_protocol_versions(if settings.tls12 { rustls::ALL_VERSIONS } else { TLS13_ALONE })?
             .dangerous();
         let builder = if settings.verify {
@@ -75,12 +77,20 @@ impl TlsConfig {
         };
         config.alpn_protocols = settings.alpn;
         config.max_fragment_size = Some(settings.record.clamp(64, MAX_RECORD) + RECORD_OVERHEAD);
-        config.resumption = Resumption::store(Arc::new(Tickets::new(clock)));
-        Ok(Self { config: Arc::new(config), verifies: settings.verify })
+        config.resumption = Resumption::store(view.clone());
+        Ok(Self { config: Arc::new(config), view, verifies: settings.verify })
     }
 
+    /// For a connection that begins now. Without a clock it has one of its own, by which its sessions are known.
     pub(super) fn client_config(&self) -> Arc<ClientConfig> {
-        self.config.clone()
+        if self.view.is_sure() {
+            return self.config.clone();
+        }
+        let view = Arc::new(self.view.anew());
+        let mut config = ClientConfig::clone(&self.config);
+        config.time_provider = view.clone();
+        config.resumption = Resumption::store(view);
+        Arc::new(config)
     }
 
     pub(super) fn verifies(&self) -> bool {
