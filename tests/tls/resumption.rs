@@ -1,5 +1,6 @@
 //! Sessions that are taken up again.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -293,5 +294,37 @@ fn a_clock_that_is_set_during_the_handshake() {
         assert!(!pair.is_resumed());
         set_clock(build_time() + 1);
         assert_eq!([(); 2].map(|()| resumes(&client, &server)), [false, true], "{}", name(version));
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_between_two_looks_at_it() {
+    thread_local! {
+        static UNSET: Cell<u32> = const { Cell::new(u32::MAX) };
+    }
+    // Not set for so many looks.
+    fn clock() -> u64 {
+        let unset = UNSET.get();
+        UNSET.set(unset.saturating_sub(1));
+        if unset > 0 { 100 } else { build_time() + 1 }
+    }
+    let ca = root("ca");
+    for version in VERSIONS {
+        let server = server(version, &issue(&ca, |_| {}));
+        let mut resumed = [false; 2];
+        for looks in 0..10 {
+            let ca = ca.pem();
+            let settings = Settings { verify: true, ca: Some(ca.as_bytes()), clock, ..settings() };
+            let client = TlsConfig::new(settings).unwrap();
+            UNSET.set(1000);
+            assert!(!resumes(&client, &server));
+            UNSET.set(looks);
+            let without = resumes(&client, &server);
+            UNSET.set(0);
+            let with = resumes(&client, &server);
+            assert!(!(without && with), "{} {looks}", name(version));
+            resumed = [resumed[0] | without, resumed[1] | with];
+        }
+        assert_eq!(resumed, [true; 2], "{}", name(version));
     }
 }

@@ -10,9 +10,11 @@ use rustls::{HandshakeKind, ProtocolVersion};
 
 use super::{Layer, find_free};
 
+mod certificate;
 mod clock;
 mod config;
 mod error;
+mod pem;
 mod provider;
 mod tickets;
 mod verifier;
