@@ -7,6 +7,7 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 
+use crate::openssl::openssl;
 use crate::support::HOST;
 
 /// A certificate authority.
@@ -25,12 +26,24 @@ impl Identity {
         Self { pem: vec![certificate.pem()], chain: vec![certificate.into()], key }
     }
 
+    /// With this certificate in place of its own.
+    pub(crate) fn replace(&mut self, der: Vec<u8>) {
+        self.pem[0] = pem(&der);
+        self.chain[0] = der.into();
+    }
+
     /// With the authority's certificate behind what is there.
     pub(crate) fn followed_by(mut self, authority: &Authority) -> Self {
         self.chain.push(authority.der().clone());
         self.pem.push(authority.pem());
         self
     }
+}
+
+/// A certificate as PEM.
+pub(crate) fn pem(der: &[u8]) -> String {
+    let text = openssl(&["base64"], der);
+    format!("-----BEGIN CERTIFICATE-----\n{text}-----END CERTIFICATE-----\n")
 }
 
 /// Seconds since 1970 as a certificate's date.

@@ -1,7 +1,6 @@
 //! What a build offers, and what it says of certificates that need what it was built without. Suites and keys, with those
 //! that it lacks, are in `handshake`, `identity` and `peers`.
 
-use std::cell::RefCell;
 use std::fmt::Debug;
 
 use rustls::crypto::ring::default_provider;
@@ -29,9 +28,16 @@ fn nothing_is_offered_that_is_not_there() {
     }
     let groups: Vec<_> = theirs.kx_groups.iter().map(|group| group.name()).collect();
     let verified = built(theirs.signature_verification_algorithms.supported_schemes());
-    let others =
-        [SignatureScheme::ECDSA_NISTP521_SHA512, SignatureScheme::RSA_PKCS1_SHA1, SignatureScheme::ECDSA_SHA1_Legacy];
-    let unverified = [verified.clone(), built(others)].concat();
+    let mut unverified = verified.clone();
+    unverified.extend(built([
+        SignatureScheme::ECDSA_NISTP521_SHA512,
+        SignatureScheme::RSA_PKCS1_SHA1,
+        SignatureScheme::ECDSA_SHA1_Legacy,
+    ]));
+    let with_keys_for_pss = if is_built("RSA") { 0x0809..0x080c } else { 0..0 };
+    unverified.extend(with_keys_for_pss.map(SignatureScheme::from));
+    unverified.push(SignatureScheme::ED448);
+    unverified.extend((0x081a..0x081d).map(SignatureScheme::from));
     let (authority, own) = (root("authority"), self_signed(|_| {}));
     let (ca, own_key) = (authority.pem(), own.key.serialize_pem());
     for (verify, present) in [(false, false), (true, false), (false, true), (true, true)] {
@@ -48,29 +54,8 @@ fn nothing_is_offered_that_is_not_there() {
     }
 }
 
-/// What the log has said in this test.
-struct Lines;
-
-thread_local! {
-    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-}
-
-impl log::Log for Lines {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        LINES.with_borrow_mut(|lines| lines.push(format!("{}: {}", record.level(), record.args())));
-    }
-
-    fn flush(&self) {}
-}
-
 #[test]
 fn authorities() {
-    log::set_logger(&Lines).unwrap();
-    log::set_max_level(log::LevelFilter::Warn);
     let leaf = openssl::ec_key("prime256v1");
     let keys = [
         ("P-256", openssl::ec_key("prime256v1")),
@@ -81,13 +66,12 @@ fn authorities() {
     for (kind, key) in keys {
         let ca = openssl::self_signed(&key, &["-subj", "/CN=authority"]);
         let certificate = openssl::issued(&leaf, &ca, &key, "-sha256");
-        LINES.take();
-        let config = trusting(&ca);
+        let (config, lines) = logged(|| trusting(&ca));
         // Whoever wonders why nothing works finds it in the log.
         let warning =
             format!("WARN: a certificate in `ca` has a key of a kind that this library was built without: {kind}");
         let expected: &[String] = if is_built(kind) { &[] } else { &[warning] };
-        assert_eq!(LINES.take(), expected, "{kind}");
+        assert_eq!(lines, expected, "{kind}");
         for version in VERSIONS {
             let option = if name(version) == "TLS 1.3" { "-tls1_3" } else { "-tls1_2" };
             let mut server = openssl::Server::start(&certificate, &leaf, "", option);

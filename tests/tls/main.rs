@@ -2,8 +2,11 @@
 //! for each behaviour; with feature `tls12` all of it in both versions.
 #![cfg(feature = "tls")]
 
+mod authorities;
 mod certificates;
 mod choices;
+mod common_name;
+mod der;
 mod ending;
 mod handshake;
 mod hostile;
@@ -14,6 +17,7 @@ mod names;
 mod need;
 mod openssl;
 mod peers;
+mod pem;
 mod pinned;
 mod records;
 mod resumption;
@@ -22,3 +26,4 @@ mod setup;
 mod support;
 mod unverified;
 mod verification;
+mod version_1;

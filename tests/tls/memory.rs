@@ -9,9 +9,12 @@ use std::process::Command;
 use std::ptr::null_mut;
 use std::sync::Arc;
 
+use rcgen::CustomExtension;
 use wm_mqtt_client::transport::tls::{Settings, TlsConfig};
 
 use crate::certificates::*;
+use crate::der::sequence;
+use crate::openssl;
 use crate::support::*;
 
 struct Counting;
@@ -25,6 +28,9 @@ thread_local! {
     static SPARED: Cell<Option<u32>> = const { Cell::new(None) };
     /// What may be live at most.
     static HEAP: Cell<isize> = const { Cell::new(isize::MAX) };
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
+    /// Blocks of this size do not count.
+    static FREE_OF_CHARGE: Cell<usize> = const { Cell::new(0) };
 }
 
 /// So many allocations of the library's own are spared, the next one fails, those behind it do not.
@@ -80,10 +86,11 @@ fn on_device(layout: Layout) -> isize {
 // SAFETY: the system's allocator does it all, if anything is done.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if LIVE.get() + layout.size() as isize > HEAP.get() || fails() {
+        LARGEST.set(LARGEST.get().max(layout.size()));
+        if LIVE.get() + charge(layout) > HEAP.get() || fails() {
             return null_mut();
         }
-        LIVE.set(LIVE.get() + layout.size() as isize);
+        LIVE.set(LIVE.get() + charge(layout));
         TAKEN.set(TAKEN.get() + on_device(layout));
         PEAK.set(PEAK.get().max(TAKEN.get()));
         // SAFETY: the same contract.
@@ -91,11 +98,16 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.set(LIVE.get() - layout.size() as isize);
+        LIVE.set(LIVE.get() - charge(layout));
         TAKEN.set(TAKEN.get() - on_device(layout));
         // SAFETY: the same contract.
         unsafe { System.dealloc(pointer, layout) }
     }
+}
+
+/// What a block counts.
+fn charge(layout: Layout) -> isize {
+    if layout.size() == FREE_OF_CHARGE.get() { 0 } else { layout.size() as isize }
 }
 
 #[global_allocator]
@@ -278,5 +290,87 @@ fn a_small_heap_behind_the_handshake() {
             }
             assert!(refused > 0, "{what}");
         }
+    }
+}
+
+/// webpki lists in its errors what it has found in a certificate: a block for each.
+#[test]
+fn a_certificate_that_is_refused_costs_no_more_than_one_that_is_not() {
+    if !in_own_process("memory::a_certificate_that_is_refused_costs_no_more_than_one_that_is_not") {
+        return;
+    }
+    let ca = root("ca");
+    let many = |id: u64, one: &[u8]| {
+        issue(&ca, |params| {
+            if id == 17 {
+                params.subject_alt_names.clear();
+            }
+            let content = sequence(&[&one.repeat(14_000 / one.len())]);
+            params.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, id], content));
+        })
+    };
+    let (wrong, purpose) = (Err("issued for another host name"), Err("not issued for servers"));
+    let below = |id, one| {
+        let issuer = intermediate("sub", &ca, |params| {
+            let content = sequence(&[&<[u8]>::repeat(one, 14_000 / one.len())]);
+            params.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, id], content));
+        });
+        issue(&issuer, |_| {}).followed_by(&issuer)
+    };
+    let cases = [
+        ("another extension", many(99, &[5, 0]), Ok(())),
+        ("names", many(17, &[0x82, 1, b'a']), wrong),
+        ("addresses", many(17, &[0x87, 4, 1, 2, 3, 4]), wrong),
+        ("purposes", many(37, &[6, 1, 42]), purpose),
+        ("an issuer's purposes", below(37, &[6, 1, 42]), purpose),
+    ];
+    for (what, server, expected) in cases {
+        for version in VERSIONS {
+            let mut pair = Pair::new(&trusting(&ca.pem()), &crate::support::server(version, &server));
+            let flight = pair.answer();
+            eprintln!("{what}");
+            let result = with_heap(6 * 14_000, || pair.client.receive(&flight));
+            assert_eq!(result, expected.map_err(|text| format!("server certificate refused: {text}")), "{what}");
+        }
+    }
+}
+
+#[test]
+fn texts_that_are_too_large() {
+    if !in_own_process("memory::texts_that_are_too_large") {
+        return;
+    }
+    // rustls makes a table for sessions that we do not want; it has it only with std, as the tests' servers do.
+    LARGEST.set(0);
+    drop(rustls::client::Resumption::default());
+    FREE_OF_CHARGE.set(LARGEST.get());
+    let identity = self_signed(|_| {});
+    let other = if is_built("RSA") { openssl::rsa_key(2048) } else { openssl::ec_key("secp384r1") };
+    let certificate = openssl::self_signed(&other, &[]);
+    let authorities = root("authority").pem().repeat(251);
+    let (long_chain, key) = (identity.pem[0].repeat(251), identity.key.serialize_pem());
+    let kinds = [
+        ("authorities", Some(&authorities), None),
+        ("a chain", None, Some((&long_chain, &key))),
+        ("authorities and a key", Some(&authorities), Some((&certificate, &other))),
+    ];
+    for (what, ca, identity) in kinds {
+        let mut refused = 0;
+        // Less than that connect does not begin with.
+        for free in (32 * 1024..).step_by(1000) {
+            eprintln!("{what}, {free} bytes free");
+            let settings = Settings {
+                verify: ca.is_some(),
+                ca: ca.map(|text| text.as_bytes()),
+                identity: identity.map(|(chain, key)| (chain.as_bytes(), key.as_bytes())),
+                ..settings()
+            };
+            match with_heap(free, || TlsConfig::new(settings)) {
+                Ok(_) => break,
+                Err(error) => assert_eq!(error.to_string(), "out of memory"),
+            }
+            refused += 1;
+        }
+        assert!(refused > 10, "{what}");
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::{fs, thread};
@@ -14,14 +14,23 @@ use crate::support::{Client, HOST, PATIENCE};
 
 /// Runs it with `input`; what it prints.
 pub(crate) fn openssl(args: &[&str], input: &[u8]) -> String {
+    let output = run(args, input);
+    assert!(output.status.success(), "openssl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Whether it takes this input.
+pub(crate) fn openssl_reads(args: &[&str], input: &[u8]) -> bool {
+    run(args, input).status.success()
+}
+
+fn run(args: &[&str], input: &[u8]) -> Output {
     let mut command = Command::new("openssl");
     let command = command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program openssl");
     // Whoever reads nothing of it ends before.
     let _ = child.stdin.take().unwrap().write_all(input);
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "openssl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    child.wait_with_output().unwrap()
 }
 
 /// A key as PKCS#8.
@@ -34,6 +43,10 @@ pub(crate) fn rsa_key(bits: usize) -> String {
     static KEYS: [OnceLock<String>; 4] = [const { OnceLock::new() }; 4];
     let make = || openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", &format!("rsa_keygen_bits:{bits}")], b"");
     KEYS[bits / 1024 - 1].get_or_init(make).clone()
+}
+
+pub(crate) fn rsa_key_with_exponent_3() -> String {
+    openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_pubexp:3"], b"")
 }
 
 pub(crate) fn ed25519_key() -> String {
@@ -61,6 +74,24 @@ pub(crate) fn version_1(key: &str) -> String {
     let config = folder.write("config", PLAIN);
     let args = ["req", "-x509", "-new", "-key", "/dev/stdin", "-subj", "/CN=server", "-days", "3650", "-config"];
     openssl(&[&args[..], &[config.to_str().unwrap()]].concat(), key.as_bytes())
+}
+
+/// What the recipe in mosquitto's manual (`man mosquitto-tls`) makes for [`HOST`]: the authority's certificate, the server's,
+/// and its key.
+pub(crate) fn mosquittos_recipe() -> [String; 3] {
+    let folder = Folder::new();
+    // The answers to what it asks: nothing encrypted, and these names.
+    let commands = [
+        "req -new -x509 -days 3650 -extensions v3_ca -keyout ca.key -out ca.crt -nodes -subj /O=Home/CN=CA".to_owned(),
+        "genrsa -out server.key 2048".to_owned(),
+        format!("req -out server.csr -key server.key -new -subj /O=Home/CN={HOST}"),
+        "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out server.crt -days 3650".to_owned(),
+    ];
+    for command in commands {
+        let output = Command::new("openssl").args(command.split(' ')).current_dir(&folder.0).output().unwrap();
+        assert!(output.status.success(), "openssl {command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    ["ca.crt", "server.crt", "server.key"].map(|name| fs::read_to_string(folder.0.join(name)).unwrap())
 }
 
 /// A configuration of `openssl req` that adds nothing.

@@ -139,14 +139,16 @@ fn groups() {
 #[test]
 fn certificates_of_another_age() {
     let (rsa_1024, rsa_2048, ec) = (rsa_key(1024), rsa_key(2048), ec_key("prime256v1"));
-    let malformed = Some("malformed, or of X.509 version 1");
+    let exponent_3 = openssl::rsa_key_with_exponent_3();
+    let unnamed = Some("issued for another host name");
     // With verification: no signature but the server's own in the handshake counts when the certificate is in `ca`.
     let cases = [
-        ("version 1", &ec, openssl::version_1(&ec), malformed),
-        ("version 1, RSA", &rsa_2048, openssl::version_1(&rsa_2048), malformed),
+        ("version 1", &ec, openssl::version_1(&ec), unnamed),
+        ("version 1, RSA", &rsa_2048, openssl::version_1(&rsa_2048), unnamed),
         ("RSA 1024", &rsa_1024, self_signed(&rsa_1024, &[]), Some(BAD_SIGNATURE)),
         ("SHA-1, RSA", &rsa_2048, self_signed(&rsa_2048, &["-sha1"]), None),
         ("SHA-1, ECDSA", &ec, self_signed(&ec, &["-sha1"]), None),
+        ("RSA with e = 3", &exponent_3, self_signed(&exponent_3, &[]), None),
     ];
     for (what, key, certificate, refusal) in cases {
         let text = openssl::openssl(&["x509", "-noout", "-text"], certificate.as_bytes());
@@ -172,6 +174,27 @@ fn certificates_of_another_age() {
 }
 
 #[test]
+fn the_recipe_in_mosquittos_manual() {
+    let [ca, certificate, key] = openssl::mosquittos_recipe();
+    for (option, version) in OPTIONS {
+        let mut server = Server::start(&certificate, &key, "", option);
+        for trusted in [&ca, &certificate] {
+            let (result, lines) = logged(|| server.connect(&trusting(trusted)));
+            let mut connection = match result {
+                Ok(connection) => connection,
+                Err(error) => {
+                    assert_eq!((&error[..], is_built("RSA")), (NOTHING_IN_COMMON, false), "{version}");
+                    continue;
+                }
+            };
+            assert!(lines.iter().any(|line| line.contains("its common name was compared")), "{lines:?}");
+            connection.assert_works(&mut server);
+            connection.close();
+        }
+    }
+}
+
+#[test]
 fn a_curve_that_we_lack() {
     let key = ec_key("secp521r1");
     let certificate = self_signed(&key, &[]);
@@ -186,6 +209,35 @@ fn a_curve_that_we_lack() {
                 connection.assert_works(&mut server);
             }
             Err(other) => assert_eq!((other, *version), (error, "TLS 1.2")),
+        }
+    }
+}
+
+#[test]
+fn keys_that_nobody_verifies() {
+    let key = |args: &[&str]| openssl::openssl(&[&["genpkey", "-algorithm"], args].concat(), b"");
+    // Brainpool's curves OpenSSL has for TLS 1.3 from 3.2 on; `choices` sees them offered.
+    let keys = [("RSA for PSS alone", key(&["RSA-PSS"])), ("Ed448", key(&["ED448"]))];
+    for (kind, key) in keys {
+        let certificate = self_signed(&key, &[]);
+        for (option, version) in OPTIONS {
+            let mut server = Server::start(&certificate, &key, "", option);
+            let error = server.connect(&trusting(&certificate)).err();
+            assert_eq!(error.as_deref(), Some(NOTHING_IN_COMMON), "{kind} {version}");
+            match server.connect(&unverified()) {
+                Ok(mut connection) => {
+                    assert!(is_built(kind) && *version == "TLS 1.3", "{kind} {version}");
+                    connection.assert_works(&mut server);
+                    connection.close();
+                }
+                Err(error) if !is_built(kind) => assert_eq!(error, NOTHING_IN_COMMON, "{kind} {version}"),
+                // There rustls wants to know the scheme.
+                Err(error) => assert_eq!(
+                    (*version, &error[..]),
+                    ("TLS 1.2", "TLS: a server with this kind of key must speak TLS 1.3"),
+                    "{kind}"
+                ),
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Sessions that are taken up again.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -193,5 +194,138 @@ fn clocks_that_jump() {
             assert_eq!(pair.is_resumed(), resumed, "{} {clock}", name(version));
             pair.assert_works();
         }
+    }
+}
+
+/// Whether the next connection takes up a session.
+fn resumes(client: &TlsConfig, server: &ServerConfig) -> bool {
+    let mut pair = Pair::open(client, server);
+    pair.assert_works();
+    pair.is_resumed()
+}
+
+/// A client without a clock that has shaken hands, and what the server has for it after that: tickets, and in TLS 1.2 the
+/// end of the handshake.
+fn before_the_ticket(client: &TlsConfig, server: &ServerConfig) -> (Pair, Vec<u8>) {
+    set_clock(100);
+    let mut pair = Pair::new(client, server);
+    let flight = pair.answer();
+    pair.client.receive(&flight).unwrap();
+    let rest = pair.answer();
+    // A session of TLS 1.2 is resumed in one flight.
+    assert!(!rest.is_empty() || pair.client.is_resumed());
+    (pair, rest)
+}
+
+#[test]
+fn a_session_from_before_the_clock_was_set() {
+    // Whenever its ticket arrives, and however often it has been resumed.
+    let (ca, day) = (root("ca"), 24 * 3600);
+    for version in VERSIONS {
+        let expires = build_time() + 500 * day;
+        for server in remembering(version, &issue(&ca, |params| validity(params, 0, expires))) {
+            for resumed in [0, 1, 2] {
+                let client = trusting(&ca.pem());
+                for i in 0..resumed {
+                    set_clock(100);
+                    assert_eq!(resumes(&client, &server), i > 0);
+                }
+                let (mut pair, rest) = before_the_ticket(&client, &server);
+                // The certificate has expired long ago.
+                set_clock(build_time() + 1000 * day);
+                pair.client.receive(&rest).unwrap();
+                assert!(pair.client.layers.is_open());
+                assert_eq!(pair.client.is_resumed(), resumed > 0, "{}", name(version));
+                let error = Pair::new(&client, &server).run().unwrap_err();
+                assert_eq!(error, "server certificate refused: expired", "{} {resumed}", name(version));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_whole_handshake_with_a_clock_ends_the_doubt() {
+    let ca = root("ca");
+    for version in VERSIONS {
+        for server in remembering(version, &issue(&ca, |_| {})) {
+            let client = trusting(&ca.pem());
+            set_clock(100);
+            assert_eq!([(); 2].map(|()| resumes(&client, &server)), [false, true]);
+            set_clock(build_time() + 1);
+            assert_eq!([(); 3].map(|()| resumes(&client, &server)), [false, true, true], "{}", name(version));
+            // It is worth as much without one.
+            set_clock(100);
+            assert!(resumes(&client, &server));
+        }
+    }
+}
+
+#[test]
+fn an_old_connection_spoils_no_new_one() {
+    // What arrives on it after all is as doubtful as ever, though another one has verified the server meanwhile.
+    let ca = root("ca");
+    for version in VERSIONS {
+        let server = server(version, &issue(&ca, |_| {}));
+        let client = trusting(&ca.pem());
+        let (mut old, rest) = before_the_ticket(&client, &server);
+        set_clock(build_time() + 1);
+        assert!(!resumes(&client, &server));
+        old.client.receive(&rest).unwrap();
+        assert!(old.client.layers.is_open());
+        assert_eq!([(); 2].map(|()| resumes(&client, &server)), [false, true], "{}", name(version));
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_during_the_handshake() {
+    // Before the certificate is verified it is early enough.
+    let ca = root("ca");
+    for version in VERSIONS {
+        let server = server(version, &issue(&ca, |_| {}));
+        let client = trusting(&ca.pem());
+        set_clock(100);
+        let mut pair = Pair::new(&client, &server);
+        set_clock(build_time() + 1);
+        pair.run().unwrap();
+        assert!(resumes(&client, &server), "{}", name(version));
+        // And back, for which a connection is not to blame that had begun before.
+        let mut pair = Pair::new(&TlsConfig::clone(&client), &self::server(version, &issue(&ca, |_| {})));
+        set_clock(100);
+        pair.run().unwrap();
+        assert!(!pair.is_resumed());
+        set_clock(build_time() + 1);
+        assert_eq!([(); 2].map(|()| resumes(&client, &server)), [false, true], "{}", name(version));
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_between_two_looks_at_it() {
+    thread_local! {
+        static UNSET: Cell<u32> = const { Cell::new(u32::MAX) };
+    }
+    // Not set for so many looks.
+    fn clock() -> u64 {
+        let unset = UNSET.get();
+        UNSET.set(unset.saturating_sub(1));
+        if unset > 0 { 100 } else { build_time() + 1 }
+    }
+    let ca = root("ca");
+    for version in VERSIONS {
+        let server = server(version, &issue(&ca, |_| {}));
+        let mut resumed = [false; 2];
+        for looks in 0..10 {
+            let ca = ca.pem();
+            let settings = Settings { verify: true, ca: Some(ca.as_bytes()), clock, ..settings() };
+            let client = TlsConfig::new(settings).unwrap();
+            UNSET.set(1000);
+            assert!(!resumes(&client, &server));
+            UNSET.set(looks);
+            let without = resumes(&client, &server);
+            UNSET.set(0);
+            let with = resumes(&client, &server);
+            assert!(!(without && with), "{} {looks}", name(version));
+            resumed = [resumed[0] | without, resumed[1] | with];
+        }
+        assert_eq!(resumed, [true; 2], "{}", name(version));
     }
 }

@@ -78,7 +78,12 @@ fn texts_for_cert_and_key() {
     let p521 = openssl::ec_key("secp521r1");
     let rsa_1024 = openssl::rsa_key(1024);
     let certificate_of = |key: &str| openssl::self_signed(key, &[]);
-    let cases: [(&str, &str, Option<&str>); 14] = [
+    // ring wants the public point in it, and 65,537 or more for the exponent.
+    let pointless = openssl(&["ec", "-no_public"], key.as_bytes());
+    let exponent_3 = openssl::rsa_key_with_exponent_3();
+    let cases: [(&str, &str, Option<&str>); 16] = [
+        (chain, &pointless, Some(UNFIT)),
+        (&certificate_of(&exponent_3), &exponent_3, Some(RSA)),
         (chain, key, None),
         ("", key, Some("no certificate in `cert`")),
         ("rubbish", key, Some("no certificate in `cert`")),

@@ -1,5 +1,10 @@
 //! Without verification any certificate will do, even one that is none.
 
+use std::sync::Arc;
+
+use rustls::sign::{CertifiedKey, Signer, SigningKey, SingleCertAndKey};
+use rustls::{SignatureAlgorithm, SignatureScheme};
+
 use crate::certificates::*;
 use crate::support::*;
 
@@ -10,6 +15,45 @@ fn another_key_than_the_certificates() {
     identity.key = key();
     for version in VERSIONS {
         Pair::open(&unverified(), &server(version, &identity)).assert_works();
+    }
+}
+
+/// Signs with whatever we cannot verify.
+#[derive(Debug)]
+struct Foreign(SignatureScheme);
+
+impl SigningKey for Foreign {
+    fn choose_scheme(&self, _: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        Some(Box::new(Foreign(self.0)))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::ECDSA
+    }
+}
+
+impl Signer for Foreign {
+    fn sign(&self, _: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        Ok(vec![0; 100])
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.0
+    }
+}
+
+#[test]
+fn any_kind_of_key_in_tls_13() {
+    let rsa = if is_built("RSA") { &[0x0809, 0x080a, 0x080b][..] } else { &[] };
+    // P-521, Ed448, brainpool
+    for &scheme in [&[0x0603, 0x0808, 0x081a, 0x081b, 0x081c], rsa].concat().iter() {
+        let mut server = server(VERSIONS[0], &self_signed(|_| {}));
+        let key = Foreign(SignatureScheme::from(scheme));
+        let certified = CertifiedKey::new(self_signed(|_| {}).chain, Arc::new(key));
+        server.cert_resolver = Arc::new(SingleCertAndKey::from(certified));
+        let mut pair = Pair::new(&unverified(), &server);
+        assert_eq!(pair.run(), Ok(()), "{scheme:x}");
+        pair.assert_works();
     }
 }
 

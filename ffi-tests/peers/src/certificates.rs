@@ -136,10 +136,10 @@ impl Folder {
     /// Everything that the tests use. The program `openssl` makes what ring cannot.
     pub fn fill(&self) -> Result<()> {
         thread::scope(|scope| {
-            let legacy = scope.spawn(|| self.legacy());
+            let by_openssl = [scope.spawn(|| self.legacy()), scope.spawn(|| self.mosquittos_recipe())];
             // Each on a thread of its own: large RSA keys take their time.
             let all: Vec<_> = RECIPES.iter().map(|recipe| scope.spawn(|| self.make(recipe))).collect();
-            for thread in all.into_iter().chain([legacy]) {
+            for thread in all.into_iter().chain(by_openssl) {
                 thread.join().map_err(|_| "a thread has panicked")??;
             }
             Ok::<(), Box<dyn Error + Send + Sync>>(())
@@ -240,6 +240,24 @@ impl Folder {
         let sign = ["x509", "-req", "-in", "legacy-v1.csr", "-signkey", "legacy-v1.key", "-sha1", "-days", "3650"];
         fs::write(self.file("legacy-v1.pem"), self.openssl(&sign)?)?;
         Ok(fs::remove_file(self.file("legacy-v1.csr"))?)
+    }
+
+    /// `recipe-ca.pem` and `recipe.pem`, by the commands in mosquitto's manual (`man mosquitto-tls`). OpenSSL before 3.2 makes
+    /// a certificate of version 1 by them; any version makes one without subjectAltName.
+    fn mosquittos_recipe(&self) -> Result<()> {
+        let commands = [
+            "req -new -x509 -days 3650 -extensions v3_ca -keyout recipe-ca.key -out recipe-ca.pem -nodes -subj /CN=CA",
+            "genrsa -out recipe.key 2048",
+            "req -out recipe.csr -key recipe.key -new -subj /CN=localhost",
+            "x509 -req -in recipe.csr -CA recipe-ca.pem -CAkey recipe-ca.key -CAcreateserial -out recipe.pem -days 3650",
+        ];
+        for command in commands {
+            self.openssl(&command.split(' ').collect::<Vec<_>>())?;
+        }
+        for name in ["recipe-ca.key", "recipe.csr"] {
+            fs::remove_file(self.file(name))?;
+        }
+        Ok(())
     }
 
     /// PKCS#8 to the format that came before it: SEC1 for elliptic curves, PKCS#1 for RSA.

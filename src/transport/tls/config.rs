@@ -5,8 +5,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use rustls::client::Resumption;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor};
+use rustls::pki_types::TrustAnchor;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, InconsistentKeys, SupportedProtocolVersion};
@@ -14,9 +13,11 @@ use rustls::{ClientConfig, InconsistentKeys, SupportedProtocolVersion};
 use super::Error;
 use super::clock::Clock;
 use super::limits;
+use super::pem;
 use super::provider::{load_key, provider};
-use super::tickets::Tickets;
+use super::tickets::{Tickets, View};
 use super::verifier::{AcceptAnything, Trust, Verifier};
+use crate::transport::find_free;
 
 /// What a TLS configuration is made of. The texts are PEM and may have a NUL at their end.
 pub struct Settings<'a> {
@@ -47,6 +48,8 @@ pub struct Settings<'a> {
 #[derive(Clone)]
 pub struct TlsConfig {
     config: Arc<ClientConfig>,
+    /// The clock and the sessions of `config`.
+    view: Arc<View>,
     verifies: bool,
     own: usize,
     remembered: Arc<AtomicUsize>,
@@ -59,44 +62,52 @@ impl TlsConfig {
             return Err(Error::Setup("an application protocol in `alpn` is empty or longer than 255 bytes"));
         }
         limits::set(settings.chain, settings.names);
-        let clock = Clock(settings.clock);
         let provider = provider()?;
         let algorithms = provider.signature_verification_algorithms;
-        let builder = ClientConfig::builder_with_details(Arc::new(provider), Arc::new(clock))
+        // As large as the application makes them, so what rustls and ring allocate for them comes first, and what is left
+        // must be enough for the rest.
+        let identity = settings.identity.map(|(chain, key)| identity(chain, key)).transpose()?;
+        let trust = if settings.verify { Some(Trust::new(settings.ca, settings.authorities)?) } else { None };
+        if !find_free([REST]) {
+            return Err(Error::NoMemory);
+        }
+        let own = identity.as_ref().map_or(0, |(_, own)| *own);
+        if identity.as_ref().is_some_and(|(identity, _)| {
+            // What rustls cannot read, X.509 version 1 for one, the server may: that is its affair.
+            identity.keys_match() == Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch))
+        }) {
+            return Err(Error::Setup("`key` is not the one of `cert`"));
+        }
+        let view = Arc::new(View::new(Clock(settings.clock), Arc::new(Tickets::default())));
+        let builder = ClientConfig::builder_with_details(Arc::new(provider), view.clone())
             .with_protocol_versions(if settings.tls12 { rustls::ALL_VERSIONS } else { TLS13_ALONE })?
             .dangerous();
-        let builder = if settings.verify {
-            let trust = Trust::new(settings.ca, settings.authorities)?;
-            builder.with_custom_certificate_verifier(Arc::new(Verifier::new(trust, algorithms)))
-        } else {
-            builder.with_custom_certificate_verifier(Arc::new(AcceptAnything(algorithms)))
+        let builder = match trust {
+            Some(trust) => builder.with_custom_certificate_verifier(Arc::new(Verifier::new(trust, algorithms))),
+            None => builder.with_custom_certificate_verifier(Arc::new(AcceptAnything(algorithms))),
         };
-        let mut own = 0;
-        let mut config = match settings.identity {
-            Some((chain, key)) => {
-                let (chain, key) = parse_identity(chain, key)?;
-                own = 4 * chain.iter().map(|certificate| certificate.len()).sum::<usize>() + 4 * key.secret_der().len();
-                let identity = CertifiedKey::new(chain, load_key(key)?);
-                // What rustls cannot read, X.509 version 1 for one, the server may: that is its affair.
-                if identity.keys_match() == Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) {
-                    return Err(Error::Setup("`key` is not the one of `cert`"));
-                }
-                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity)))
-            }
+        let mut config = match identity {
+            Some((identity, _)) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity))),
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = settings.alpn;
         config.max_fragment_size = Some(settings.record.clamp(64, MAX_RECORD) + RECORD_OVERHEAD);
-        config.resumption = Resumption::store(Arc::new(Tickets::new(clock)));
-        Ok(Self { config: Arc::new(config), verifies: settings.verify, own, remembered: Arc::default() })
+        config.resumption = Resumption::store(view.clone());
+        Ok(Self { config: Arc::new(config), view, verifies: settings.verify, own, remembered: Arc::default() })
     }
 
+    /// For a connection that begins now. Without a clock it has one of its own, by which its sessions are known.
     pub(super) fn client_config(&self) -> Arc<ClientConfig> {
-        self.config.clone()
+        if self.view.is_sure() {
+            return self.config.clone();
+        }
+        let view = Arc::new(self.view.anew());
+        let mut config = ClientConfig::clone(&self.config);
+        config.time_provider = view.clone();
+        config.resumption = Resumption::store(view);
+        Arc::new(config)
     }
 
-    /// What presenting a certificate takes of the heap: it is copied and cut into records, and an RSA key's signature takes
-    /// a table of powers. 0 without a certificate.
     /// What a copy of the certificates takes that came with the last session: rustls makes one when that is resumed.
     pub(super) fn remembered(&self) -> usize {
         self.remembered.load(Ordering::Relaxed)
@@ -106,6 +117,8 @@ impl TlsConfig {
         self.remembered.store(chain, Ordering::Relaxed);
     }
 
+    /// What presenting a certificate takes of the heap: it is copied and cut into records, and an RSA key's signature takes
+    /// a table of powers. 0 without a certificate.
     pub(super) fn own(&self) -> usize {
         self.own
     }
@@ -122,13 +135,11 @@ const MAX_RECORD: usize = 16 * 1024;
 /// What rustls counts on top of it: the record's header.
 const RECORD_OVERHEAD: usize = 5;
 
+/// Bytes of heap for the comparison of key and certificate, and for what rustls wants its configuration in.
+const REST: usize = 4096;
+
 /// Longest name of an application protocol (RFC 7301 section 3.1).
 const MAX_PROTOCOL: usize = 255;
-
-/// The certificates of a PEM text, other sections skipped.
-pub(super) fn certificates(pem: &[u8]) -> impl Iterator<Item = Result<CertificateDer<'static>, ()>> + '_ {
-    CertificateDer::pem_slice_iter(pem).map(|result| result.map_err(|_| ()))
-}
 
 /// Appends to a list if there is memory for it.
 pub(super) fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Error> {
@@ -137,15 +148,27 @@ pub(super) fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Error> {
     Ok(())
 }
 
-fn parse_identity(cert: &[u8], key: &[u8]) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
+/// A copy, if there is memory for it.
+pub(super) fn copy(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len()).map_err(|_| Error::NoMemory)?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
+}
+
+/// The client's certificates and key, which may be each other's, or not. And see [`TlsConfig::own`].
+fn identity(cert: &[u8], key: &[u8]) -> Result<(CertifiedKey, usize), Error> {
+    let key = pem::key(key, Error::Setup("no key in `key` (PKCS#8, PKCS#1 or SEC1 as PEM, not encrypted)"))?;
+    let mut own = key.secret_der().len();
+    let key = load_key(key)?;
     let mut chain = Vec::new();
-    for certificate in certificates(cert) {
-        push(&mut chain, certificate.map_err(|()| Error::Setup("`cert` is not PEM"))?)?;
+    for certificate in pem::certificates(cert, Error::Setup("`cert` is not PEM")) {
+        let certificate = certificate?;
+        own += certificate.len();
+        push(&mut chain, certificate)?;
     }
     if chain.is_empty() {
         return Err(Error::Setup("no certificate in `cert`"));
     }
-    let key = PrivateKeyDer::from_pem_slice(key)
-        .map_err(|_| Error::Setup("no key in `key` (PKCS#8, PKCS#1 or SEC1 as PEM, not encrypted)"))?;
-    Ok((chain, key))
+    Ok((CertifiedKey::new(chain, key), 4 * own))
 }

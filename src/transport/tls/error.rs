@@ -1,10 +1,11 @@
 //! Why TLS failed, in words of the log.
 
+use alloc::string::String;
 use core::fmt;
 
 use super::limits::Excess;
 use crate::log::Say;
-use rustls::{AlertDescription, CertificateError, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, PeerIncompatible, PeerMisbehaved};
 
 /// Why a TLS connection did not come about or ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,13 @@ impl fmt::Display for Error {
     }
 }
 
+/// As a verifier hands it to rustls, which hands it back: there is no memory for anything.
+impl From<Error> for rustls::Error {
+    fn from(_: Error) -> Self {
+        rustls::Error::General(String::new())
+    }
+}
+
 impl From<rustls::Error> for Error {
     fn from(error: rustls::Error) -> Self {
         use rustls::Error as E;
@@ -91,6 +99,9 @@ impl From<rustls::Error> for Error {
                 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
             ) => "no version of TLS in common with the server",
             E::PeerIncompatible(_) => "no cipher suite or key exchange in common with the server",
+            E::PeerMisbehaved(PeerMisbehaved::SignedKxWithWrongAlgorithm) => {
+                "a server with this kind of key must speak TLS 1.3"
+            }
             E::PeerMisbehaved(_) => "the server breaks the protocol",
             E::DecryptError => "a record was tampered with or damaged",
             E::PeerSentOversizedRecord => "a record is too large",
@@ -98,6 +109,7 @@ impl From<rustls::Error> for Error {
             E::NoApplicationProtocol => "no application protocol (ALPN) in common with the server",
             E::FailedToGetRandomBytes => "no random numbers",
             E::FailedToGetCurrentTime => "no time of day",
+            E::General(text) if text.is_empty() => return Error::NoMemory,
             _ => "failed",
         })
     }
@@ -116,6 +128,7 @@ fn certificate_error(error: &CertificateError) -> &'static str {
         E::UnhandledCriticalExtension => "an unknown critical extension",
         E::BadEncoding => "malformed, or of X.509 version 1",
         E::ApplicationVerificationFailure => "its issuer had no right to issue it",
+        E::UnknownRevocationStatus => "too many intermediates, authorities of one name or name constraints to try",
         _ => "of a kind that is not supported",
     }
 }

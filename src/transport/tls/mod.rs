@@ -14,11 +14,13 @@ use limits::Guard;
 use super::Layers;
 use super::{Layer, find_free};
 
+mod certificate;
 mod clock;
 mod config;
 mod decrypter;
 mod error;
 mod limits;
+mod pem;
 mod provider;
 mod tickets;
 mod verifier;

@@ -139,6 +139,18 @@ pub(super) static UNVERIFIED: &[SignatureScheme] = &[
     #[cfg(feature = "rsa")]
     SignatureScheme::RSA_PKCS1_SHA1,
     SignatureScheme::ECDSA_SHA1_Legacy,
+    // For servers that speak TLS 1.3. RSA keys that are for PSS alone
+    #[cfg(feature = "rsa")]
+    SignatureScheme::Unknown(0x0809),
+    #[cfg(feature = "rsa")]
+    SignatureScheme::Unknown(0x080a),
+    #[cfg(feature = "rsa")]
+    SignatureScheme::Unknown(0x080b),
+    SignatureScheme::ED448,
+    // ECDSA with brainpool's curves (RFC 8734)
+    SignatureScheme::Unknown(0x081a),
+    SignatureScheme::Unknown(0x081b),
+    SignatureScheme::Unknown(0x081c),
 ];
 
 /// Kinds of keys that this build can do nothing with, by what stands in a key or a certificate of such a kind.

@@ -1,84 +1,150 @@
 //! What a handle remembers of the server, so that a reconnect resumes the session.
 
+use alloc::sync::Arc;
 use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 
 use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
 use spin::Mutex;
 
-use super::clock::Clock;
+use super::clock::{Clock, is_set};
 
 /// A handle connects to one server only, so the names are not looked at. One session of each version is kept, the newest:
 /// it holds a copy of the server's certificates. Each is used once, for TLS 1.2 too: rustls hands a session that was
-/// resumed back, and one that the server no longer likes must not spoil every connect. The lock is never contended, since
-/// one task at a time shakes hands for a handle.
-pub(super) struct Tickets {
-    clock: Clock,
-    memory: Mutex<Memory>,
-}
+/// resumed back, and one that the server no longer likes must not spoil every connect.
+///
+/// Nobody waits for the lock: a handshake that was given up may still be computing when the next one of its handle begins,
+/// in a task of another priority. Who finds it taken goes without, and a session is not kept.
+#[derive(Default)]
+pub(super) struct Tickets(Mutex<Memory>);
 
 #[derive(Default)]
 struct Memory {
     group: Option<NamedGroup>,
-    tls12: Option<Tls12ClientSessionValue>,
-    tls13: Option<Tls13ClientSessionValue>,
-    /// The clock was not set when the sessions were made.
+    tls12: Option<Kept<Tls12ClientSessionValue>>,
+    tls13: Option<Kept<Tls13ClientSessionValue>>,
+}
+
+struct Kept<T> {
+    session: T,
     doubtful: bool,
 }
 
-impl Tickets {
-    pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, memory: Mutex::default() }
+/// What rustls knows of clock and sessions, for one connection, or for several that have all had a clock.
+pub(super) struct View {
+    clock: Clock,
+    tickets: Arc<Tickets>,
+    /// The clock was once not set, or the session that was resumed was doubtful: the server's certificate may have been
+    /// verified for a wrong day. So it is with all sessions that the server gives, whenever they arrive.
+    doubtful: AtomicBool,
+}
+
+impl View {
+    pub(super) fn new(clock: Clock, tickets: Arc<Tickets>) -> Self {
+        Self { clock, tickets, doubtful: AtomicBool::new(false) }
     }
 
-    fn keep(&self, keep: impl FnOnce(&mut Memory)) {
-        let mut memory = self.memory.lock();
-        memory.doubtful = !self.clock.is_set();
-        keep(&mut memory);
+    /// The same for another connection.
+    pub(super) fn anew(&self) -> Self {
+        Self::new(self.clock, self.tickets.clone())
     }
 
-    /// Takes a session, unless the clock has been set since: the certificate may have expired long ago.
-    fn take<T>(&self, take: impl FnOnce(&mut Memory) -> Option<T>) -> Option<T> {
-        let mut memory = self.memory.lock();
-        let session = take(&mut memory);
-        if memory.doubtful && self.clock.is_set() { None } else { session }
+    /// Whether connections that begin now may share it.
+    pub(super) fn is_sure(&self) -> bool {
+        self.clock.is_set() && !self.doubtful.load(Ordering::Relaxed)
+    }
+
+    fn keep<T>(&self, session: T, place: impl FnOnce(&mut Memory) -> &mut Option<Kept<T>>) {
+        let doubtful = self.doubtful.load(Ordering::Relaxed);
+        if let Some(mut memory) = self.tickets.0.try_lock() {
+            *place(&mut memory) = Some(Kept { session, doubtful });
+        }
+    }
+
+    /// Takes a session, unless it is doubtful and there is a clock now: the certificate may have expired long ago.
+    fn take<T>(&self, place: impl FnOnce(&mut Memory) -> &mut Option<Kept<T>>) -> Option<T> {
+        let Kept { session, doubtful } = place(&mut *self.tickets.0.try_lock()?).take()?;
+        if doubtful {
+            if self.clock.is_set() {
+                return None;
+            }
+            self.doubtful.store(true, Ordering::Relaxed);
+        }
+        Some(session)
     }
 }
 
-impl fmt::Debug for Tickets {
+impl fmt::Debug for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // There are secrets in it.
-        f.write_str("Tickets")
+        f.write_str("View")
     }
 }
 
-impl ClientSessionStore for Tickets {
+impl TimeProvider for View {
+    fn current_time(&self) -> Option<UnixTime> {
+        let now = self.clock.now();
+        if !is_set(now) {
+            self.doubtful.store(true, Ordering::Relaxed);
+        }
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(now)))
+    }
+}
+
+impl ClientSessionStore for View {
     fn set_kx_hint(&self, _: ServerName<'static>, group: NamedGroup) {
-        self.memory.lock().group = Some(group);
+        if let Some(mut memory) = self.tickets.0.try_lock() {
+            memory.group = Some(group);
+        }
     }
 
     fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
-        self.memory.lock().group
+        self.tickets.0.try_lock()?.group
     }
 
     fn set_tls12_session(&self, _: ServerName<'static>, value: Tls12ClientSessionValue) {
-        self.keep(|memory| memory.tls12 = Some(value));
+        self.keep(value, |memory| &mut memory.tls12);
     }
 
     fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        self.take(|memory| memory.tls12.take())
+        self.take(|memory| &mut memory.tls12)
     }
 
     fn remove_tls12_session(&self, _: &ServerName<'static>) {
-        self.memory.lock().tls12 = None;
+        if let Some(mut memory) = self.tickets.0.try_lock() {
+            memory.tls12 = None;
+        }
     }
 
     fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
-        self.keep(|memory| memory.tls13 = Some(value));
+        self.keep(value, |memory| &mut memory.tls13);
     }
 
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        self.take(|memory| memory.tls13.take())
+        self.take(|memory| &mut memory.tls13)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_the_lock() {
+        let view = View::new(Clock(|| 0), Arc::default());
+        let name = ServerName::try_from("broker.example").unwrap();
+        view.set_kx_hint(name.clone(), NamedGroup::X25519);
+        let taken = view.tickets.0.lock();
+        assert_eq!(view.kx_hint(&name), None);
+        assert!(view.tls12_session(&name).is_none() && view.take_tls13_ticket(&name).is_none());
+        view.remove_tls12_session(&name);
+        view.set_kx_hint(name.clone(), NamedGroup::secp256r1);
+        view.keep((), |_| unreachable!("somebody else is at it"));
+        drop(taken);
+        assert_eq!(view.kx_hint(&name), Some(NamedGroup::X25519));
     }
 }

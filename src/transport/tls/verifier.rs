@@ -9,16 +9,18 @@ use crate::log;
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use webpki::{
-    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext,
-    anchor_from_trusted_cert,
+    EndEntityCert, ExtendedKeyUsageValidator, InvalidNameContext, KeyPurposeId, KeyPurposeIdIter, KeyUsage,
+    RequiredEkuNotFoundContext, VerifiedPath, anchor_from_trusted_cert,
 };
 
-use super::clock::BUILD_TIME;
-use super::config::{certificates, push};
+use super::certificate::{self, Extension, SERVER_AUTH, Version1};
+use super::clock::{BUILD_TIME, is_set};
+use super::config::{copy, push};
 use super::error::Error;
+use super::pem;
 use super::provider::{UNVERIFIED, lacking};
 
 /// Whom a handle trusts.
@@ -39,21 +41,21 @@ impl Trust {
             return Ok(Self { anchors: authorities.into(), fingerprints: Vec::new() });
         };
         let (mut anchors, mut fingerprints) = (Vec::new(), Vec::new());
-        for certificate in certificates(ca) {
-            let Ok(certificate) = certificate else { return Err(Error::Setup("`ca` is not PEM")) };
-            let anchor = anchor_from_trusted_cert(&certificate);
-            if let Some(kind) = anchor.as_ref().ok().and_then(|anchor| lacking(&anchor.subject_public_key_info)) {
+        for (number, certificate) in (1_usize..).zip(pem::certificates(ca, Error::Setup("`ca` is not PEM"))) {
+            let certificate = certificate?;
+            let (Ok(anchor), Ok(is_authority)) =
+                (anchor_from_trusted_cert(&certificate), certificate::is_authority(&certificate))
+            else {
+                // Whoever it signed is refused for want of an issuer.
+                log::warn(&[&"certificate ", &number, &" in `ca` is of no use: malformed"]);
+                continue;
+            };
+            if let Some(kind) = lacking(&anchor.subject_public_key_info) {
                 log::warn(&[&"a certificate in `ca` has a key of a kind that this library was built without: ", &kind]);
             }
-            match anchor {
-                Ok(anchor) if is_authority(&certificate) => push(&mut anchors, anchor.to_owned())?,
-                // Trusted for itself only.
-                Ok(_) => {}
-                Err(_) => {
-                    // Whoever it signed is refused for want of an issuer.
-                    log::warn(&[&"a certificate in `ca` is of no use: malformed"]);
-                    continue;
-                }
+            // Any other one is trusted for itself only.
+            if is_authority {
+                push(&mut anchors, owned(&anchor)?)?;
             }
             push(&mut fingerprints, fingerprint(&certificate))?;
         }
@@ -64,21 +66,26 @@ impl Trust {
         Ok(Self { anchors: anchors.into(), fingerprints })
     }
 
+    /// Whether the application has named whom it trusts, and not the public authorities.
+    fn is_own(&self) -> bool {
+        !self.fingerprints.is_empty()
+    }
+
     fn contains(&self, certificate: &CertificateDer<'_>) -> bool {
         self.fingerprints.contains(&fingerprint(certificate))
     }
 }
 
-/// Whether a certificate may be an issuer's: one that says so, or of X.509 version 1, which cannot say it.
-fn is_authority(certificate: &CertificateDer<'_>) -> bool {
-    let Ok(certificate) = EndEntityCert::try_from(certificate) else { return true };
-    // That it is no server's is what webpki says of it first, on a day on which it is valid.
-    let error_on = |time| certificate.verify_for_usage(&[], &[], &[], time, ServerAuth, None, None).err();
-    let error = match error_on(UnixTime::since_unix_epoch(Duration::ZERO)) {
-        Some(webpki::Error::CertNotValidYet { not_before, .. }) => error_on(not_before),
-        error => error,
-    };
-    error == Some(webpki::Error::CaUsedAsEndEntity)
+/// What `TrustAnchor::to_owned` does, if there is memory for it.
+fn owned(anchor: &TrustAnchor<'_>) -> Result<TrustAnchor<'static>, Error> {
+    Ok(TrustAnchor {
+        subject: copy(&anchor.subject)?.into(),
+        subject_public_key_info: copy(&anchor.subject_public_key_info)?.into(),
+        name_constraints: match &anchor.name_constraints {
+            Some(constraints) => Some(copy(constraints)?.into()),
+            None => None,
+        },
+    })
 }
 
 fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; SHA256_OUTPUT_LEN] {
@@ -98,46 +105,48 @@ impl Verifier {
         Self { trust, algorithms }
     }
 
-    /// Checks a certificate at this time.
-    fn check_at(
-        &self,
-        certificate: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        time: UnixTime,
-    ) -> Result<(), webpki::Error> {
-        let server = EndEntityCert::try_from(certificate)?;
-        // A certificate that is in `ca` itself needs no issuer, so it is checked as one that has none: webpki looks at its
-        // dates and purpose first. Many brokers sign their certificate themselves, and tools make that one a CA.
-        let pinned = self.trust.contains(certificate);
-        let (anchors, intermediates) =
-            if pinned { (&[][..], &[][..]) } else { (&self.trust.anchors[..], intermediates) };
-        let usage = ServerAuth;
-        match server.verify_for_usage(self.algorithms.all, anchors, intermediates, time, usage, None, None) {
-            Ok(_) => {}
-            Err(webpki::Error::UnknownIssuer | webpki::Error::CaUsedAsEndEntity) if pinned => {}
-            Err(error) => return Err(error),
+    /// Checks the server at this time.
+    fn check_at(&self, server: &Server<'_>, name: &ServerName<'_>, time: UnixTime) -> Result<(), webpki::Error> {
+        let Server { certificate, algorithms, anchors, intermediates, pinned } = *server;
+        let parsed = EndEntityCert::try_from(certificate)?;
+        let constrained =
+            match parsed.verify_for_usage(algorithms, anchors, intermediates, time, ForServers, None, None) {
+                Ok(path) => is_constrained(&path)?,
+                // webpki looks at its dates first, and at the purpose of what is no CA's.
+                Err(webpki::Error::UnknownIssuer) if pinned => false,
+                Err(webpki::Error::CaUsedAsEndEntity) if pinned => {
+                    if !certificate::is_for_servers(certificate)? {
+                        return Err(not_for_servers());
+                    }
+                    false
+                }
+                Err(error) => return Err(error),
+            };
+        match certificate::extension(certificate, Extension::SubjectAltName)? {
+            // webpki would list them all in its error.
+            Some(names) if certificate::is_among(names, name)? => parsed.verify_is_valid_for_subject_name(name),
+            None if self.trust.is_own() && !constrained && certificate::is_common_name(parsed.subject(), name)? => {
+                log::warn(&[&"the server's certificate has no subject alternative name: its common name was compared"]);
+                Ok(())
+            }
+            _ => Err(webpki::Error::CertNotValidForName(InvalidNameContext {
+                expected: name.to_owned(),
+                presented: Vec::new(),
+            })),
         }
-        server.verify_is_valid_for_subject_name(name)
     }
 
     /// As [`Self::check_at`], for a clock that may not have been set yet: then it is at least as late as this library
     /// was built, and as late as the certificates were issued.
-    fn check(
-        &self,
-        certificate: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        now: UnixTime,
-    ) -> Result<(), webpki::Error> {
-        if now.as_secs() >= BUILD_TIME {
-            return self.check_at(certificate, intermediates, name, now);
+    fn check(&self, server: &Server<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<(), webpki::Error> {
+        if is_set(now.as_secs()) {
+            return self.check_at(server, name, now);
         }
         log::warn(&[&"the clock is not set: certificates are checked at the date of this library's build"]);
         let mut time = UnixTime::since_unix_epoch(Duration::from_secs(BUILD_TIME));
         // Once for each certificate that may be younger than this library.
-        for _ in 0..=intermediates.len() {
-            match self.check_at(certificate, intermediates, name, time) {
+        for _ in 0..=server.intermediates.len() {
+            match self.check_at(server, name, time) {
                 Err(webpki::Error::CertNotValidYet { not_before, .. }) => {
                     log::warn(&[&"the clock is not set: checking at a certificate's first day"]);
                     time = not_before;
@@ -145,8 +154,95 @@ impl Verifier {
                 result => return result,
             }
         }
-        self.check_at(certificate, intermediates, name, time)
+        self.check_at(server, name, time)
     }
+
+    /// Checks what a server presents.
+    fn verify(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let mut server = Server {
+            certificate,
+            algorithms: self.algorithms.all,
+            anchors: &self.trust.anchors,
+            intermediates,
+            pinned: self.trust.contains(certificate),
+        };
+        // The public authorities issue no such certificates.
+        let version_1 = if self.trust.is_own() { Version1::read(certificate)? } else { None };
+        let signed;
+        let mut algorithms = Vec::<&dyn SignatureVerificationAlgorithm>::new();
+        if let Some(version_1) = &version_1 {
+            signed = version_1.algorithms(self.algorithms.all)?;
+            for algorithm in &signed {
+                push(&mut algorithms, algorithm)?;
+            }
+            server.certificate = &version_1.certificate;
+            server.algorithms = &algorithms;
+            // Only whom the application trusts may issue them.
+            server.intermediates = &[];
+        }
+        if server.pinned {
+            // It needs no issuer, so it is checked as one that has none. Many brokers sign their certificate themselves, and
+            // tools make that one a CA.
+            (server.anchors, server.intermediates) = (&[], &[]);
+        }
+        self.check(&server, name, now).map_err(|error| rustls::Error::InvalidCertificate(for_rustls(&error)))?;
+        if version_1.is_some() {
+            log::warn(&[&"the server's certificate is of X.509 version 1"]);
+        }
+        Ok(())
+    }
+}
+
+/// What a server presents, and what that is checked with.
+struct Server<'a> {
+    certificate: &'a CertificateDer<'a>,
+    algorithms: &'a [&'a dyn SignatureVerificationAlgorithm],
+    anchors: &'a [TrustAnchor<'static>],
+    intermediates: &'a [CertificateDer<'a>],
+    /// It is in `ca` itself.
+    pinned: bool,
+}
+
+/// Whether an issuer is bound to some names: those must not be evaded by a common name.
+fn is_constrained(path: &VerifiedPath<'_>) -> Result<bool, webpki::Error> {
+    if path.anchor().name_constraints.is_some() {
+        return Ok(true);
+    }
+    for issuer in path.intermediate_certificates() {
+        if certificate::extension(&issuer.der(), Extension::NameConstraints)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What `KeyUsage::server_auth` does, without a list of all other purposes in its error.
+struct ForServers;
+
+impl ExtendedKeyUsageValidator for ForServers {
+    fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        let mut any = false;
+        for purpose in purposes {
+            if purpose? == KeyPurposeId::new(SERVER_AUTH) {
+                return Ok(());
+            }
+            any = true;
+        }
+        if any { Err(not_for_servers()) } else { Ok(()) }
+    }
+}
+
+fn not_for_servers() -> webpki::Error {
+    webpki::Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext {
+        required: KeyUsage::server_auth(),
+        present: Vec::new(),
+    })
 }
 
 impl fmt::Debug for Verifier {
@@ -164,10 +260,7 @@ impl ServerCertVerifier for Verifier {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.check(certificate, intermediates, name, now) {
-            Ok(()) => Ok(ServerCertVerified::assertion()),
-            Err(error) => Err(rustls::Error::InvalidCertificate(for_rustls(&error))),
-        }
+        self.verify(certificate, intermediates, name, now).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -176,6 +269,8 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let version_1 = Version1::read(certificate)?;
+        let certificate = version_1.as_ref().map_or(certificate, |version_1| &version_1.certificate);
         verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
@@ -185,38 +280,13 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let version_1 = Version1::read(certificate)?;
+        let certificate = version_1.as_ref().map_or(certificate, |version_1| &version_1.certificate);
         verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
-    }
-}
-
-/// What the certificate of a server is issued for, if it says that (RFC 5280 section 4.2.1.12). webpki's own, too, makes a
-/// list of what is there instead.
-#[derive(Clone, Copy)]
-struct ServerAuth;
-
-/// id-kp-serverAuth, 1.3.6.1.5.5.7.3.1
-const SERVER_AUTH: KeyPurposeId<'static> = KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 1]);
-
-impl ExtendedKeyUsageValidator for ServerAuth {
-    fn validate(&self, mut purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
-        let mut others = false;
-        for purpose in &mut purposes {
-            if purpose? == SERVER_AUTH {
-                return Ok(());
-            }
-            others = true;
-        }
-        match others {
-            false => Ok(()),
-            true => Err(webpki::Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext {
-                required: KeyUsage::server_auth(),
-                present: Vec::new(),
-            })),
-        }
     }
 }
 
@@ -236,6 +306,11 @@ fn for_rustls(error: &webpki::Error) -> CertificateError {
             CertificateError::ApplicationVerificationFailure
         }
         E::UnsupportedCriticalExtension => CertificateError::UnhandledCriticalExtension,
+        // One that rustls has for what we do not look at.
+        E::MaximumSignatureChecksExceeded
+        | E::MaximumPathBuildCallsExceeded
+        | E::MaximumNameConstraintComparisonsExceeded
+        | E::MaximumPathDepthExceeded => CertificateError::UnknownRevocationStatus,
         E::BadDer | E::BadDerTime | E::TrailingData(_) | E::UnsupportedCertVersion => CertificateError::BadEncoding,
         _ => CertificateError::UnsupportedSignatureAlgorithmContext {
             signature_algorithm_id: Vec::new(),
