@@ -365,7 +365,7 @@ impl<P: Port> Client<P> {
 
 impl<P: Port> State<P> {
     /// Whether the connection that is wanted stands.
-    fn is_connected(&self) -> bool {
+    pub(super) fn is_connected(&self) -> bool {
         self.wanted.is_some() && self.wanted == self.connected
     }
 

@@ -89,9 +89,9 @@ pub(super) struct Arrived {
 pub(super) enum Fate {
     /// It is there: [`Decoder::take_message`].
     Kept,
-    /// Larger than the event can describe: skipped.
+    /// Larger than what is taken: skipped.
     Oversized,
-    /// No memory for topic or payload: skipped, and must not be acknowledged.
+    /// Its owner did not want to wait for memory any longer: skipped.
     NoMemory,
 }
 
@@ -112,9 +112,6 @@ impl Incoming {
     }
 }
 
-/// Longest payload that an event can describe (`payload_len` is 16 bits wide).
-const MAX_PAYLOAD: u32 = 65_535;
-
 /// A PUBLISH on its way in.
 #[repr(C)] // as `Session`
 struct Partial<B> {
@@ -125,18 +122,30 @@ struct Partial<B> {
     left: u32,
     /// Length of the payload.
     len: u32,
+    /// A hash of its length, and of topic and payload as far as they were not kept.
+    mark: u32,
     topic: Option<B>,
     payload: Option<B>,
 }
 
-impl<B> Partial<B> {
+impl<B: Buffer> Partial<B> {
     const fn new(first: u8, left: u32) -> Self {
-        Self { first, left, topic: None, id: 0, payload: None, len: 0, fate: Fate::Kept }
+        Self { first, left, mark: left, topic: None, id: 0, payload: None, len: 0, fate: Fate::Kept }
     }
 
     fn qos(&self) -> QoS {
         // the header check has refused level 3
         QoS::from_level(self.first >> 1 & 3).unwrap_or(QoS::AtMostOnce)
+    }
+
+    /// Length of its packet identifier.
+    fn id_len(&self) -> u8 {
+        if self.qos() == QoS::AtMostOnce { 0 } else { 2 }
+    }
+
+    fn add_to_mark(&mut self, bytes: &[u8]) {
+        // FNV-1a
+        self.mark = bytes.iter().fold(self.mark, |mark, byte| (mark ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
     }
 }
 
@@ -186,9 +195,14 @@ impl<B: Buffer> Decoder<B> {
         Self { stage: Stage::FixedHeader, publish: Partial::new(0, 0), scratch: [0; 5], filled: 0, body: 0 }
     }
 
-    /// Takes bytes off `input` until a packet is complete, the input is used up, or a message comes that is longer than
-    /// `room`.
-    pub(super) fn decode(&mut self, room: usize, input: &mut &[u8]) -> Result<Option<Incoming>, Malformed> {
+    /// Takes bytes off `input` until a packet is complete, the input is used up, a message comes that is longer than
+    /// `room`, or there is no [memory](Self::has_memory). A payload longer than `largest` is skipped.
+    pub(super) fn decode(
+        &mut self,
+        room: usize,
+        largest: u32,
+        input: &mut &[u8],
+    ) -> Result<Option<Incoming>, Malformed> {
         loop {
             match self.stage {
                 Stage::FixedHeader => {
@@ -210,48 +224,77 @@ impl<B: Buffer> Decoder<B> {
                     self.topic_length()?;
                 }
                 Stage::Topic(left) => {
-                    let part = take(input, left.into());
-                    if let Some(topic) = &mut self.publish.topic {
-                        topic.append(part);
+                    if !self.has_memory() {
+                        return Ok(None);
                     }
-                    self.publish.left -= part.len() as u32;
+                    let part = take(input, left.into());
+                    let publish = &mut self.publish;
+                    match &mut publish.topic {
+                        Some(topic) => topic.append(part),
+                        None => publish.add_to_mark(part),
+                    }
+                    publish.left -= part.len() as u32;
                     let left = left - part.len() as u16;
                     if left > 0 {
                         self.stage = Stage::Topic(left);
                         return Ok(None);
                     }
-                    if self.publish.topic.as_ref().is_some_and(|t| topic::check_name(t.as_slice()).is_err()) {
+                    if publish.topic.as_ref().is_some_and(|t| topic::check_name(t.as_slice()).is_err()) {
                         return Err(Malformed::Topic);
                     }
-                    if self.publish.qos() == QoS::AtMostOnce {
-                        self.begin_payload();
-                    } else {
-                        self.stage = Stage::PacketId;
-                    }
+                    self.stage = Stage::PacketId;
                 }
                 Stage::PacketId => {
-                    if !self.collect(2, input) {
+                    let len = self.publish.id_len();
+                    if !self.collect(len.into(), input) {
                         return Ok(None);
                     }
-                    self.publish.left -= 2;
-                    self.publish.id = self.packet_id()?;
-                    self.begin_payload();
+                    if len > 0 {
+                        self.publish.id = self.packet_id()?;
+                    }
+                    let publish = &mut self.publish;
+                    publish.left -= u32::from(len);
+                    publish.len = publish.left;
+                    if publish.len > largest {
+                        (publish.fate, publish.topic) = (Fate::Oversized, None);
+                    }
+                    self.stage = Stage::Payload;
                 }
                 Stage::Payload => {
-                    let part = take(input, self.publish.left);
-                    if let Some(payload) = &mut self.publish.payload {
-                        payload.append(part);
+                    if !self.has_memory() {
+                        return Ok(None);
                     }
-                    self.publish.left -= part.len() as u32;
-                    if self.publish.left > 0 {
+                    let publish = &mut self.publish;
+                    let part = take(input, publish.left);
+                    match &mut publish.payload {
+                        Some(payload) => payload.append(part),
+                        None => publish.add_to_mark(part),
+                    }
+                    publish.left -= part.len() as u32;
+                    if publish.left > 0 {
                         return Ok(None);
                     }
                     self.stage = Stage::FixedHeader;
-                    let Partial { id, len, fate, .. } = self.publish;
-                    return Ok(Some(Incoming::Publish(Arrived { id, qos: self.publish.qos(), len, fate })));
+                    let Partial { id, len, fate, .. } = *publish;
+                    return Ok(Some(Incoming::Publish(Arrived { id, qos: publish.qos(), len, fate })));
                 }
             }
         }
+    }
+
+    /// Whether there is memory for what comes next of a message that is to be kept; looks for it.
+    pub(super) fn has_memory(&mut self) -> bool {
+        let publish = &mut self.publish;
+        let (place, len) = match self.stage {
+            Stage::Topic(len) => (&mut publish.topic, len.into()),
+            Stage::Payload => (&mut publish.payload, publish.left as usize),
+            _ => return true,
+        };
+        if publish.fate == Fate::Kept && len > 0 && place.is_none() {
+            *place = B::allocate(len);
+            return place.is_some();
+        }
+        true
     }
 
     /// The length of the message that comes next, if its fixed header is all that has come of it; else 0.
@@ -272,9 +315,18 @@ impl<B: Buffer> Decoder<B> {
         })
     }
 
-    /// Nobody wants the message that has arrived.
+    /// The message that is coming, or has just arrived, is not kept.
     pub(super) fn discard(&mut self) {
-        (self.publish.topic, self.publish.payload) = (None, None);
+        let publish = &mut self.publish;
+        (publish.fate, publish.payload) = (Fate::NoMemory, None);
+        if let Some(topic) = publish.topic.take() {
+            publish.add_to_mark(topic.as_slice());
+        }
+    }
+
+    /// What the message is recognised by that was discarded, and has arrived, when it comes again.
+    pub(super) fn mark(&self) -> u32 {
+        self.publish.mark
     }
 
     /// Fills the scratch pad up to `len` bytes; whether it is full, and then the next bytes fill it anew.
@@ -308,7 +360,7 @@ impl<B: Buffer> Decoder<B> {
             self.publish = Partial::new(first, remaining);
             self.stage = Stage::TopicLength;
             // at least the length of the topic name, one character of it, and the packet identifier
-            let shortest = if self.publish.qos() == QoS::AtMostOnce { 3 } else { 5 };
+            let shortest = 3 + u32::from(self.publish.id_len());
             return if remaining < shortest { Err(Malformed::Length) } else { Ok(()) };
         }
         match SHAPES[usize::from(first >> 4)] {
@@ -326,42 +378,16 @@ impl<B: Buffer> Decoder<B> {
     fn topic_length(&mut self) -> Result<(), Malformed> {
         let len = u16::from_be_bytes([self.scratch[0], self.scratch[1]]);
         let publish = &mut self.publish;
-        let id = if publish.qos() == QoS::AtMostOnce { 0 } else { 2 };
         publish.left -= 2;
-        if publish.left < u32::from(len) + id {
+        if publish.left < u32::from(len) + u32::from(publish.id_len()) {
             return Err(Malformed::Length);
         }
         if len == 0 {
             // [MQTT-4.7.3-1]
             return Err(Malformed::Topic);
         }
-        publish.topic = B::allocate(len.into());
         self.stage = Stage::Topic(len);
         Ok(())
-    }
-
-    /// Topic and packet identifier are there: where does the payload go?
-    fn begin_payload(&mut self) {
-        let publish = &mut self.publish;
-        let len = publish.left;
-        publish.len = len;
-        publish.fate = if publish.topic.is_none() {
-            Fate::NoMemory
-        } else if len > MAX_PAYLOAD {
-            Fate::Oversized
-        } else {
-            Fate::Kept
-        };
-        if publish.fate == Fate::Kept && len > 0 {
-            publish.payload = B::allocate(len as usize);
-            if publish.payload.is_none() {
-                publish.fate = Fate::NoMemory;
-            }
-        }
-        if publish.fate != Fate::Kept {
-            publish.topic = None;
-        }
-        self.stage = Stage::Payload;
     }
 
     fn packet_id(&self) -> Result<u16, Malformed> {

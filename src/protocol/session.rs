@@ -20,7 +20,23 @@ pub struct Limits {
     pub window: u16,
     /// Bytes that may wait for the transport before publish is refused.
     pub outgoing: usize,
+    /// The largest payload that is taken, at most 65,535: more no event can describe.
+    pub payload: u16,
 }
+
+/// A message that found no memory.
+#[derive(Clone, Copy)]
+struct Missed {
+    mark: u32,
+    /// The connection on which that was last so, and how many there were in a row with it.
+    connection: u32,
+    row: u32,
+}
+
+/// So many messages at a time are counted as missed; others are when these are gone.
+const MISSED: usize = 4;
+/// After so many connections in a row that have ended for it, a message is given up.
+const TRIES: u32 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -81,8 +97,9 @@ pub struct Session<B> {
     limits: Limits,
     /// The longest message that is taken.
     room: usize,
-    /// Counts messages that were too large for an event.
+    /// Counts messages that are lost: too large, or no memory for them.
     skipped: u32,
+    missed: [Missed; MISSED],
     /// Log each packet, under this name.
     trace: Option<usize>,
 }
@@ -95,7 +112,8 @@ impl<B: Buffer> Session<B> {
             limits,
             state: State::Closed,
             clean: true,
-            connection: 0,
+            // Behind the one of `missed`.
+            connection: 1,
             last_id: 0,
             decoder: Decoder::new(),
             outbox: Outbox::new(),
@@ -108,6 +126,7 @@ impl<B: Buffer> Session<B> {
             ahead_of_ping: 0,
             room: usize::MAX,
             skipped: 0,
+            missed: [Missed { mark: 0, connection: 0, row: 0 }; MISSED],
             trace,
         }
     }
@@ -123,7 +142,6 @@ impl<B: Buffer> Session<B> {
         }
         connect.encode(self.outbox.room(connect.encoded_len())?);
         self.trace("->", first_byte::CONNECT, 0, connect.encoded_len());
-        self.connection = self.connection.wrapping_add(1);
         self.keep_alive = KeepAlive::start(now, connect.keep_alive);
         self.state = State::Connecting;
         Ok(())
@@ -156,9 +174,9 @@ impl<B: Buffer> Session<B> {
         }
     }
 
-    /// Whether every message is acknowledged and every byte is with the network.
+    /// Whether every message is acknowledged, every request answered, and every byte with the network.
     pub fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.unsent() == 0
+        self.in_flight.is_empty() && self.requests.is_empty() && self.unsent() == 0
     }
 
     /// Whether bytes wait for the network, handed over or not.
@@ -299,13 +317,28 @@ impl<B: Buffer> Session<B> {
         self.decoder.announced()
     }
 
-    /// Takes bytes off `input` until there is an event, no more input, or no [room](Self::set_room).
+    /// Whether there is memory for what comes next of a message; looks for it. Without it input stays, and
+    /// [`announced`](Self::announced) is 0.
+    pub fn has_memory(&mut self) -> bool {
+        self.decoder.has_memory()
+    }
+
+    /// The owner waits no longer for [memory](Self::has_memory): the message is skipped.
+    pub fn skip(&mut self) {
+        self.decoder.discard();
+    }
+
+    /// Takes bytes off `input` until there is an event, no more input, no [room](Self::set_room) or no
+    /// [memory](Self::has_memory).
     pub fn handle_input(&mut self, now: Instant, input: &mut &[u8]) -> Result<Option<Event>, Violation> {
         if !input.is_empty() {
             self.keep_alive.received(now);
         }
         // An owner that goes on after an error meets a decoder that begins anew.
-        while let Some(packet) = self.decoder.decode(self.room, input).inspect_err(|_| self.decoder = Decoder::new())? {
+        let largest = self.limits.payload.into();
+        while let Some(packet) =
+            self.decoder.decode(self.room, largest, input).inspect_err(|_| self.decoder = Decoder::new())?
+        {
             if let Some(event) = self.handle_packet(packet)? {
                 return Ok(Some(event));
             }
@@ -373,6 +406,7 @@ impl<B: Buffer> Session<B> {
             return Err(Violation::SessionPresent);
         }
         self.state = State::Connected;
+        self.connection = self.connection.wrapping_add(1);
         // CONNECT, with its password, has left.
         self.outbox.shrink();
         if !session_present {
@@ -385,24 +419,46 @@ impl<B: Buffer> Session<B> {
 
     fn message(&mut self, Arrived { id, qos, len, fate }: Arrived) -> Result<Option<Event>, Violation> {
         let receipt = Receipt { id, qos, connection: self.connection };
-        match fate {
-            Fate::Kept if self.is_new(receipt)? => return Ok(Some(Event::Message(receipt))),
-            Fate::Kept => self.decoder.discard(),
-            Fate::Oversized => {
-                self.skipped = self.skipped.wrapping_add(1);
-                let count = self.skipped;
-                log::error(&[&"message of ", &len, &" bytes skipped (", &count, &" so far): events describe 65535"]);
-                if qos != QoS::AtMostOnce && self.is_new(receipt)? {
-                    return Ok(Some(Event::Skipped(receipt)));
-                }
-            }
-            Fate::NoMemory => self.no_memory(id),
+        if qos == QoS::ExactlyOnce && self.is_known(receipt)? {
+            self.decoder.discard();
+            return Ok(None);
         }
-        Ok(None)
+        if fate == Fate::Kept && self.remember(receipt) {
+            return Ok(Some(Event::Message(receipt)));
+        }
+        self.decoder.discard();
+        let is_oversized = fate == Fate::Oversized;
+        // A server that will not send it again must not wait for an acknowledgement either.
+        let mut event = Some(Event::Missed);
+        let will_not_come = qos == QoS::AtMostOnce || self.clean || is_oversized;
+        if (will_not_come || self.is_hopeless()) && self.remember(receipt) {
+            self.skipped = self.skipped.wrapping_add(1);
+            event = if qos == QoS::AtMostOnce { None } else { Some(Event::Skipped(receipt)) };
+        }
+        let reason = match event {
+            Some(Event::Missed) => "no memory, not acknowledged",
+            _ if is_oversized => "too large, lost",
+            _ => "no memory, lost",
+        };
+        let count = self.skipped;
+        log::error(&[&"message of ", &len, &" bytes: ", &reason, &" (", &count, &" lost so far)"]);
+        Ok(event)
     }
 
-    fn no_memory(&self, id: u16) {
-        log::error(&[&"no memory for a message, left unacknowledged (id ", &id, &")"]);
+    /// Enters a message for which there is no memory; whether connections enough have ended for it.
+    fn is_hopeless(&mut self) -> bool {
+        let (mark, connection) = (self.decoder.mark(), self.connection);
+        // In a row: also on the last connection, if not on this one before.
+        let is_current = |m: &Missed| connection.wrapping_sub(m.connection) <= 1;
+        let known = self.missed.iter().position(|m| m.mark == mark && is_current(m));
+        let Some(at) = known.or_else(|| self.missed.iter().position(|m| !is_current(m))) else { return false };
+        let missed = &mut self.missed[at];
+        if known.is_none() {
+            *missed = Missed { mark, connection, row: 1 };
+        } else if missed.connection != connection {
+            (missed.connection, missed.row) = (connection, missed.row + 1);
+        }
+        missed.row > TRIES
     }
 
     /// The message of the last [`Event::Message`], once; the next packet drops it.
@@ -410,26 +466,27 @@ impl<B: Buffer> Session<B> {
         self.decoder.take_message()
     }
 
-    /// Whether a message is to be delivered. Until PUBREL, a QoS 2 PUBLISH with the same packet identifier is the same
+    /// Whether a QoS 2 message has been taken already. Until PUBREL, a PUBLISH with the same packet identifier is the same
     /// message and must not be delivered again (section 4.3.3).
-    fn is_new(&mut self, receipt: Receipt) -> Result<bool, Violation> {
-        let Receipt { id, qos, connection } = receipt;
-        if qos != QoS::ExactlyOnce {
-            return Ok(true);
+    fn is_known(&mut self, Receipt { id, connection, .. }: Receipt) -> Result<bool, Violation> {
+        let Some(received) = self.received.iter_mut().find(|r| r.id == id && !r.released) else { return Ok(false) };
+        received.connection = connection;
+        if received.accepted {
+            self.acknowledge(first_byte::PUBREC, id)?;
         }
-        if let Some(received) = self.received.iter_mut().find(|r| r.id == id && !r.released) {
-            received.connection = connection;
-            if received.accepted {
-                self.acknowledge(first_byte::PUBREC, id)?;
-            }
-            return Ok(false);
-        }
-        if self.received.try_reserve(1).is_err() {
-            self.no_memory(id);
-            return Ok(false);
-        }
-        self.received.push(Received { id, accepted: false, released: false, told: connection, connection });
         Ok(true)
+    }
+
+    /// Remembers a message that is taken, if that is necessary; whether there was memory for it.
+    fn remember(&mut self, Receipt { id, qos, connection }: Receipt) -> bool {
+        if qos != QoS::ExactlyOnce {
+            return true;
+        }
+        let may = self.received.try_reserve(1).is_ok();
+        if may {
+            self.received.push(Received { id, accepted: false, released: false, told: connection, connection });
+        }
+        may
     }
 
     fn complete(&mut self, id: u16, expected: fn(&Stage) -> bool, name: &str) -> Result<Option<Event>, Violation> {

@@ -314,7 +314,11 @@ fn scenario(seed: u64) {
         io_buffer: pick(&mut rng, &[50, 600, 2048, 16_384]),
         record: 1024,
         handshake: 0,
-        session: protocol::Limits { window: pick(&mut rng, &[1, 5, 20]), outgoing: pick(&mut rng, &[200, 1000, 4096]) },
+        session: protocol::Limits {
+            window: pick(&mut rng, &[1, 5, 20]),
+            outgoing: pick(&mut rng, &[200, 1000, 4096]),
+            payload: u16::MAX,
+        },
         backlog: pick(&mut rng, &[0, 2000, 16_384]),
         event_share: usize::max(entries / 2, 1),
     };

@@ -175,7 +175,7 @@ pub(crate) fn create(seed: u64, start: u64) {
             io_buffer: 2048,
             record: 1024,
             handshake: 0,
-            session: protocol::Limits { window: 20, outgoing: 4096 },
+            session: protocol::Limits { window: 20, outgoing: 4096, payload: u16::MAX },
             backlog: 16 * 1024,
             event_share: 16,
         },

@@ -109,7 +109,7 @@ impl Port for FreeRtos {
             io_buffer: config.io_buffer,
             record: config.record,
             handshake: HANDSHAKE_HEAP,
-            session: protocol::Limits { window: config.window, outgoing: config.outgoing },
+            session: protocol::Limits { window: config.window, outgoing: config.outgoing, payload: config.payload },
             backlog: config.backlog,
             event_share: config.event_share,
         }

@@ -18,6 +18,7 @@ pub(super) struct PortConfig {
     pub(super) backlog: usize,
     pub(super) event_share: usize,
     pub(super) window: u16,
+    pub(super) payload: u16,
     pub(super) task_stack: u16,
     pub(super) handshake_stack: u16,
     pub(super) task_priority: u32,

@@ -86,7 +86,7 @@ impl Port for Host {
             io_buffer: 64 * 1024,
             record: 16 * 1024,
             handshake: 32 * 1024,
-            session: protocol::Limits { window: 20, outgoing: 64 * 1024 },
+            session: protocol::Limits { window: 20, outgoing: 64 * 1024, payload: u16::MAX },
             backlog: 1024 * 1024,
             event_share: 16,
         }
