@@ -64,7 +64,7 @@ pub(crate) fn plan(plan: Plan) {
 
 /// The shortage is no more than this, unless there is memory again.
 pub(crate) fn eases(permille: u64) {
-    if let Plan::Permille(_) = PLAN.get() {
+    if !matches!(PLAN.get(), Plan::Never) {
         PLAN.set(Plan::Permille(permille));
     }
 }
