@@ -62,26 +62,30 @@ pub enum Malformed {
 
 /// A whole packet from the server.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Incoming {
-    ConnAck { session_present: bool, code: u8 },
-    PubAck(u16),
-    PubRec(u16),
-    PubRel(u16),
-    PubComp(u16),
-    SubAck { id: u16, granted: Option<QoS> },
-    UnsubAck(u16),
-    PingResp,
-    Publish(Arrived),
+pub(super) struct Incoming {
+    /// Which packet: the upper half of its first byte.
+    pub(super) kind: u8,
+    /// The return code of CONNACK and SUBACK.
+    pub(super) code: u8,
+    /// CONNACK says so.
+    pub(super) session_present: bool,
+    /// Packet identifier, 0 without.
+    pub(super) id: u16,
+    /// Length of what it carries: of a PUBLISH its payload, whose fate the [decoder](Decoder::arrived) knows.
+    pub(super) len: u32,
 }
 
-/// A PUBLISH of which every byte has come.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Arrived {
-    pub(super) id: u16,
-    pub(super) qos: QoS,
-    /// Of the payload.
-    pub(super) len: u32,
-    pub(super) fate: Fate,
+/// The packets of a server (section 2.2.1).
+pub(super) mod kind {
+    pub(crate) const CONNACK: u8 = 2;
+    pub(crate) const PUBLISH: u8 = 3;
+    pub(crate) const PUBACK: u8 = 4;
+    pub(crate) const PUBREC: u8 = 5;
+    pub(crate) const PUBREL: u8 = 6;
+    pub(crate) const PUBCOMP: u8 = 7;
+    pub(crate) const SUBACK: u8 = 9;
+    pub(crate) const UNSUBACK: u8 = 11;
+    pub(crate) const PINGRESP: u8 = 13;
 }
 
 /// What has become of a message.
@@ -93,23 +97,6 @@ pub(super) enum Fate {
     Oversized,
     /// Its owner did not want to wait for memory any longer: skipped.
     NoMemory,
-}
-
-impl Incoming {
-    /// First byte (its type), packet identifier and length of what the packet carries, for the log.
-    pub(super) fn summary(&self) -> (u8, u16, usize) {
-        match *self {
-            Incoming::ConnAck { .. } => (0x20, 0, 2),
-            Incoming::PubAck(id) => (0x40, id, 2),
-            Incoming::PubRec(id) => (0x50, id, 2),
-            Incoming::PubRel(id) => (0x60, id, 2),
-            Incoming::PubComp(id) => (0x70, id, 2),
-            Incoming::SubAck { id, .. } => (0x90, id, 3),
-            Incoming::UnsubAck(id) => (0xb0, id, 2),
-            Incoming::PingResp => (0xd0, 0, 0),
-            Incoming::Publish(Arrived { id, len, .. }) => (0x30, id, len as usize),
-        }
-    }
 }
 
 /// A PUBLISH on its way in.
@@ -179,14 +166,14 @@ pub(super) struct Decoder<B> {
 /// A SUBACK answers our one filter, so it has one return code `[MQTT-3.8.4-5]`.
 const SHAPES: [Option<(u8, u8)>; 16] = {
     let mut shapes = [None; 16];
-    shapes[2] = Some((0, 2)); // CONNACK
-    shapes[4] = Some((0, 2)); // PUBACK
-    shapes[5] = Some((0, 2)); // PUBREC
-    shapes[6] = Some((2, 2)); // PUBREL
-    shapes[7] = Some((0, 2)); // PUBCOMP
-    shapes[9] = Some((0, 3)); // SUBACK
-    shapes[11] = Some((0, 2)); // UNSUBACK
-    shapes[13] = Some((0, 0)); // PINGRESP
+    shapes[kind::CONNACK as usize] = Some((0, 2));
+    shapes[kind::PUBACK as usize] = Some((0, 2));
+    shapes[kind::PUBREC as usize] = Some((0, 2));
+    shapes[kind::PUBREL as usize] = Some((2, 2));
+    shapes[kind::PUBCOMP as usize] = Some((0, 2));
+    shapes[kind::SUBACK as usize] = Some((0, 3));
+    shapes[kind::UNSUBACK as usize] = Some((0, 2));
+    shapes[kind::PINGRESP as usize] = Some((0, 0));
     shapes
 };
 
@@ -275,8 +262,8 @@ impl<B: Buffer> Decoder<B> {
                         return Ok(None);
                     }
                     self.stage = Stage::FixedHeader;
-                    let Partial { id, len, fate, .. } = *publish;
-                    return Ok(Some(Incoming::Publish(Arrived { id, qos: publish.qos(), len, fate })));
+                    let (id, len) = (publish.id, publish.len);
+                    return Ok(Some(Incoming { kind: kind::PUBLISH, code: 0, session_present: false, id, len }));
                 }
             }
         }
@@ -302,7 +289,12 @@ impl<B: Buffer> Decoder<B> {
         if matches!(self.stage, Stage::TopicLength) && self.filled == 0 { self.publish.left as usize } else { 0 }
     }
 
-    /// The message that has [arrived](Arrived), once. It goes when the next one comes.
+    /// QoS of the message that has arrived, and what has become of it.
+    pub(super) fn arrived(&self) -> (QoS, Fate) {
+        (self.publish.qos(), self.publish.fate)
+    }
+
+    /// The message that has [arrived](Self::arrived), once. It goes when the next one comes.
     pub(super) fn take_message(&mut self) -> Option<Message<B>> {
         let publish = &mut self.publish;
         Some(Message {
@@ -356,7 +348,7 @@ impl<B: Buffer> Decoder<B> {
         let remaining = self.scratch[1..=at].iter().rev().fold(0u32, |sum, b| sum << 7 | u32::from(b & 0x7f));
         let first = self.scratch[0];
         self.filled = 0;
-        if first >> 4 == 3 {
+        if first >> 4 == kind::PUBLISH {
             self.publish = Partial::new(first, remaining);
             self.stage = Stage::TopicLength;
             // at least the length of the topic name, one character of it, and the packet identifier
@@ -399,39 +391,33 @@ impl<B: Buffer> Decoder<B> {
 
     /// The packet that the scratch pad holds. Its type is one of `SHAPES`.
     fn control_packet(&self) -> Result<Incoming, Malformed> {
-        let packet_type = self.scratch[4] >> 4;
-        if packet_type == 2 {
-            return match (self.scratch[0], self.scratch[1]) {
+        let [first, second, third, _, header] = self.scratch;
+        let mut packet =
+            Incoming { kind: header >> 4, code: third, session_present: false, id: 0, len: self.body as u32 };
+        match packet.kind {
+            kind::PINGRESP => {}
+            kind::CONNACK => {
                 // [MQTT-3.2.2-4]: no session present with a refusal
-                (flags @ 0..=1, code) if flags == 0 || code == 0 => {
-                    Ok(Incoming::ConnAck { session_present: flags == 1, code })
+                if first > 1 || (first == 1 && second != 0) {
+                    return Err(Malformed::ReturnCode);
                 }
-                _ => Err(Malformed::ReturnCode),
-            };
-        }
-        if packet_type == 13 {
-            return Ok(Incoming::PingResp);
-        }
-        let id = self.packet_id()?;
-        Ok(match packet_type {
-            4 => Incoming::PubAck(id),
-            5 => Incoming::PubRec(id),
-            6 => Incoming::PubRel(id),
-            7 => Incoming::PubComp(id),
-            9 => match (QoS::from_level(self.scratch[2]), self.scratch[2]) {
-                (Some(qos), _) => Incoming::SubAck { id, granted: Some(qos) },
-                (None, 0x80) => Incoming::SubAck { id, granted: None },
+                (packet.session_present, packet.code) = (first == 1, second);
+            }
+            kind => {
+                packet.id = self.packet_id()?;
                 // [MQTT-3.9.3-2]
-                _ => return Err(Malformed::ReturnCode),
-            },
-            _ => Incoming::UnsubAck(id),
-        })
+                if kind == kind::SUBACK && !matches!(third, 0..=2 | 0x80) {
+                    return Err(Malformed::ReturnCode);
+                }
+            }
+        }
+        Ok(packet)
     }
 }
 
 /// Packet type and flags, before anything behind them is looked at.
 fn check_first_byte(byte: u8) -> Result<(), Malformed> {
-    if byte >> 4 == 3 {
+    if byte >> 4 == kind::PUBLISH {
         return match byte >> 1 & 7 {
             // QoS 3 [MQTT-3.3.1-4]; DUP at QoS 0 [MQTT-3.3.1-2]
             3 | 7 | 4 => Err(Malformed::QoS),

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::decode::{Arrived, Buffer, Decoder, Fate, Incoming, Malformed, Message, Receipt};
+use super::decode::{Buffer, Decoder, Fate, Incoming, Malformed, Message, Receipt, kind};
 use super::event::{Event, KeepAliveError, PublishError, SubscribeError, Violation};
 use super::in_flight::{InFlight, Stage};
 use super::keep_alive::{Due, KeepAlive};
@@ -48,12 +48,6 @@ enum State {
     Disconnecting,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Request {
-    Subscribe,
-    Unsubscribe,
-}
-
 /// An inbound QoS 2 message between PUBLISH and PUBREL (section 4.3.3).
 struct Received {
     id: u16,
@@ -90,8 +84,8 @@ pub struct Session<B> {
     ahead_of_ping: usize,
     outbox: Outbox,
     received: Vec<Received>,
-    /// SUBSCRIBE and UNSUBSCRIBE packets without an answer yet: packet identifier, and which of the two.
-    requests: Vec<(u16, Request)>,
+    /// SUBSCRIBE and UNSUBSCRIBE packets without an answer yet: packet identifier, and which answer it is.
+    requests: Vec<(u16, u8)>,
     in_flight: InFlight,
     keep_alive: KeepAlive,
     limits: Limits,
@@ -256,11 +250,11 @@ impl<B: Buffer> Session<B> {
         self.requests.try_reserve(1).map_err(|_| SubscribeError::NoMemory)?;
         // Alone, so that it can be taken back.
         self.outbox.push_owned(packet.id, encode_alone(packet.encoded_len(), |out| packet.encode(out))?)?;
-        let (request, first) = match qos {
-            Some(_) => (Request::Subscribe, first_byte::SUBSCRIBE),
-            None => (Request::Unsubscribe, first_byte::UNSUBSCRIBE),
+        let (answer, first) = match qos {
+            Some(_) => (kind::SUBACK, first_byte::SUBSCRIBE),
+            None => (kind::UNSUBACK, first_byte::UNSUBSCRIBE),
         };
-        self.requests.push((packet.id, request));
+        self.requests.push((packet.id, answer));
         self.last_id = packet.id;
         self.trace("->", first, packet.id, packet.encoded_len());
         Ok(packet.id)
@@ -349,51 +343,68 @@ impl<B: Buffer> Session<B> {
     // Not inlined on the device: its many packets and events take less flash in memory than in registers.
     #[cfg_attr(feature = "freertos", inline(never))]
     fn handle_packet(&mut self, packet: Incoming) -> Result<Option<Event>, Violation> {
-        match (&packet, self.state) {
-            // [MQTT-3.2.0-1]: the first packet is CONNACK, and there is only one
-            (Incoming::ConnAck { .. }, State::Connecting) => {}
-            (Incoming::ConnAck { .. }, _) | (_, State::Connecting | State::Closed) => {
-                return Err(Violation::Unexpected);
-            }
-            _ => {}
+        let Incoming { kind, code, session_present, id, len } = packet;
+        // [MQTT-3.2.0-1]: the first packet is CONNACK, and there is only one
+        if self.state == State::Closed || (kind == kind::CONNACK) != (self.state == State::Connecting) {
+            return Err(Violation::Unexpected);
         }
-        let (first, id, len) = packet.summary();
-        self.trace("<-", first, id, len);
-        match packet {
-            Incoming::ConnAck { session_present, code } => self.connack(session_present, code).map(Some),
-            Incoming::Publish(arrived) => self.message(arrived),
-            Incoming::PubAck(id) => self.complete(id, |stage| matches!(stage, Stage::AtLeastOnce(_)), "PUBACK"),
-            Incoming::PubRec(id) => {
-                if !self.in_flight.waits(id, |stage| !matches!(stage, Stage::AtLeastOnce(_))) {
-                    log::warn(&[&"PUBREC with unknown id ", &id]);
-                    return Ok(None);
-                }
-                self.check_sent(id)?;
-                if self.in_flight.received(id) {
-                    self.acknowledge(first_byte::PUBREL, id)?;
-                }
-                Ok(None)
-            }
-            Incoming::PubComp(id) => self.complete(id, |stage| matches!(stage, Stage::Released), "PUBCOMP"),
-            Incoming::PubRel(id) => {
-                match self.received.iter().position(|r| r.id == id && !r.released) {
-                    Some(at) if self.received[at].accepted => drop(self.received.remove(at)),
-                    Some(at) => {
+        self.trace("<-", kind << 4, id, len as usize);
+        let is_known = match kind {
+            kind::CONNACK => return self.connack(session_present, code).map(Some),
+            kind::PUBLISH => return self.message(id, len),
+            kind::PINGRESP => true,
+            kind::PUBREL => {
+                let at = self.received.iter().position(|r| r.id == id && !r.released);
+                if let Some(at) = at {
+                    if !self.received[at].accepted {
                         // PUBREC comes first, and PUBCOMP with it.
                         self.received[at].released = true;
                         return Ok(None);
                     }
-                    None => log::warn(&[&"PUBREL with unknown id ", &id]),
+                    self.received.remove(at);
                 }
                 // [MQTT-4.3.3-2]: answered whether known or not
-                self.acknowledge(first_byte::PUBCOMP, id).map(|()| None)
+                self.acknowledge(first_byte::PUBCOMP, id)?;
+                at.is_some()
             }
-            Incoming::SubAck { id, granted } => {
-                Ok(self.answered(id, Request::Subscribe).then_some(Event::Subscribed { id, granted }))
+            kind::SUBACK | kind::UNSUBACK => {
+                let at = self.requests.iter().position(|known| *known == (id, kind));
+                if let Some(at) = at {
+                    self.requests.swap_remove(at);
+                    let granted = QoS::from_level(code);
+                    let is_subscription = kind == kind::SUBACK;
+                    let event =
+                        if is_subscription { Event::Subscribed { id, granted } } else { Event::Unsubscribed(id) };
+                    return Ok(Some(event));
+                }
+                false
             }
-            Incoming::UnsubAck(id) => Ok(self.answered(id, Request::Unsubscribe).then_some(Event::Unsubscribed(id))),
-            Incoming::PingResp => Ok(None),
+            _ => {
+                let is_known = self.in_flight.waits(id, |stage| match stage {
+                    Stage::AtLeastOnce(_) => kind == kind::PUBACK,
+                    Stage::ExactlyOnce(_) => kind == kind::PUBREC,
+                    Stage::Released => matches!(kind, kind::PUBREC | kind::PUBCOMP),
+                });
+                if is_known {
+                    // Then the server has all of it.
+                    if self.outbox.holds(id) || self.in_flight.is_cut(id) {
+                        return Err(Violation::EarlyAcknowledgement);
+                    }
+                    if kind != kind::PUBREC {
+                        self.in_flight.complete(id);
+                        return Ok(Some(Event::Published(id)));
+                    }
+                    if self.in_flight.received(id) {
+                        self.acknowledge(first_byte::PUBREL, id)?;
+                    }
+                }
+                is_known
+            }
+        };
+        if !is_known {
+            log::warn(&[&packet_name(kind << 4), &" with unknown id ", &id]);
         }
+        Ok(None)
     }
 
     fn connack(&mut self, session_present: bool, code: u8) -> Result<Event, Violation> {
@@ -417,7 +428,8 @@ impl<B: Buffer> Session<B> {
         Ok(Event::Connected { session_present })
     }
 
-    fn message(&mut self, Arrived { id, qos, len, fate }: Arrived) -> Result<Option<Event>, Violation> {
+    fn message(&mut self, id: u16, len: u32) -> Result<Option<Event>, Violation> {
+        let (qos, fate) = self.decoder.arrived();
         let receipt = Receipt { id, qos, connection: self.connection };
         if qos == QoS::ExactlyOnce && self.is_known(receipt)? {
             self.decoder.discard();
@@ -487,34 +499,6 @@ impl<B: Buffer> Session<B> {
             self.received.push(Received { id, accepted: false, released: false, told: connection, connection });
         }
         may
-    }
-
-    fn complete(&mut self, id: u16, expected: fn(&Stage) -> bool, name: &str) -> Result<Option<Event>, Violation> {
-        if !self.in_flight.waits(id, expected) {
-            log::warn(&[&name, &" with unknown id ", &id]);
-            return Ok(None);
-        }
-        self.check_sent(id)?;
-        self.in_flight.complete(id);
-        Ok(Some(Event::Published(id)))
-    }
-
-    /// Whether somebody waits for the answer to request `id`.
-    fn answered(&mut self, id: u16, request: Request) -> bool {
-        let Some(at) = self.requests.iter().position(|known| *known == (id, request)) else {
-            log::warn(&[&"answer to an unknown request, id ", &id]);
-            return false;
-        };
-        self.requests.swap_remove(at);
-        true
-    }
-
-    /// A message is acknowledged: then the server has all of it.
-    fn check_sent(&self, id: u16) -> Result<(), Violation> {
-        if self.outbox.holds(id) || self.in_flight.is_cut(id) {
-            return Err(Violation::EarlyAcknowledgement);
-        }
-        Ok(())
     }
 
     fn acknowledge(&mut self, first: u8, id: u16) -> Result<(), Violation> {
