@@ -30,13 +30,15 @@ struct Missed {
     mark: u32,
     /// The connection on which that was last so, and how many there were in a row with it.
     connection: u32,
-    row: u32,
+    row: u16,
+    /// The packet identifier that it had there; if it comes again with that and is kept, the row is over.
+    id: u16,
 }
 
 /// So many messages at a time are counted as missed; others are when these are gone.
 const MISSED: usize = 4;
 /// After so many connections in a row that have ended for it, a message is given up.
-const TRIES: u32 = 3;
+const TRIES: u16 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -120,7 +122,7 @@ impl<B: Buffer> Session<B> {
             ahead_of_ping: 0,
             room: usize::MAX,
             skipped: 0,
-            missed: [Missed { mark: 0, connection: 0, row: 0 }; MISSED],
+            missed: [Missed { mark: 0, connection: 0, row: 0, id: 0 }; MISSED],
             trace,
         }
     }
@@ -436,29 +438,30 @@ impl<B: Buffer> Session<B> {
             return Ok(None);
         }
         if fate == Fate::Kept && self.remember(receipt) {
+            self.missed.iter_mut().filter(|m| m.id == id).for_each(|m| m.row = 0);
             return Ok(Some(Event::Message(receipt)));
         }
         self.decoder.discard();
         let is_oversized = fate == Fate::Oversized;
         // A server that will not send it again must not wait for an acknowledgement either.
-        let mut event = Some(Event::Missed);
+        let mut event = Event::Missed;
         let will_not_come = qos == QoS::AtMostOnce || self.clean || is_oversized;
-        if (will_not_come || self.is_hopeless()) && self.remember(receipt) {
+        if (will_not_come || self.is_hopeless(id)) && self.remember(receipt) {
             self.skipped = self.skipped.wrapping_add(1);
-            event = if qos == QoS::AtMostOnce { None } else { Some(Event::Skipped(receipt)) };
+            event = Event::Skipped(receipt);
         }
         let reason = match event {
-            Some(Event::Missed) => "no memory, not acknowledged",
+            Event::Missed => "no memory, not acknowledged",
             _ if is_oversized => "too large, lost",
             _ => "no memory, lost",
         };
         let count = self.skipped;
         log::error(&[&"message of ", &len, &" bytes: ", &reason, &" (", &count, &" lost so far)"]);
-        Ok(event)
+        Ok(Some(event))
     }
 
     /// Enters a message for which there is no memory; whether connections enough have ended for it.
-    fn is_hopeless(&mut self) -> bool {
+    fn is_hopeless(&mut self, id: u16) -> bool {
         let (mark, connection) = (self.decoder.mark(), self.connection);
         // In a row: also on the last connection, if not on this one before.
         let is_current = |m: &Missed| connection.wrapping_sub(m.connection) <= 1;
@@ -466,10 +469,12 @@ impl<B: Buffer> Session<B> {
         let Some(at) = known.or_else(|| self.missed.iter().position(|m| !is_current(m))) else { return false };
         let missed = &mut self.missed[at];
         if known.is_none() {
-            *missed = Missed { mark, connection, row: 1 };
-        } else if missed.connection != connection {
-            (missed.connection, missed.row) = (connection, missed.row + 1);
+            *missed = Missed { mark, connection: 0, row: 0, id };
         }
+        if missed.connection != connection {
+            missed.row = missed.row.saturating_add(1);
+        }
+        (missed.connection, missed.id) = (connection, id);
         missed.row > TRIES
     }
 

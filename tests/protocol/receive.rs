@@ -182,10 +182,11 @@ fn oversized_messages_are_skipped_and_acknowledged() {
                 .collect();
         let mut seen = bench.feed(&stream[..cut]).unwrap();
         seen.extend(bench.feed(&stream[cut..]).unwrap());
-        assert_eq!(seen, [Seen::Skipped, Seen::Skipped, Seen::Message(publish(3, 1, "t", b"next"))]);
+        assert_eq!(seen[..3], [Seen::Skipped, Seen::Skipped, Seen::Skipped]);
+        assert_eq!(seen[3..], [Seen::Message(publish(3, 1, "t", b"next"))]);
         // In the order of the messages [MQTT-4.6.0-2] [MQTT-4.6.0-3], so not at once.
         assert_eq!(bench.sent(), []);
-        (0..3).for_each(|_| bench.accept());
+        (0..4).for_each(|_| bench.accept());
         assert_eq!(bench.sent(), [PubAck(1), PubRec(2), PubAck(3)]);
         bench.receive(&[PubRel(2)]);
         assert_eq!(bench.sent(), [PubComp(2)]);
@@ -200,8 +201,8 @@ fn the_longest_payload_that_is_told() {
         let payload = vec![8; usize::from(largest) + 1];
         let (told, skipped) = (&payload[1..], &payload[..]);
         let seen = bench.receive(&[message(1, 1, told), message(2, 1, skipped), message(0, 0, skipped)]);
-        assert!(seen == [Seen::Message(publish(1, 1, "t", told)), Seen::Skipped]);
-        (0..2).for_each(|_| bench.accept());
+        assert!(seen == [Seen::Message(publish(1, 1, "t", told)), Seen::Skipped, Seen::Skipped]);
+        (0..3).for_each(|_| bench.accept());
         assert_eq!(bench.sent(), [PubAck(1), PubAck(2)]);
     }
 }
