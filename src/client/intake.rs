@@ -126,7 +126,7 @@ impl<P: Port> Intake<P> {
                 break;
             }
             let is_short = room == 0;
-            if is_short && !self.is_ending() && now >= self.patience + PATIENCE {
+            if is_short && !self.is_ending() && (self.patience == ORIGIN || now >= self.patience + PATIENCE) {
                 self.patience = now + PATIENCE;
             }
             let waits = match is_short {

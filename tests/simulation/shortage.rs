@@ -87,6 +87,20 @@ fn memory_that_is_back_in_a_second() {
     }
 }
 
+/// A device that has just started.
+#[test]
+fn when_the_clock_has_just_begun() {
+    let handle = one();
+    with(|w| w.now = 0);
+    assert_eq!(handle.connect(), Ok(()));
+    assert!(handle.subscribe("in/#", 1).is_ok());
+    shortage(Plan::MessagesOver(500), 1_500);
+    let serials = send(1, 1, 3_000);
+    run(1_700);
+    assert_eq!((got(&handle), losses()), (serials, 0));
+    end(handle);
+}
+
 #[test]
 fn memory_that_is_back_in_three_seconds() {
     for (len, plan) in cases() {
