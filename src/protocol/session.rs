@@ -6,6 +6,7 @@ use super::decode::{Buffer, Decoder, Fate, Incoming, Malformed, Message, Receipt
 use super::event::{Event, KeepAliveError, PublishError, SubscribeError, Violation};
 use super::in_flight::{InFlight, Stage};
 use super::keep_alive::{Due, KeepAlive};
+use super::missed::Missed;
 use super::outbox::{NoMemory, Outbox};
 use super::packet::{
     Connect, ConnectReturnCode, Filter, MAX_PACKET, Publish, QoS, acknowledgement, first_byte, packet_name,
@@ -23,22 +24,6 @@ pub struct Limits {
     /// The largest payload that is taken, at most 65,535: more no event can describe.
     pub payload: u16,
 }
-
-/// A message that found no memory.
-#[derive(Clone, Copy)]
-struct Missed {
-    mark: u32,
-    /// The connection on which that was last so, and how many there were in a row with it.
-    connection: u32,
-    row: u16,
-    /// The packet identifier that it had there; if it comes again with that and is kept, the row is over.
-    id: u16,
-}
-
-/// So many messages at a time are counted as missed; others are when these are gone.
-const MISSED: usize = 4;
-/// After so many connections in a row that have ended for it, a message is given up.
-const TRIES: u16 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -95,7 +80,7 @@ pub struct Session<B> {
     room: usize,
     /// Counts messages that are lost: too large, or no memory for them.
     skipped: u32,
-    missed: [Missed; MISSED],
+    missed: Missed,
     /// Log each packet, under this name.
     trace: Option<usize>,
 }
@@ -108,7 +93,7 @@ impl<B: Buffer> Session<B> {
             limits,
             state: State::Closed,
             clean: true,
-            // Behind the one of `missed`.
+            // Before the first one.
             connection: 1,
             last_id: 0,
             decoder: Decoder::new(),
@@ -122,7 +107,7 @@ impl<B: Buffer> Session<B> {
             ahead_of_ping: 0,
             room: usize::MAX,
             skipped: 0,
-            missed: [Missed { mark: 0, connection: 0, row: 0, id: 0 }; MISSED],
+            missed: Missed::new(),
             trace,
         }
     }
@@ -438,7 +423,7 @@ impl<B: Buffer> Session<B> {
             return Ok(None);
         }
         if fate == Fate::Kept && self.remember(receipt) {
-            self.missed.iter_mut().filter(|m| m.id == id).for_each(|m| m.row = 0);
+            self.missed.kept(id);
             return Ok(Some(Event::Message(receipt)));
         }
         self.decoder.discard();
@@ -446,7 +431,8 @@ impl<B: Buffer> Session<B> {
         // A server that will not send it again must not wait for an acknowledgement either.
         let mut event = Event::Missed;
         let will_not_come = qos == QoS::AtMostOnce || self.clean || is_oversized;
-        if (will_not_come || self.is_hopeless(id)) && self.remember(receipt) {
+        let mark = self.decoder.mark();
+        if (will_not_come || self.missed.is_hopeless(mark, id, self.connection)) && self.remember(receipt) {
             self.skipped = self.skipped.wrapping_add(1);
             event = Event::Skipped(receipt);
         }
@@ -458,24 +444,6 @@ impl<B: Buffer> Session<B> {
         let count = self.skipped;
         log::error(&[&"message of ", &len, &" bytes: ", &reason, &" (", &count, &" lost so far)"]);
         Ok(Some(event))
-    }
-
-    /// Enters a message for which there is no memory; whether connections enough have ended for it.
-    fn is_hopeless(&mut self, id: u16) -> bool {
-        let (mark, connection) = (self.decoder.mark(), self.connection);
-        // In a row: also on the last connection, if not on this one before.
-        let is_current = |m: &Missed| connection.wrapping_sub(m.connection) <= 1;
-        let known = self.missed.iter().position(|m| m.mark == mark && is_current(m));
-        let Some(at) = known.or_else(|| self.missed.iter().position(|m| !is_current(m))) else { return false };
-        let missed = &mut self.missed[at];
-        if known.is_none() {
-            *missed = Missed { mark, connection: 0, row: 0, id };
-        }
-        if missed.connection != connection {
-            missed.row = missed.row.saturating_add(1);
-        }
-        (missed.connection, missed.id) = (connection, id);
-        missed.row > TRIES
     }
 
     /// The message of the last [`Event::Message`], once; the next packet drops it.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use wm_mqtt_client::client::{Config, Error};
 
-use crate::app::{Handle, Result, config, hub, payload, with_host};
+use crate::app::{Handle, Result, config, hub, payload};
 use crate::broker;
 use crate::directed::*;
 use crate::events::Delivery;
@@ -451,7 +451,7 @@ fn over_websocket() {
     for (ms, given_up) in [(30, false), (1_000, false), (NEVER, true)] {
         for qos in 0..3 {
             for len in [600, 20_000] {
-                let handle = persevering(with_host(config("c"), "ws://broker:1883"));
+                let handle = persevering(crate::app::with_host(config("c"), "ws://broker:1883"));
                 shortage(Plan::MessagesOver(500), ms);
                 let (large, start) = (send(1, qos, len), now());
                 let small = send(1, qos, 10);
