@@ -22,7 +22,10 @@ const SLACK: u64 = 50;
 
 /// As `subscribed`, with an application that connects again whenever its connection is lost.
 fn persevering(config: Config) -> Handle {
-    let handle = one_with(config);
+    persevere(one_with(config))
+}
+
+fn persevere(handle: Handle) -> Handle {
     assert_eq!(handle.connect(), Ok(()));
     assert!(handle.subscribe("in/#", 2).is_ok());
     run(100);
@@ -242,6 +245,46 @@ fn it_ends_when_the_last_acknowledgement_is_here_or_after_ten_seconds() {
         let after = now() - start;
         assert!((ends_after..ends_after + LOOK + SLACK).contains(&after), "{after} ms");
         broker::behave();
+        end(handle);
+    }
+}
+
+/// Nor before requests are answered.
+#[test]
+fn it_ends_when_requests_are_answered() {
+    let handle = over_tcp();
+    memory::plan(Plan::MessagesOver(500));
+    send(1, 1, 3_000);
+    run(PATIENCE - 100);
+    with(|w| w.broker.style.reply = (3_000, 3_000));
+    assert!(handle.subscribe("other", 1).is_ok());
+    assert!(run_until(100, || losses() == 1));
+    end(handle);
+}
+
+/// Nor before what was read is told, or is there to be read: it would come a second time.
+#[test]
+fn it_ends_when_everything_behind_it_is_told() {
+    for (io_buffer, busy) in [(50, 0), (2048, 5_000)] {
+        let handle = one();
+        with(|w| w.limits.io_buffer = io_buffer);
+        let handle = persevere(handle);
+        memory::plan(Plan::MessagesOver(500));
+        // The queue has no room for a while.
+        with(|w| {
+            w.queue.foreign(if busy > 0 { 32 } else { 0 });
+            w.queue.busy_until = w.now + busy;
+        });
+        let start = now();
+        send(1, 1, 600);
+        let small = send(19, 1, 40);
+        assert!(run_until(20_000, || losses() == 1));
+        assert!(now() - start >= busy.max(PATIENCE));
+        run(100);
+        assert_eq!(got(&handle), small);
+        memory::is_back();
+        run(20_000);
+        assert_eq!(got(&handle).len(), 1 + small.len());
         end(handle);
     }
 }
