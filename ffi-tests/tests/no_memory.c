@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,6 +15,8 @@
 #include "auto_broker.h"
 #include "check.h"
 #include "client.h"
+#include "mosquitto.h"
+#include "raw_client.h"
 
 /* ---- malloc and its relatives, with a countdown ---- */
 
@@ -23,6 +26,8 @@ static _Thread_local int self;
 
 /* The same for the thread of the MQTT task: so many allocations fail after so many that do not. */
 static atomic_int task, task_spared, task_failures;
+/* Or those of that thread that are larger than this. */
+static atomic_size_t task_most = SIZE_MAX;
 
 static void *(*real_malloc)(size_t);
 static void *(*real_calloc)(size_t, size_t);
@@ -55,13 +60,14 @@ static bool ready(void)
     return real_memalign != NULL;
 }
 
-static bool fails(void)
+static bool fails(size_t size)
 {
     counted++;
     if (!self) self = gettid();
     if (self == task) {
-        if (task_failures == 0 || task_spared-- > 0) return false;
-        task_failures--;
+        bool is_large = size > task_most;
+        if (!is_large && (task_failures == 0 || task_spared-- > 0)) return false;
+        if (!is_large) task_failures--;
     } else if (countdown == 0 || --countdown != 0) {
         return false;
     }
@@ -72,25 +78,25 @@ static bool fails(void)
 void *malloc(size_t size)
 {
     if (!ready()) return early_alloc(size);
-    return fails() ? NULL : real_malloc(size);
+    return fails(size) ? NULL : real_malloc(size);
 }
 
 void *calloc(size_t n, size_t size)
 {
     if (!ready()) return early_alloc(n * size);
-    return fails() ? NULL : real_calloc(n, size);
+    return fails(n * size) ? NULL : real_calloc(n, size);
 }
 
 void *realloc(void *block, size_t size)
 {
     if (!ready()) return early_alloc(size);
-    return fails() ? NULL : real_realloc(block, size);
+    return fails(size) ? NULL : real_realloc(block, size);
 }
 
 int posix_memalign(void **to, size_t alignment, size_t size)
 {
     if (!ready()) return ENOMEM;
-    return fails() ? ENOMEM : real_memalign(to, alignment, size);
+    return fails(size) ? ENOMEM : real_memalign(to, alignment, size);
 }
 
 /* ---- tests ---- */
@@ -312,6 +318,57 @@ static void messages(void)
     client_leave(handle, conn);
 }
 
-static const test_t tests[] = {TEST(the_wrapper_works), TEST(init), TEST(others_live_on), LONG_TEST(every_call, 60),
-                               LONG_TEST(messages, 60)};
+/* A retained message that is larger than memory is in nobody's way: connections end for it, and then no more. */
+static void larger_than_memory(void)
+{
+    only_over_mqtt("tungstenite collects messages, and what rustls needs is not asked for");
+    enum { MOST = 20000, LARGE = 40000, SMALL = 25 }; /* more small ones than are under way at a time */
+    static char large[LARGE];
+    for (int qos = 1; qos <= 2; qos++) {
+        mosquitto_t *broker = mosquitto_start(NULL);
+        int before[64], count = thread_ids(before, 64);
+        handle_t handle = client_for(mosquitto_uri(broker), false);
+        REQUIRE_EQ(wm_mqtt_client_connect(handle), 0);
+        task = new_thread(before, count);
+        REQUIRE(task > 0);
+        CHECK(wm_mqtt_client_subscribe(handle, "in/#", (uint8_t)qos) > 0);
+        raw_client_t *raw = raw_connect(mosquitto_port(broker), "raw", true);
+
+        check_row("QoS %d, memory is back", qos);
+        events_reset();
+        task_most = MOST;
+        raw_publish(raw, "in/large", large, LARGE, qos, false);
+        raw_publish_many(raw, "in/small", SMALL, qos);
+        CHECK(wait_count(DISCONNECTED, 1, 15000));
+        task_most = SIZE_MAX;
+        CHECK_EQ(wm_mqtt_client_connect(handle), 0);
+        CHECK(wait_count(DATA, 1 + SMALL, 5000));
+
+        check_row("QoS %d, memory is never back", qos);
+        events_reset();
+        task_most = MOST;
+        raw_publish(raw, "in/large", large, LARGE, qos, true);
+        raw_publish_many(raw, "in/small", SMALL, qos);
+        for (int ended = 1; ended <= 3; ended++) {
+            REQUIRE(wait_count(DISCONNECTED, ended, 15000));
+            CHECK_EQ(wm_mqtt_client_connect(handle), 0);
+            CHECK(wm_mqtt_client_subscribe(handle, "in/#", (uint8_t)qos) > 0); /* it is sent once more */
+        }
+        CHECK(wait_count(DATA, SMALL, 5000));
+        sleep_ms(3000);
+        events_reset();
+        raw_publish_many(raw, "in/small", 2 * SMALL, qos);
+        CHECK(wait_count(DATA, 2 * SMALL, 5000));
+        events_flush();
+        CHECK_EQ(event_count(DISCONNECTED), 0);
+        task_most = SIZE_MAX;
+        task = 0;
+        CHECK_EQ(client_deinit(handle), 0);
+        events_reset();
+        raw_disconnect(raw);
+    }
+}
+
+static const test_t tests[] = {TEST(the_wrapper_works),  TEST(init),           TEST(others_live_on),
+                               LONG_TEST(every_call, 60), LONG_TEST(messages, 60), LONG_TEST(larger_than_memory, 120)};
 TESTS_MAIN(tests)

@@ -75,7 +75,7 @@ fn session() -> Session<Bytes> {
         username: Some(b"somebody"),
         password: Some(&[1, 2, 3]),
     };
-    let mut session = Session::new(Limits { window: 20, outgoing: 2048 }, None);
+    let mut session = Session::new(Limits { window: 20, outgoing: 2048, payload: u16::MAX }, None);
     let _ = session.connect(Instant::from_millis(0), &connect);
     session
 }

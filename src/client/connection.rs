@@ -324,8 +324,9 @@ impl<P: Port> Connection<P> {
         let clock = &means.clock;
         let mut guard = self.client.state().lock();
         let state = &mut *guard;
-        if state.connected.is_none() {
-            self.check_limit(means)?;
+        let is_attempt = state.connected.is_none();
+        if (is_attempt || state.is_connected()) && clock.is_over(self.limit(state)) {
+            return Err(if is_attempt { Trouble::TimedOut } else { Trouble::NoMemory });
         }
         if state.room_limit <= clock.now() {
             (state.room_limit, state.has_room) = (Instant::NEVER, true);
@@ -353,10 +354,10 @@ impl<P: Port> Connection<P> {
                 self.intake.consume_leftover(now, attempt)?;
                 continue;
             }
-            let mut taken = Ok(());
+            let (mut taken, is_plain) = (Ok(()), pipe.is_plain());
             let read = pipe.read(&mut means.buffer, &mut |input| {
                 if taken.is_ok() {
-                    taken = self.intake.consume(now, attempt, input);
+                    taken = self.intake.consume(now, attempt, input, is_plain);
                 }
             });
             // What came before the end of the stream may be the reason of it.
@@ -508,6 +509,18 @@ impl<P: Port> Connection<P> {
         self.due = AT_ONCE;
     }
 
+    /// When the connection ends, or what it does at its end is due. An attempt must have led to CONNACK by then.
+    #[inline(never)]
+    fn limit(&self, state: &State<P>) -> Instant {
+        match state.connected {
+            None => self.limit,
+            connected if connected == state.wanted => self.intake.end(&state.session, self.stopped_reading()),
+            Some(_) if state.session.is_connected() => state.ending.drain,
+            Some(_) if state.ending.hurried => state.session.last_received() + SILENCE,
+            Some(_) => state.ending.limit,
+        }
+    }
+
     // Not inlined: 90 bytes of flash less.
     #[inline(never)]
     fn next_deadline(&self, clock: &Clock) -> Instant {
@@ -517,15 +530,9 @@ impl<P: Port> Connection<P> {
             Stage::Securing(_) => clock.end_of(self.limit),
             Stage::Up(_) => {
                 let state = self.client.state().lock();
-                let limit = match state.connected {
-                    None => self.limit,
-                    connected if connected == state.wanted => Instant::NEVER,
-                    Some(_) if state.session.is_connected() => state.ending.drain,
-                    Some(_) if state.ending.hurried => state.session.last_received() + SILENCE,
-                    Some(_) => state.ending.limit,
-                };
+                let limit = self.limit(&state);
                 let calls = state.calls.deadline(clock).min(state.room_limit);
-                clock.end_of(limit).min(state.keep_alive(clock)).min(calls)
+                clock.end_of(limit).min(state.keep_alive(clock)).min(calls).min(self.intake.next_look(clock.now()))
             }
         };
         match &self.closing {

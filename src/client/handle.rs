@@ -83,6 +83,8 @@ struct Waiting<P: Port> {
 }
 
 impl<P: Port> Client<P> {
+    // Not inlined: 24 bytes of flash less.
+    #[inline(never)]
     pub(super) fn new(hub: &'static Hub<P>, token: usize, config: Config) -> Option<Self> {
         let debug = config.debug.then_some(token);
         let origin = Instant::from_millis(0);
@@ -371,7 +373,7 @@ impl<P: Port> Client<P> {
 
 impl<P: Port> State<P> {
     /// Whether the connection that is wanted stands.
-    fn is_connected(&self) -> bool {
+    pub(super) fn is_connected(&self) -> bool {
         self.wanted.is_some() && self.wanted == self.connected
     }
 

@@ -9,21 +9,34 @@ use super::trouble::Trouble;
 use super::{Client, Error};
 use crate::log;
 use crate::port::{Lock, Port, Shared};
-use crate::protocol::Event;
-use crate::time::Instant;
+use crate::protocol::{Event, Session};
+use crate::time::{Instant, Millis};
 
 /// Where a client's input goes.
 pub(super) struct Intake<P: Port> {
     client: Shared<Client<P>>,
     pub(super) backlog: Backlog<P::Buffer>,
-    /// Input that was read but could not be taken, because the backlog was full.
+    /// Input that was read but could not be taken, because the backlog was full, or there was no memory.
     leftover: Vec<u8>,
+    /// Until then messages wait for memory, and the connection does not end for want of it: an application that connects
+    /// again at once would soon have used up all tries.
+    patience: Instant,
+    /// Since then the connection ends as soon as it can, since a message was missed.
+    missed: Instant,
 }
+
+/// How long a message waits for memory, and nothing is read meanwhile. Then there is no such wait for as long.
+const PATIENCE: Millis = 2000;
+/// How often it looks.
+const LOOK: Millis = 50;
+/// How long a connection goes on that must end since a message was missed.
+const RESPITE: Millis = 10_000;
+const ORIGIN: Instant = Instant::from_millis(0);
 
 impl<P: Port> Intake<P> {
     pub(super) fn new(client: Shared<Client<P>>) -> Self {
         let backlog = Backlog::new(client.token(), P::limits().backlog);
-        Self { client, backlog, leftover: Vec::new() }
+        Self { client, backlog, leftover: Vec::new(), patience: ORIGIN, missed: Instant::NEVER }
     }
 
     /// Whether there is input that was left.
@@ -34,6 +47,23 @@ impl<P: Port> Intake<P> {
     /// The connection that the input came from is gone.
     pub(super) fn drop_leftover(&mut self) {
         self.leftover = Vec::new();
+        (self.patience, self.missed) = (ORIGIN, Instant::NEVER);
+    }
+
+    /// When to look again for memory.
+    pub(super) fn next_look(&self, now: Instant) -> Instant {
+        if now < self.patience { now + LOOK } else { Instant::NEVER }
+    }
+
+    fn is_ending(&self) -> bool {
+        self.missed < Instant::NEVER
+    }
+
+    /// When the connection must end for want of memory: it has nothing under way for which it should go on, or its time is
+    /// up. More `input` is there.
+    pub(super) fn end(&self, session: &Session<P::Buffer>, input: bool) -> Instant {
+        let is_idle = !input && self.backlog.is_empty() && session.is_idle();
+        if is_idle { self.missed.max(self.patience) } else { self.missed + RESPITE }
     }
 
     /// Whether there is room for what the next read may bring. Calls that hold up the event task wait for something
@@ -51,6 +81,7 @@ impl<P: Port> Intake<P> {
         }
         // What waits must leave before there is memory for more.
         has_room &= self.backlog.reserve() || self.backlog.is_empty();
+        has_room &= state.session.has_memory() || now >= self.patience;
         state.session.set_reading(now, has_room);
         has_room && !state.session.is_congested()
     }
@@ -58,11 +89,18 @@ impl<P: Port> Intake<P> {
     /// Takes what was left.
     pub(super) fn consume_leftover(&mut self, now: Instant, attempt: Attempt) -> Result<(), Trouble> {
         let leftover = core::mem::take(&mut self.leftover);
-        self.consume(now, attempt, &leftover)
+        self.consume(now, attempt, &leftover, true)
     }
 
-    /// Takes input; what there is no room for is left over. `attempt` is whose input it is.
-    pub(super) fn consume(&mut self, now: Instant, attempt: Attempt, mut input: &[u8]) -> Result<(), Trouble> {
+    /// Takes input; what there is no room for is left over, and what there is no memory for, if more of it `is_whole`.
+    /// `attempt` is whose input it is.
+    pub(super) fn consume(
+        &mut self,
+        now: Instant,
+        attempt: Attempt,
+        mut input: &[u8],
+        is_whole: bool,
+    ) -> Result<(), Trouble> {
         let client = self.client.clone();
         let mut guard = client.state().lock();
         let state = &mut *guard;
@@ -84,9 +122,22 @@ impl<P: Port> Intake<P> {
             }
             // What is left begins a message. Where it cannot be kept it is taken all the same: it is at most what was read.
             room = state.session.announced();
-            let fits = self.backlog.has_room(room, state.calls.block_events(), client.hub);
-            if input.is_empty() || (!fits && self.leftover.try_reserve_exact(input.len()).is_ok()) {
+            if input.is_empty() {
                 break;
+            }
+            let is_short = room == 0;
+            if is_short && !self.is_ending() && (self.patience == ORIGIN || now >= self.patience + PATIENCE) {
+                self.patience = now + PATIENCE;
+            }
+            let waits = match is_short {
+                true => is_whole && now < self.patience,
+                false => !self.backlog.has_room(room, state.calls.block_events(), client.hub),
+            };
+            if waits && self.leftover.try_reserve_exact(input.len()).is_ok() {
+                break;
+            }
+            if is_short {
+                state.session.skip();
             }
         }
         self.leftover.try_reserve_exact(input.len()).map_err(|_| Trouble::NoMemory)?;
@@ -116,7 +167,11 @@ impl<P: Port> Intake<P> {
                 let client = self.client.token();
                 let event = state.session.take_message().map(|message| Notification::Data { client, message });
                 self.backlog.push(event, Some(receipt));
+                if !self.is_ending() {
+                    self.patience = ORIGIN;
+                }
             }
+            Event::Missed => self.missed = self.missed.min(now),
             Event::Skipped(receipt) => self.backlog.push(None, Some(receipt)),
             Event::Published(id) => {
                 self.backlog.push(Some(Notification::Published { id }), None);

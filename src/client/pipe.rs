@@ -51,6 +51,11 @@ impl<P: Port> Pipe<P> {
         self.layers.is_open()
     }
 
+    /// Whether bytes pass as they are, so that what is read can be kept.
+    pub(super) fn is_plain(&self) -> bool {
+        self.layers.is_empty()
+    }
+
     /// For the log, see [`Layers::description`].
     pub(super) fn description(&self) -> Option<(&'static str, &'static str)> {
         self.layers.description()

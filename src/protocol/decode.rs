@@ -62,26 +62,30 @@ pub enum Malformed {
 
 /// A whole packet from the server.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Incoming {
-    ConnAck { session_present: bool, code: u8 },
-    PubAck(u16),
-    PubRec(u16),
-    PubRel(u16),
-    PubComp(u16),
-    SubAck { id: u16, granted: Option<QoS> },
-    UnsubAck(u16),
-    PingResp,
-    Publish(Arrived),
+pub(super) struct Incoming {
+    /// Which packet: the upper half of its first byte.
+    pub(super) kind: u8,
+    /// The return code of CONNACK and SUBACK.
+    pub(super) code: u8,
+    /// CONNACK says so.
+    pub(super) session_present: bool,
+    /// Packet identifier, 0 without.
+    pub(super) id: u16,
+    /// Length of what it carries: of a PUBLISH its payload, whose fate the [decoder](Decoder::arrived) knows.
+    pub(super) len: u32,
 }
 
-/// A PUBLISH of which every byte has come.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Arrived {
-    pub(super) id: u16,
-    pub(super) qos: QoS,
-    /// Of the payload.
-    pub(super) len: u32,
-    pub(super) fate: Fate,
+/// The packets of a server (section 2.2.1).
+pub(super) mod kind {
+    pub(crate) const CONNACK: u8 = 2;
+    pub(crate) const PUBLISH: u8 = 3;
+    pub(crate) const PUBACK: u8 = 4;
+    pub(crate) const PUBREC: u8 = 5;
+    pub(crate) const PUBREL: u8 = 6;
+    pub(crate) const PUBCOMP: u8 = 7;
+    pub(crate) const SUBACK: u8 = 9;
+    pub(crate) const UNSUBACK: u8 = 11;
+    pub(crate) const PINGRESP: u8 = 13;
 }
 
 /// What has become of a message.
@@ -89,31 +93,11 @@ pub(super) struct Arrived {
 pub(super) enum Fate {
     /// It is there: [`Decoder::take_message`].
     Kept,
-    /// Larger than the event can describe: skipped.
+    /// Larger than what is taken: skipped.
     Oversized,
-    /// No memory for topic or payload: skipped, and must not be acknowledged.
+    /// Its owner did not want to wait for memory any longer: skipped.
     NoMemory,
 }
-
-impl Incoming {
-    /// First byte (its type), packet identifier and length of what the packet carries, for the log.
-    pub(super) fn summary(&self) -> (u8, u16, usize) {
-        match *self {
-            Incoming::ConnAck { .. } => (0x20, 0, 2),
-            Incoming::PubAck(id) => (0x40, id, 2),
-            Incoming::PubRec(id) => (0x50, id, 2),
-            Incoming::PubRel(id) => (0x60, id, 2),
-            Incoming::PubComp(id) => (0x70, id, 2),
-            Incoming::SubAck { id, .. } => (0x90, id, 3),
-            Incoming::UnsubAck(id) => (0xb0, id, 2),
-            Incoming::PingResp => (0xd0, 0, 0),
-            Incoming::Publish(Arrived { id, len, .. }) => (0x30, id, len as usize),
-        }
-    }
-}
-
-/// Longest payload that an event can describe (`payload_len` is 16 bits wide).
-const MAX_PAYLOAD: u32 = 65_535;
 
 /// A PUBLISH on its way in.
 #[repr(C)] // as `Session`
@@ -125,18 +109,30 @@ struct Partial<B> {
     left: u32,
     /// Length of the payload.
     len: u32,
+    /// A hash of its length, and of topic and payload as far as they were not kept.
+    mark: u32,
     topic: Option<B>,
     payload: Option<B>,
 }
 
-impl<B> Partial<B> {
+impl<B: Buffer> Partial<B> {
     const fn new(first: u8, left: u32) -> Self {
-        Self { first, left, topic: None, id: 0, payload: None, len: 0, fate: Fate::Kept }
+        Self { first, left, mark: left, topic: None, id: 0, payload: None, len: 0, fate: Fate::Kept }
     }
 
     fn qos(&self) -> QoS {
         // the header check has refused level 3
         QoS::from_level(self.first >> 1 & 3).unwrap_or(QoS::AtMostOnce)
+    }
+
+    /// Length of its packet identifier.
+    fn id_len(&self) -> u8 {
+        if self.qos() == QoS::AtMostOnce { 0 } else { 2 }
+    }
+
+    fn add_to_mark(&mut self, bytes: &[u8]) {
+        // FNV-1a
+        self.mark = bytes.iter().fold(self.mark, |mark, byte| (mark ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
     }
 }
 
@@ -170,14 +166,14 @@ pub(super) struct Decoder<B> {
 /// A SUBACK answers our one filter, so it has one return code `[MQTT-3.8.4-5]`.
 const SHAPES: [Option<(u8, u8)>; 16] = {
     let mut shapes = [None; 16];
-    shapes[2] = Some((0, 2)); // CONNACK
-    shapes[4] = Some((0, 2)); // PUBACK
-    shapes[5] = Some((0, 2)); // PUBREC
-    shapes[6] = Some((2, 2)); // PUBREL
-    shapes[7] = Some((0, 2)); // PUBCOMP
-    shapes[9] = Some((0, 3)); // SUBACK
-    shapes[11] = Some((0, 2)); // UNSUBACK
-    shapes[13] = Some((0, 0)); // PINGRESP
+    shapes[kind::CONNACK as usize] = Some((0, 2));
+    shapes[kind::PUBACK as usize] = Some((0, 2));
+    shapes[kind::PUBREC as usize] = Some((0, 2));
+    shapes[kind::PUBREL as usize] = Some((2, 2));
+    shapes[kind::PUBCOMP as usize] = Some((0, 2));
+    shapes[kind::SUBACK as usize] = Some((0, 3));
+    shapes[kind::UNSUBACK as usize] = Some((0, 2));
+    shapes[kind::PINGRESP as usize] = Some((0, 0));
     shapes
 };
 
@@ -186,9 +182,14 @@ impl<B: Buffer> Decoder<B> {
         Self { stage: Stage::FixedHeader, publish: Partial::new(0, 0), scratch: [0; 5], filled: 0, body: 0 }
     }
 
-    /// Takes bytes off `input` until a packet is complete, the input is used up, or a message comes that is longer than
-    /// `room`.
-    pub(super) fn decode(&mut self, room: usize, input: &mut &[u8]) -> Result<Option<Incoming>, Malformed> {
+    /// Takes bytes off `input` until a packet is complete, the input is used up, a message comes that is longer than
+    /// `room`, or there is no [memory](Self::has_memory). A payload longer than `largest` is skipped.
+    pub(super) fn decode(
+        &mut self,
+        room: usize,
+        largest: u32,
+        input: &mut &[u8],
+    ) -> Result<Option<Incoming>, Malformed> {
         loop {
             match self.stage {
                 Stage::FixedHeader => {
@@ -210,48 +211,77 @@ impl<B: Buffer> Decoder<B> {
                     self.topic_length()?;
                 }
                 Stage::Topic(left) => {
-                    let part = take(input, left.into());
-                    if let Some(topic) = &mut self.publish.topic {
-                        topic.append(part);
+                    if !self.has_memory() {
+                        return Ok(None);
                     }
-                    self.publish.left -= part.len() as u32;
+                    let part = take(input, left.into());
+                    let publish = &mut self.publish;
+                    match &mut publish.topic {
+                        Some(topic) => topic.append(part),
+                        None => publish.add_to_mark(part),
+                    }
+                    publish.left -= part.len() as u32;
                     let left = left - part.len() as u16;
                     if left > 0 {
                         self.stage = Stage::Topic(left);
                         return Ok(None);
                     }
-                    if self.publish.topic.as_ref().is_some_and(|t| topic::check_name(t.as_slice()).is_err()) {
+                    if publish.topic.as_ref().is_some_and(|t| topic::check_name(t.as_slice()).is_err()) {
                         return Err(Malformed::Topic);
                     }
-                    if self.publish.qos() == QoS::AtMostOnce {
-                        self.begin_payload();
-                    } else {
-                        self.stage = Stage::PacketId;
-                    }
+                    self.stage = Stage::PacketId;
                 }
                 Stage::PacketId => {
-                    if !self.collect(2, input) {
+                    let len = self.publish.id_len();
+                    if !self.collect(len.into(), input) {
                         return Ok(None);
                     }
-                    self.publish.left -= 2;
-                    self.publish.id = self.packet_id()?;
-                    self.begin_payload();
+                    if len > 0 {
+                        self.publish.id = self.packet_id()?;
+                    }
+                    let publish = &mut self.publish;
+                    publish.left -= u32::from(len);
+                    publish.len = publish.left;
+                    if publish.len > largest {
+                        (publish.fate, publish.topic) = (Fate::Oversized, None);
+                    }
+                    self.stage = Stage::Payload;
                 }
                 Stage::Payload => {
-                    let part = take(input, self.publish.left);
-                    if let Some(payload) = &mut self.publish.payload {
-                        payload.append(part);
+                    if !self.has_memory() {
+                        return Ok(None);
                     }
-                    self.publish.left -= part.len() as u32;
-                    if self.publish.left > 0 {
+                    let publish = &mut self.publish;
+                    let part = take(input, publish.left);
+                    match &mut publish.payload {
+                        Some(payload) => payload.append(part),
+                        None => publish.add_to_mark(part),
+                    }
+                    publish.left -= part.len() as u32;
+                    if publish.left > 0 {
                         return Ok(None);
                     }
                     self.stage = Stage::FixedHeader;
-                    let Partial { id, len, fate, .. } = self.publish;
-                    return Ok(Some(Incoming::Publish(Arrived { id, qos: self.publish.qos(), len, fate })));
+                    let (id, len) = (publish.id, publish.len);
+                    return Ok(Some(Incoming { kind: kind::PUBLISH, code: 0, session_present: false, id, len }));
                 }
             }
         }
+    }
+
+    /// Whether there is memory for what comes next of a message that is to be kept; looks for it.
+    pub(super) fn has_memory(&mut self) -> bool {
+        let publish = &mut self.publish;
+        let (place, len) = match self.stage {
+            Stage::Topic(len) => (&mut publish.topic, len.into()),
+            Stage::Payload => (&mut publish.payload, publish.left as usize),
+            _ => return true,
+        };
+        if publish.fate == Fate::Kept && len > 0 && place.is_none() {
+            *place = B::allocate(len);
+            return place.is_some();
+        }
+        true
     }
 
     /// The length of the message that comes next, if its fixed header is all that has come of it; else 0.
@@ -259,7 +289,12 @@ impl<B: Buffer> Decoder<B> {
         if matches!(self.stage, Stage::TopicLength) && self.filled == 0 { self.publish.left as usize } else { 0 }
     }
 
-    /// The message that has [arrived](Arrived), once. It goes when the next one comes.
+    /// QoS of the message that has arrived, and what has become of it.
+    pub(super) fn arrived(&self) -> (QoS, Fate) {
+        (self.publish.qos(), self.publish.fate)
+    }
+
+    /// The message that has [arrived](Self::arrived), once. It goes when the next one comes.
     pub(super) fn take_message(&mut self) -> Option<Message<B>> {
         let publish = &mut self.publish;
         Some(Message {
@@ -272,9 +307,18 @@ impl<B: Buffer> Decoder<B> {
         })
     }
 
-    /// Nobody wants the message that has arrived.
+    /// The message that is coming, or has just arrived, is not kept.
     pub(super) fn discard(&mut self) {
-        (self.publish.topic, self.publish.payload) = (None, None);
+        let publish = &mut self.publish;
+        (publish.fate, publish.payload) = (Fate::NoMemory, None);
+        if let Some(topic) = publish.topic.take() {
+            publish.add_to_mark(topic.as_slice());
+        }
+    }
+
+    /// What the message is recognised by that was discarded, and has arrived, when it comes again.
+    pub(super) fn mark(&self) -> u32 {
+        self.publish.mark
     }
 
     /// Fills the scratch pad up to `len` bytes; whether it is full, and then the next bytes fill it anew.
@@ -304,11 +348,11 @@ impl<B: Buffer> Decoder<B> {
         let remaining = self.scratch[1..=at].iter().rev().fold(0u32, |sum, b| sum << 7 | u32::from(b & 0x7f));
         let first = self.scratch[0];
         self.filled = 0;
-        if first >> 4 == 3 {
+        if first >> 4 == kind::PUBLISH {
             self.publish = Partial::new(first, remaining);
             self.stage = Stage::TopicLength;
             // at least the length of the topic name, one character of it, and the packet identifier
-            let shortest = if self.publish.qos() == QoS::AtMostOnce { 3 } else { 5 };
+            let shortest = 3 + u32::from(self.publish.id_len());
             return if remaining < shortest { Err(Malformed::Length) } else { Ok(()) };
         }
         match SHAPES[usize::from(first >> 4)] {
@@ -326,42 +370,16 @@ impl<B: Buffer> Decoder<B> {
     fn topic_length(&mut self) -> Result<(), Malformed> {
         let len = u16::from_be_bytes([self.scratch[0], self.scratch[1]]);
         let publish = &mut self.publish;
-        let id = if publish.qos() == QoS::AtMostOnce { 0 } else { 2 };
         publish.left -= 2;
-        if publish.left < u32::from(len) + id {
+        if publish.left < u32::from(len) + u32::from(publish.id_len()) {
             return Err(Malformed::Length);
         }
         if len == 0 {
             // [MQTT-4.7.3-1]
             return Err(Malformed::Topic);
         }
-        publish.topic = B::allocate(len.into());
         self.stage = Stage::Topic(len);
         Ok(())
-    }
-
-    /// Topic and packet identifier are there: where does the payload go?
-    fn begin_payload(&mut self) {
-        let publish = &mut self.publish;
-        let len = publish.left;
-        publish.len = len;
-        publish.fate = if publish.topic.is_none() {
-            Fate::NoMemory
-        } else if len > MAX_PAYLOAD {
-            Fate::Oversized
-        } else {
-            Fate::Kept
-        };
-        if publish.fate == Fate::Kept && len > 0 {
-            publish.payload = B::allocate(len as usize);
-            if publish.payload.is_none() {
-                publish.fate = Fate::NoMemory;
-            }
-        }
-        if publish.fate != Fate::Kept {
-            publish.topic = None;
-        }
-        self.stage = Stage::Payload;
     }
 
     fn packet_id(&self) -> Result<u16, Malformed> {
@@ -373,39 +391,33 @@ impl<B: Buffer> Decoder<B> {
 
     /// The packet that the scratch pad holds. Its type is one of `SHAPES`.
     fn control_packet(&self) -> Result<Incoming, Malformed> {
-        let packet_type = self.scratch[4] >> 4;
-        if packet_type == 2 {
-            return match (self.scratch[0], self.scratch[1]) {
+        let [first, second, third, _, header] = self.scratch;
+        let mut packet =
+            Incoming { kind: header >> 4, code: third, session_present: false, id: 0, len: self.body as u32 };
+        match packet.kind {
+            kind::PINGRESP => {}
+            kind::CONNACK => {
                 // [MQTT-3.2.2-4]: no session present with a refusal
-                (flags @ 0..=1, code) if flags == 0 || code == 0 => {
-                    Ok(Incoming::ConnAck { session_present: flags == 1, code })
+                if first > 1 || (first == 1 && second != 0) {
+                    return Err(Malformed::ReturnCode);
                 }
-                _ => Err(Malformed::ReturnCode),
-            };
-        }
-        if packet_type == 13 {
-            return Ok(Incoming::PingResp);
-        }
-        let id = self.packet_id()?;
-        Ok(match packet_type {
-            4 => Incoming::PubAck(id),
-            5 => Incoming::PubRec(id),
-            6 => Incoming::PubRel(id),
-            7 => Incoming::PubComp(id),
-            9 => match (QoS::from_level(self.scratch[2]), self.scratch[2]) {
-                (Some(qos), _) => Incoming::SubAck { id, granted: Some(qos) },
-                (None, 0x80) => Incoming::SubAck { id, granted: None },
+                (packet.session_present, packet.code) = (first == 1, second);
+            }
+            kind => {
+                packet.id = self.packet_id()?;
                 // [MQTT-3.9.3-2]
-                _ => return Err(Malformed::ReturnCode),
-            },
-            _ => Incoming::UnsubAck(id),
-        })
+                if kind == kind::SUBACK && !matches!(third, 0..=2 | 0x80) {
+                    return Err(Malformed::ReturnCode);
+                }
+            }
+        }
+        Ok(packet)
     }
 }
 
 /// Packet type and flags, before anything behind them is looked at.
 fn check_first_byte(byte: u8) -> Result<(), Malformed> {
-    if byte >> 4 == 3 {
+    if byte >> 4 == kind::PUBLISH {
         return match byte >> 1 & 7 {
             // QoS 3 [MQTT-3.3.1-4]; DUP at QoS 0 [MQTT-3.3.1-2]
             3 | 7 | 4 => Err(Malformed::QoS),

@@ -18,9 +18,13 @@ pub enum Event {
     /// An application message: [`Session::take_message`](super::Session::take_message) gives it. Call
     /// [`Session::accepted`](super::Session::accepted) with the receipt once it is in safe hands.
     Message(Receipt),
-    /// A message that is too large to describe was skipped; call [`Session::accepted`](super::Session::accepted) when
-    /// everything before it was, since acknowledgements keep the order of their messages.
+    /// A message is lost, since it is too large or there is no memory for it; call
+    /// [`Session::accepted`](super::Session::accepted) when everything before it was, since acknowledgements keep the order
+    /// of their messages.
     Skipped(Receipt),
+    /// There is no memory for a message, and it is not acknowledged: the server sends it again on another connection, so
+    /// this one should end soon.
+    Missed,
     /// PUBACK or PUBCOMP for this packet identifier.
     Published(u16),
     /// SUBACK: the granted QoS, `None` when the server refuses the subscription.

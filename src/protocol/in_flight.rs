@@ -143,7 +143,7 @@ impl InFlight {
     }
 
     /// Whether message `id` is at such a stage.
-    pub(super) fn waits(&self, id: u16, at: fn(&Stage) -> bool) -> bool {
+    pub(super) fn waits(&self, id: u16, at: impl Fn(&Stage) -> bool) -> bool {
         self.messages.iter().any(|m| m.id == id && at(&m.stage))
     }
 

@@ -8,6 +8,7 @@ mod decode;
 mod event;
 mod in_flight;
 mod keep_alive;
+mod missed;
 mod outbox;
 mod packet;
 mod session;

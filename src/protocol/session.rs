@@ -2,10 +2,11 @@
 
 use alloc::vec::Vec;
 
-use super::decode::{Arrived, Buffer, Decoder, Fate, Incoming, Malformed, Message, Receipt};
+use super::decode::{Buffer, Decoder, Fate, Incoming, Malformed, Message, Receipt, kind};
 use super::event::{Event, KeepAliveError, PublishError, SubscribeError, Violation};
 use super::in_flight::{InFlight, Stage};
 use super::keep_alive::{Due, KeepAlive};
+use super::missed::Missed;
 use super::outbox::{NoMemory, Outbox};
 use super::packet::{
     Connect, ConnectReturnCode, Filter, MAX_PACKET, Publish, QoS, acknowledgement, first_byte, packet_name,
@@ -20,6 +21,8 @@ pub struct Limits {
     pub window: u16,
     /// Bytes that may wait for the transport before publish is refused.
     pub outgoing: usize,
+    /// The largest payload that is taken, at most 65,535: more no event can describe.
+    pub payload: u16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +33,6 @@ enum State {
     Connected,
     /// DISCONNECT queued: nothing may follow it `[MQTT-3.14.4-2]`.
     Disconnecting,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Request {
-    Subscribe,
-    Unsubscribe,
 }
 
 /// An inbound QoS 2 message between PUBLISH and PUBREL (section 4.3.3).
@@ -74,15 +71,16 @@ pub struct Session<B> {
     ahead_of_ping: usize,
     outbox: Outbox,
     received: Vec<Received>,
-    /// SUBSCRIBE and UNSUBSCRIBE packets without an answer yet: packet identifier, and which of the two.
-    requests: Vec<(u16, Request)>,
+    /// SUBSCRIBE and UNSUBSCRIBE packets without an answer yet: packet identifier, and which answer it is.
+    requests: Vec<(u16, u8)>,
     in_flight: InFlight,
     keep_alive: KeepAlive,
     limits: Limits,
     /// The longest message that is taken.
     room: usize,
-    /// Counts messages that were too large for an event.
+    /// Counts messages that are lost: too large, or no memory for them.
     skipped: u32,
+    missed: Missed,
     /// Log each packet, under this name.
     trace: Option<usize>,
 }
@@ -95,7 +93,8 @@ impl<B: Buffer> Session<B> {
             limits,
             state: State::Closed,
             clean: true,
-            connection: 0,
+            // Before the first one.
+            connection: 1,
             last_id: 0,
             decoder: Decoder::new(),
             outbox: Outbox::new(),
@@ -108,6 +107,7 @@ impl<B: Buffer> Session<B> {
             ahead_of_ping: 0,
             room: usize::MAX,
             skipped: 0,
+            missed: Missed::new(),
             trace,
         }
     }
@@ -123,7 +123,6 @@ impl<B: Buffer> Session<B> {
         }
         connect.encode(self.outbox.room(connect.encoded_len())?);
         self.trace("->", first_byte::CONNECT, 0, connect.encoded_len());
-        self.connection = self.connection.wrapping_add(1);
         self.keep_alive = KeepAlive::start(now, connect.keep_alive);
         self.state = State::Connecting;
         Ok(())
@@ -156,9 +155,9 @@ impl<B: Buffer> Session<B> {
         }
     }
 
-    /// Whether every message is acknowledged and every byte is with the network.
+    /// Whether every message is acknowledged, every request answered, and every byte with the network.
     pub fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.unsent() == 0
+        self.in_flight.is_empty() && self.requests.is_empty() && self.unsent() == 0
     }
 
     /// Whether bytes wait for the network, handed over or not.
@@ -238,11 +237,11 @@ impl<B: Buffer> Session<B> {
         self.requests.try_reserve(1).map_err(|_| SubscribeError::NoMemory)?;
         // Alone, so that it can be taken back.
         self.outbox.push_owned(packet.id, encode_alone(packet.encoded_len(), |out| packet.encode(out))?)?;
-        let (request, first) = match qos {
-            Some(_) => (Request::Subscribe, first_byte::SUBSCRIBE),
-            None => (Request::Unsubscribe, first_byte::UNSUBSCRIBE),
+        let (answer, first) = match qos {
+            Some(_) => (kind::SUBACK, first_byte::SUBSCRIBE),
+            None => (kind::UNSUBACK, first_byte::UNSUBSCRIBE),
         };
-        self.requests.push((packet.id, request));
+        self.requests.push((packet.id, answer));
         self.last_id = packet.id;
         self.trace("->", first, packet.id, packet.encoded_len());
         Ok(packet.id)
@@ -299,13 +298,28 @@ impl<B: Buffer> Session<B> {
         self.decoder.announced()
     }
 
-    /// Takes bytes off `input` until there is an event, no more input, or no [room](Self::set_room).
+    /// Whether there is memory for what comes next of a message; looks for it. Without it input stays, and
+    /// [`announced`](Self::announced) is 0.
+    pub fn has_memory(&mut self) -> bool {
+        self.decoder.has_memory()
+    }
+
+    /// The owner waits no longer for [memory](Self::has_memory): the message is skipped.
+    pub fn skip(&mut self) {
+        self.decoder.discard();
+    }
+
+    /// Takes bytes off `input` until there is an event, no more input, no [room](Self::set_room) or no
+    /// [memory](Self::has_memory).
     pub fn handle_input(&mut self, now: Instant, input: &mut &[u8]) -> Result<Option<Event>, Violation> {
         if !input.is_empty() {
             self.keep_alive.received(now);
         }
         // An owner that goes on after an error meets a decoder that begins anew.
-        while let Some(packet) = self.decoder.decode(self.room, input).inspect_err(|_| self.decoder = Decoder::new())? {
+        let largest = self.limits.payload.into();
+        while let Some(packet) =
+            self.decoder.decode(self.room, largest, input).inspect_err(|_| self.decoder = Decoder::new())?
+        {
             if let Some(event) = self.handle_packet(packet)? {
                 return Ok(Some(event));
             }
@@ -316,51 +330,68 @@ impl<B: Buffer> Session<B> {
     // Not inlined on the device: its many packets and events take less flash in memory than in registers.
     #[cfg_attr(feature = "freertos", inline(never))]
     fn handle_packet(&mut self, packet: Incoming) -> Result<Option<Event>, Violation> {
-        match (&packet, self.state) {
-            // [MQTT-3.2.0-1]: the first packet is CONNACK, and there is only one
-            (Incoming::ConnAck { .. }, State::Connecting) => {}
-            (Incoming::ConnAck { .. }, _) | (_, State::Connecting | State::Closed) => {
-                return Err(Violation::Unexpected);
-            }
-            _ => {}
+        let Incoming { kind, code, session_present, id, len } = packet;
+        // [MQTT-3.2.0-1]: the first packet is CONNACK, and there is only one
+        if self.state == State::Closed || (kind == kind::CONNACK) != (self.state == State::Connecting) {
+            return Err(Violation::Unexpected);
         }
-        let (first, id, len) = packet.summary();
-        self.trace("<-", first, id, len);
-        match packet {
-            Incoming::ConnAck { session_present, code } => self.connack(session_present, code).map(Some),
-            Incoming::Publish(arrived) => self.message(arrived),
-            Incoming::PubAck(id) => self.complete(id, |stage| matches!(stage, Stage::AtLeastOnce(_)), "PUBACK"),
-            Incoming::PubRec(id) => {
-                if !self.in_flight.waits(id, |stage| !matches!(stage, Stage::AtLeastOnce(_))) {
-                    log::warn(&[&"PUBREC with unknown id ", &id]);
-                    return Ok(None);
-                }
-                self.check_sent(id)?;
-                if self.in_flight.received(id) {
-                    self.acknowledge(first_byte::PUBREL, id)?;
-                }
-                Ok(None)
-            }
-            Incoming::PubComp(id) => self.complete(id, |stage| matches!(stage, Stage::Released), "PUBCOMP"),
-            Incoming::PubRel(id) => {
-                match self.received.iter().position(|r| r.id == id && !r.released) {
-                    Some(at) if self.received[at].accepted => drop(self.received.remove(at)),
-                    Some(at) => {
+        self.trace("<-", kind << 4, id, len as usize);
+        let is_known = match kind {
+            kind::CONNACK => return self.connack(session_present, code).map(Some),
+            kind::PUBLISH => return self.message(id, len),
+            kind::PINGRESP => true,
+            kind::PUBREL => {
+                let at = self.received.iter().position(|r| r.id == id && !r.released);
+                if let Some(at) = at {
+                    if !self.received[at].accepted {
                         // PUBREC comes first, and PUBCOMP with it.
                         self.received[at].released = true;
                         return Ok(None);
                     }
-                    None => log::warn(&[&"PUBREL with unknown id ", &id]),
+                    self.received.remove(at);
                 }
                 // [MQTT-4.3.3-2]: answered whether known or not
-                self.acknowledge(first_byte::PUBCOMP, id).map(|()| None)
+                self.acknowledge(first_byte::PUBCOMP, id)?;
+                at.is_some()
             }
-            Incoming::SubAck { id, granted } => {
-                Ok(self.answered(id, Request::Subscribe).then_some(Event::Subscribed { id, granted }))
+            kind::SUBACK | kind::UNSUBACK => {
+                let at = self.requests.iter().position(|known| *known == (id, kind));
+                if let Some(at) = at {
+                    self.requests.swap_remove(at);
+                    let granted = QoS::from_level(code);
+                    let is_subscription = kind == kind::SUBACK;
+                    let event =
+                        if is_subscription { Event::Subscribed { id, granted } } else { Event::Unsubscribed(id) };
+                    return Ok(Some(event));
+                }
+                false
             }
-            Incoming::UnsubAck(id) => Ok(self.answered(id, Request::Unsubscribe).then_some(Event::Unsubscribed(id))),
-            Incoming::PingResp => Ok(None),
+            _ => {
+                let is_known = self.in_flight.waits(id, |stage| match stage {
+                    Stage::AtLeastOnce(_) => kind == kind::PUBACK,
+                    Stage::ExactlyOnce(_) => kind == kind::PUBREC,
+                    Stage::Released => matches!(kind, kind::PUBREC | kind::PUBCOMP),
+                });
+                if is_known {
+                    // Then the server has all of it.
+                    if self.outbox.holds(id) || self.in_flight.is_cut(id) {
+                        return Err(Violation::EarlyAcknowledgement);
+                    }
+                    if kind != kind::PUBREC {
+                        self.in_flight.complete(id);
+                        return Ok(Some(Event::Published(id)));
+                    }
+                    if self.in_flight.received(id) {
+                        self.acknowledge(first_byte::PUBREL, id)?;
+                    }
+                }
+                is_known
+            }
+        };
+        if !is_known {
+            log::warn(&[&packet_name(kind << 4), &" with unknown id ", &id]);
         }
+        Ok(None)
     }
 
     fn connack(&mut self, session_present: bool, code: u8) -> Result<Event, Violation> {
@@ -373,6 +404,7 @@ impl<B: Buffer> Session<B> {
             return Err(Violation::SessionPresent);
         }
         self.state = State::Connected;
+        self.connection = self.connection.wrapping_add(1);
         // CONNECT, with its password, has left.
         self.outbox.shrink();
         if !session_present {
@@ -383,26 +415,35 @@ impl<B: Buffer> Session<B> {
         Ok(Event::Connected { session_present })
     }
 
-    fn message(&mut self, Arrived { id, qos, len, fate }: Arrived) -> Result<Option<Event>, Violation> {
+    fn message(&mut self, id: u16, len: u32) -> Result<Option<Event>, Violation> {
+        let (qos, fate) = self.decoder.arrived();
         let receipt = Receipt { id, qos, connection: self.connection };
-        match fate {
-            Fate::Kept if self.is_new(receipt)? => return Ok(Some(Event::Message(receipt))),
-            Fate::Kept => self.decoder.discard(),
-            Fate::Oversized => {
-                self.skipped = self.skipped.wrapping_add(1);
-                let count = self.skipped;
-                log::error(&[&"message of ", &len, &" bytes skipped (", &count, &" so far): events describe 65535"]);
-                if qos != QoS::AtMostOnce && self.is_new(receipt)? {
-                    return Ok(Some(Event::Skipped(receipt)));
-                }
-            }
-            Fate::NoMemory => self.no_memory(id),
+        if qos == QoS::ExactlyOnce && self.is_known(receipt)? {
+            self.decoder.discard();
+            return Ok(None);
         }
-        Ok(None)
-    }
-
-    fn no_memory(&self, id: u16) {
-        log::error(&[&"no memory for a message, left unacknowledged (id ", &id, &")"]);
+        if fate == Fate::Kept && self.remember(receipt) {
+            self.missed.kept(id);
+            return Ok(Some(Event::Message(receipt)));
+        }
+        self.decoder.discard();
+        let is_oversized = fate == Fate::Oversized;
+        // A server that will not send it again must not wait for an acknowledgement either.
+        let mut event = Event::Missed;
+        let will_not_come = qos == QoS::AtMostOnce || self.clean || is_oversized;
+        let mark = self.decoder.mark();
+        if (will_not_come || self.missed.is_hopeless(mark, id, self.connection)) && self.remember(receipt) {
+            self.skipped = self.skipped.wrapping_add(1);
+            event = Event::Skipped(receipt);
+        }
+        let reason = match event {
+            Event::Missed => "no memory, not acknowledged",
+            _ if is_oversized => "too large, lost",
+            _ => "no memory, lost",
+        };
+        let count = self.skipped;
+        log::error(&[&"message of ", &len, &" bytes: ", &reason, &" (", &count, &" lost so far)"]);
+        Ok(Some(event))
     }
 
     /// The message of the last [`Event::Message`], once; the next packet drops it.
@@ -410,54 +451,27 @@ impl<B: Buffer> Session<B> {
         self.decoder.take_message()
     }
 
-    /// Whether a message is to be delivered. Until PUBREL, a QoS 2 PUBLISH with the same packet identifier is the same
+    /// Whether a QoS 2 message has been taken already. Until PUBREL, a PUBLISH with the same packet identifier is the same
     /// message and must not be delivered again (section 4.3.3).
-    fn is_new(&mut self, receipt: Receipt) -> Result<bool, Violation> {
-        let Receipt { id, qos, connection } = receipt;
-        if qos != QoS::ExactlyOnce {
-            return Ok(true);
+    fn is_known(&mut self, Receipt { id, connection, .. }: Receipt) -> Result<bool, Violation> {
+        let Some(received) = self.received.iter_mut().find(|r| r.id == id && !r.released) else { return Ok(false) };
+        received.connection = connection;
+        if received.accepted {
+            self.acknowledge(first_byte::PUBREC, id)?;
         }
-        if let Some(received) = self.received.iter_mut().find(|r| r.id == id && !r.released) {
-            received.connection = connection;
-            if received.accepted {
-                self.acknowledge(first_byte::PUBREC, id)?;
-            }
-            return Ok(false);
-        }
-        if self.received.try_reserve(1).is_err() {
-            self.no_memory(id);
-            return Ok(false);
-        }
-        self.received.push(Received { id, accepted: false, released: false, told: connection, connection });
         Ok(true)
     }
 
-    fn complete(&mut self, id: u16, expected: fn(&Stage) -> bool, name: &str) -> Result<Option<Event>, Violation> {
-        if !self.in_flight.waits(id, expected) {
-            log::warn(&[&name, &" with unknown id ", &id]);
-            return Ok(None);
+    /// Remembers a message that is taken, if that is necessary; whether there was memory for it.
+    fn remember(&mut self, Receipt { id, qos, connection }: Receipt) -> bool {
+        if qos != QoS::ExactlyOnce {
+            return true;
         }
-        self.check_sent(id)?;
-        self.in_flight.complete(id);
-        Ok(Some(Event::Published(id)))
-    }
-
-    /// Whether somebody waits for the answer to request `id`.
-    fn answered(&mut self, id: u16, request: Request) -> bool {
-        let Some(at) = self.requests.iter().position(|known| *known == (id, request)) else {
-            log::warn(&[&"answer to an unknown request, id ", &id]);
-            return false;
-        };
-        self.requests.swap_remove(at);
-        true
-    }
-
-    /// A message is acknowledged: then the server has all of it.
-    fn check_sent(&self, id: u16) -> Result<(), Violation> {
-        if self.outbox.holds(id) || self.in_flight.is_cut(id) {
-            return Err(Violation::EarlyAcknowledgement);
+        let may = self.received.try_reserve(1).is_ok();
+        if may {
+            self.received.push(Received { id, accepted: false, released: false, told: connection, connection });
         }
-        Ok(())
+        may
     }
 
     fn acknowledge(&mut self, first: u8, id: u16) -> Result<(), Violation> {

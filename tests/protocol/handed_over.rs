@@ -92,7 +92,7 @@ fn a_resend_that_has_not_begun_is_not_needed_after_its_answer() {
 
 #[test]
 fn what_the_stream_holds_counts_for_room() {
-    let mut bench = Bench::connected_with(Limits { window: 20, outgoing: 1000 }, &PERSISTENT);
+    let mut bench = Bench::connected_with(Limits { window: 20, outgoing: 1000, ..LIMITS }, &PERSISTENT);
     bench.publish(0, "t", &[0; 1500]);
     let (_, held) = hand_over(&mut bench);
     let publish = |bench: &mut Bench| bench.session.publish(b"t", b"p", qos(0), false);
@@ -105,7 +105,7 @@ fn what_the_stream_holds_counts_for_room() {
 
 #[test]
 fn only_acknowledgements_count_for_congestion() {
-    let limits = Limits { window: 1000, outgoing: 100 };
+    let limits = Limits { window: 1000, outgoing: 100, ..LIMITS };
     let mut bench = Bench::connected_with(limits, &PERSISTENT);
     bench.publish(1, "t", &[0; 60_000]);
     assert!(!bench.session.is_congested());
@@ -135,7 +135,7 @@ fn only_acknowledgements_count_for_congestion() {
 
 #[test]
 fn a_resumed_session_is_never_congested_by_what_it_sends_again() {
-    let limits = Limits { window: 20, outgoing: 1_000 };
+    let limits = Limits { window: 20, outgoing: 1_000, ..LIMITS };
     let mut bench = Bench::connected_with(limits, &PERSISTENT);
     let ids: Vec<u16> = (0..20)
         .map(|n| {

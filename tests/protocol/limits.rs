@@ -6,7 +6,7 @@ use crate::support::*;
 use crate::wire::FromClient;
 use crate::wire::FromServer::{self, PubAck, PubComp, PubRec};
 
-const TIGHT: Limits = Limits { window: 100, outgoing: 1000 };
+const TIGHT: Limits = Limits { window: 100, outgoing: 1000, ..LIMITS };
 
 #[test]
 fn publish_is_refused_while_too_much_waits() {

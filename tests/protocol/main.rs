@@ -8,6 +8,7 @@ mod handshake;
 mod identifiers;
 mod keep_alive;
 mod limits;
+mod memory;
 mod receive;
 mod resend;
 mod support;

@@ -116,7 +116,7 @@ fn pubrel_again_and_never_the_message() {
 
 #[test]
 fn a_resend_is_not_limited_by_the_bounds_of_publish() {
-    let limits = Limits { window: 20, outgoing: 100_000 };
+    let limits = Limits { window: 20, outgoing: 100_000, ..LIMITS };
     let mut bench = Bench::connected_with(limits, &PERSISTENT);
     let payload = vec![5; 60_000];
     let mut ids = Vec::new();

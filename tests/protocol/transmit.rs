@@ -41,7 +41,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-const ROOMY: Limits = Limits { window: 1000, outgoing: 1 << 30 };
+const ROOMY: Limits = Limits { window: 1000, outgoing: 1 << 30, ..LIMITS };
 
 /// Does the steps; what must leave, and what has left.
 fn run(steps: &[Step]) -> (Vec<u8>, Vec<u8>) {

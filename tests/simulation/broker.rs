@@ -76,6 +76,8 @@ enum Stage {
 struct Outgoing {
     message: Publish,
     stage: Stage,
+    /// How many connections it was sent on.
+    tries: u32,
 }
 
 /// A client's session.
@@ -116,6 +118,8 @@ pub(crate) struct Broker {
     /// Serial numbers of messages with QoS above 0 in the order of their first arrival, by client.
     pub(crate) order: BTreeMap<String, Vec<u64>>,
     pub(crate) owed: Vec<Owed>,
+    /// Messages that a client has acknowledged and not told.
+    pub(crate) given_up: Vec<u64>,
     pub(crate) connects: u64,
     /// Connections that ended with DISCONNECT, and without.
     pub(crate) graceful: u64,
@@ -136,6 +140,7 @@ impl Default for Broker {
             arrivals: BTreeMap::new(),
             order: BTreeMap::new(),
             owed: Vec::new(),
+            given_up: Vec::new(),
             connects: 0,
             graceful: 0,
             lost: 0,
@@ -431,6 +436,7 @@ impl Broker {
                 }
                 Stage::Sent => {
                     outgoing.message.dup = true;
+                    outgoing.tries += 1;
                     output.extend(outgoing.message.encode());
                 }
             }
@@ -557,7 +563,8 @@ impl Broker {
     fn acknowledged(&mut self, w: &World, client: &str, packet: u16, qos: u8) -> &mut Outgoing {
         self.acknowledged += 1;
         let forgives = self.style.forgives_order;
-        let session = self.session(client);
+        let session = self.sessions.get_mut(client).expect("a session");
+        let clean = session.clean;
         let mut sent = session.in_flight.iter_mut().filter(|o| o.message.qos == qos && o.stage == Stage::Sent);
         // [MQTT-4.6.0-2] [MQTT-4.6.0-3]
         let outgoing = match forgives {
@@ -566,12 +573,19 @@ impl Broker {
         };
         let outgoing = outgoing.unwrap_or_else(|| panic!("{client} acknowledges {packet}, which was not sent"));
         assert_eq!(outgoing.message.id, packet, "{client} acknowledges out of order");
-        // No event can describe what is longer.
-        let told = outgoing.message.payload.len() <= 65_535;
+        // What is larger than that is skipped.
+        let told = outgoing.message.payload.len() <= w.limits.session.payload.into();
         let number = serial(&outgoing.message.payload).filter(|_| told);
-        if let (Some(number), Some(token)) = (number, w.books.tokens.get(client)) {
-            let accepted = w.queue.accepted.contains(&(*token, number));
-            assert!(accepted, "{client} acknowledges message {number} before its event was accepted");
+        if let (Some(number), Some(token)) = (number, w.books.tokens.get(client))
+            && !w.queue.accepted.contains(&(*token, number))
+        {
+            // Without memory it is given up in a session that ends with its connection, or after three connections.
+            let given_up = forgives && (clean || outgoing.tries > 3);
+            assert!(given_up, "{client} acknowledges message {number} before its event was accepted");
+            let is_it = |owed: &Owed| owed.client == client && owed.serial == number;
+            let at = self.owed.iter().position(is_it).expect("it was owed");
+            self.owed.remove(at);
+            self.given_up.push(number);
         }
         outgoing
     }
@@ -619,7 +633,7 @@ impl Broker {
             }
             message.id = session.last_id;
             output.extend(message.encode());
-            session.in_flight.push_back(Outgoing { message, stage: Stage::Sent });
+            session.in_flight.push_back(Outgoing { message, stage: Stage::Sent, tries: 1 });
         }
         if !output.is_empty() {
             self.reply(w, link, &output);

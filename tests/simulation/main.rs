@@ -25,6 +25,7 @@ mod idle;
 mod limits;
 mod network;
 mod out_of_memory;
+mod shortage;
 mod silence;
 mod wanted;
 

@@ -28,6 +28,10 @@ pub(crate) enum Plan {
     },
     /// Each with this probability.
     Permille(u64),
+    /// Those of more bytes than this.
+    Over(usize),
+    /// Those of more bytes than this for the application: topics and payloads.
+    MessagesOver(usize),
 }
 
 /// What is done until this is dropped is done by the library, or not.
@@ -60,7 +64,7 @@ pub(crate) fn plan(plan: Plan) {
 
 /// The shortage is no more than this, unless there is memory again.
 pub(crate) fn eases(permille: u64) {
-    if let Plan::Permille(_) = PLAN.get() {
+    if !matches!(PLAN.get(), Plan::Never) {
         PLAN.set(Plan::Permille(permille));
     }
 }
@@ -81,8 +85,13 @@ pub(crate) fn show_refusals() {
     SHOW.set(true);
 }
 
-/// Whether the system is out of memory, for something that it makes for the library.
+/// Whether the system is out of memory, for something small that it makes for the library.
 pub(crate) fn is_out() -> bool {
+    is_out_for(1, false)
+}
+
+/// The same for so many bytes, for the application or for the library itself.
+pub(crate) fn is_out_for(size: usize, application: bool) -> bool {
     if !IN_LIBRARY.get() {
         return false;
     }
@@ -92,6 +101,8 @@ pub(crate) fn is_out() -> bool {
         Plan::Never => false,
         Plan::Burst { first, count } => number >= first && number - first < count,
         Plan::Permille(n) => Rng::new(number).permille(n),
+        Plan::Over(most) => size > most,
+        Plan::MessagesOver(most) => application && size > most,
     };
     if refused {
         REFUSED.set(REFUSED.get() + 1);
@@ -119,7 +130,7 @@ fn with_note(layout: Layout) -> Option<(usize, Layout)> {
 // `alloc_zeroed` are the trait's own, by way of these two.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if is_out() {
+        if is_out_for(layout.size(), false) {
             return std::ptr::null_mut();
         }
         let Some((note, whole)) = with_note(layout) else { return std::ptr::null_mut() };

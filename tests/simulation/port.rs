@@ -213,7 +213,7 @@ pub(crate) struct SimBuffer {
 
 impl Buffer for SimBuffer {
     fn allocate(len: usize) -> Option<Self> {
-        if memory::is_out() {
+        if memory::is_out_for(len + 1, true) {
             return None;
         }
         let _world = memory::world();

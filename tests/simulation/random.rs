@@ -230,8 +230,12 @@ impl Stage {
             96..100 if self.no_memory > 0 => {
                 note(|| "memory is short for a while".into());
                 let (short, usual) = (self.no_memory * (10 + 40 * self.below(2) as u64), self.no_memory);
-                memory::plan(Plan::Permille(short));
-                let ms = 100 + self.below(10_000) as u64;
+                // Of everything, or only for messages of some size: then connections come and go meanwhile.
+                let plans =
+                    [Plan::Permille(short), Plan::MessagesOver(0), Plan::MessagesOver(40), Plan::MessagesOver(500)];
+                let plan = pick(&mut self.rng.borrow_mut(), &plans);
+                memory::plan(plan);
+                let ms = 100 + self.below(if matches!(plan, Plan::Permille(_)) { 10_000 } else { 60_000 }) as u64;
                 with(|w| w.later(ms, move || memory::eases(usual)));
             }
             _ => {}
@@ -319,7 +323,11 @@ fn scenario(seed: u64) {
         #[cfg(feature = "tls")]
         names: 100,
         handshake: 0,
-        session: protocol::Limits { window: pick(&mut rng, &[1, 5, 20]), outgoing: pick(&mut rng, &[200, 1000, 4096]) },
+        session: protocol::Limits {
+            window: pick(&mut rng, &[1, 5, 20]),
+            outgoing: pick(&mut rng, &[200, 1000, 4096]),
+            payload: u16::MAX,
+        },
         backlog: pick(&mut rng, &[0, 2000, 16_384]),
         event_share: usize::max(entries / 2, 1),
     };

@@ -70,7 +70,11 @@ fn authorities() {
 #[test]
 fn certificates_and_keys() {
     let identity = self_signed(|_| {});
-    let server = server_asking(VERSIONS[0], &self_signed(|_| {}), std::sync::Arc::new(Curious { mandatory: true, names: Vec::new() }));
+    let server = server_asking(
+        VERSIONS[0],
+        &self_signed(|_| {}),
+        std::sync::Arc::new(Curious { mandatory: true, names: Vec::new() }),
+    );
     let key = identity.key.serialize_pem();
     for ((what, certificate, _), (_, key, by_openssl)) in spoiled(&identity.pem[0]).into_iter().zip(spoiled(&key)) {
         if by_openssl {

@@ -122,7 +122,7 @@ impl Port for FreeRtos {
             #[cfg(feature = "tls")]
             names: config.names.into(),
             handshake: HANDSHAKE_HEAP,
-            session: protocol::Limits { window: config.window, outgoing: config.outgoing },
+            session: protocol::Limits { window: config.window, outgoing: config.outgoing, payload: config.payload },
             backlog: config.backlog,
             event_share: config.event_share,
         }

@@ -20,6 +20,7 @@ pub(super) struct PortConfig {
     pub(super) event_share: usize,
     pub(super) names: u16,
     pub(super) window: u16,
+    pub(super) payload: u16,
     pub(super) task_stack: u16,
     pub(super) handshake_stack: u16,
     pub(super) task_priority: u32,

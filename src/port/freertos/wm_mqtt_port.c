@@ -33,6 +33,7 @@ const struct wm_mqtt_port_config wm_mqtt_port_config = {
     .authorities = &wm_mqtt_authorities,
 #endif
     .window = CONFIG_MQTT_CLIENT_WINDOW,
+    .payload = CONFIG_MQTT_CLIENT_LARGEST_PAYLOAD,
     .outgoing = CONFIG_MQTT_CLIENT_OUTGOING_BUFFER,
     .backlog = CONFIG_MQTT_CLIENT_BACKLOG,
     /* The queue serves everybody: half of it is ours. */

@@ -29,6 +29,7 @@ struct wm_mqtt_port_config {
     size_t event_share;       /**< our events that may be in the SDK's queue at a time */
     uint16_t names;           /**< names of authorities that a TLS server may send */
     uint16_t window;          /**< unacknowledged messages with QoS 1 and 2 of each handle */
+    uint16_t payload;         /**< the largest that is taken */
     uint16_t task_stack;      /**< stack of the MQTT task, in words */
     uint16_t handshake_stack; /**< stack of the task that computes TLS handshakes, in words */
     uint32_t task_priority;   /**< of both */

@@ -121,7 +121,7 @@ impl Tls {
             step,
             buffer
                 + if is_complete {
-                    limits::cost(len, self.seen, self.config.own()) + self.config.remembered()
+                    limits::cost(len, self.seen, self.config.own()) + 2 * self.config.remembered()
                 } else {
                     ALERT
                 },
