@@ -80,9 +80,9 @@ fn line<'a>(text: &mut &'a [u8]) -> Option<&'a [u8]> {
     if text.is_empty() {
         return None;
     }
-    let mut ends = text.splitn(2, |byte| matches!(byte, b'\n' | b'\r'));
-    let mut line = ends.next()?;
-    *text = ends.next().unwrap_or_default();
+    let end = text.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+    let (mut line, rest) = text.split_at(end.unwrap_or(text.len()));
+    *text = rest.get(1..).unwrap_or_default();
     let is_around = |byte: &u8| !byte.is_ascii_graphic();
     while let [first, rest @ ..] = line
         && is_around(first)
