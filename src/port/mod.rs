@@ -126,9 +126,6 @@ pub struct Limits {
     /// How many names of authorities it may send when it asks for a certificate.
     #[cfg(feature = "tls")]
     pub names: usize,
-    /// Bytes of heap that each step of a TLS handshake must find free, in one block: what rustls allocates, it does not
-    /// ask whether it is there.
-    pub handshake: usize,
     /// Bytes of events in the SDK's queue and waiting for it, for each handle.
     pub backlog: usize,
     /// Our events that may be in the SDK's queue at a time: half of its entries, since it serves everybody.

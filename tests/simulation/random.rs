@@ -322,7 +322,6 @@ fn scenario(seed: u64) {
         chain: 16_384,
         #[cfg(feature = "tls")]
         names: 100,
-        handshake: 0,
         session: protocol::Limits {
             window: pick(&mut rng, &[1, 5, 20]),
             outgoing: pick(&mut rng, &[200, 1000, 4096]),

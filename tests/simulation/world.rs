@@ -179,7 +179,6 @@ pub(crate) fn create(seed: u64, start: u64) {
             chain: 16_384,
             #[cfg(feature = "tls")]
             names: 100,
-            handshake: 0,
             session: protocol::Limits { window: 20, outgoing: 4096, payload: u16::MAX },
             backlog: 16 * 1024,
             event_share: 16,

@@ -2,11 +2,12 @@
 //! asserts for each piece), and not much less.
 
 use rcgen::{CertifiedIssuer, KeyPair};
-use wm_mqtt_client::transport::tls::{Settings, TlsConfig};
+use wm_mqtt_client::transport::Layers;
+use wm_mqtt_client::transport::tls::{HELLO, Settings, TlsConfig};
 
 use crate::certificates::*;
 use crate::limits::{names, shake_hands};
-use crate::memory::in_own_process;
+use crate::memory::{in_own_process, peak};
 use crate::openssl::{ec_key, ed25519_key, rsa_key};
 use crate::support::*;
 
@@ -79,5 +80,25 @@ fn by_kind_of_key() {
                 }
             }
         }
+    }
+}
+
+/// The first step, which nothing of the server has come before.
+#[test]
+fn the_client_hello() {
+    for resumed in [false, true] {
+        let client =
+            TlsConfig::new(Settings { alpn: vec![b"mqtt".to_vec(), b"x-amzn-mqtt-ca".to_vec()], ..settings() })
+                .unwrap();
+        let mut server = server(VERSIONS[0], &self_signed(|_| {}));
+        server.alpn_protocols = vec![b"mqtt".to_vec()];
+        if resumed {
+            Pair::new(&client, &server).assert_works();
+        }
+        let (mut layers, mut out) = (Layers::default(), Vec::new());
+        let (result, peak) = peak(|| layers.begin_tls(&client, HOST, &mut out));
+        result.unwrap();
+        println!("{resumed} {peak} {}", out.len());
+        assert!(peak <= HELLO, "{peak}");
     }
 }

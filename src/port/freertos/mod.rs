@@ -31,9 +31,6 @@ pub use net::{LwipNet, LwipSocket, LwipWaker};
 pub use runtime::init_log;
 pub(crate) use runtime::log;
 
-/// What a step of a TLS handshake must find in one block beside what it parses: the measured peak and a quarter.
-const HANDSHAKE_HEAP: usize = 12 * 1024;
-
 /// The device.
 pub enum FreeRtos {}
 
@@ -121,7 +118,6 @@ impl Port for FreeRtos {
             chain: config.chain,
             #[cfg(feature = "tls")]
             names: config.names.into(),
-            handshake: HANDSHAKE_HEAP,
             session: protocol::Limits { window: config.window, outgoing: config.outgoing, payload: config.payload },
             backlog: config.backlog,
             event_share: config.event_share,

@@ -103,7 +103,6 @@ impl Port for Host {
             chain: 65_535,
             #[cfg(feature = "tls")]
             names: 1000,
-            handshake: 32 * 1024,
             session: protocol::Limits { window: 20, outgoing: 64 * 1024, payload: u16::MAX },
             backlog: 1024 * 1024,
             event_share: 16,
