@@ -48,6 +48,7 @@ pub struct TlsConfig {
     config: Arc<ClientConfig>,
     verifies: bool,
     own: usize,
+    tickets: Arc<Tickets>,
 }
 
 impl TlsConfig {
@@ -85,8 +86,9 @@ impl TlsConfig {
         };
         config.alpn_protocols = settings.alpn;
         config.max_fragment_size = Some(settings.record.clamp(64, MAX_RECORD) + RECORD_OVERHEAD);
-        config.resumption = Resumption::store(Arc::new(Tickets::new(clock)));
-        Ok(Self { config: Arc::new(config), verifies: settings.verify, own })
+        let tickets = Arc::new(Tickets::new(clock));
+        config.resumption = Resumption::store(tickets.clone());
+        Ok(Self { config: Arc::new(config), verifies: settings.verify, own, tickets })
     }
 
     pub(super) fn client_config(&self) -> Arc<ClientConfig> {
@@ -97,6 +99,10 @@ impl TlsConfig {
     /// a table of powers. 0 without a certificate.
     pub(super) fn own(&self) -> usize {
         self.own
+    }
+
+    pub(super) fn tickets(&self) -> Arc<Tickets> {
+        self.tickets.clone()
     }
 
     pub(super) fn verifies(&self) -> bool {

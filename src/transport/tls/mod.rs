@@ -1,7 +1,9 @@
 //! TLS 1.3 and 1.2 (RFC 8446, RFC 5246) by rustls: bytes in, bytes out, without std.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering::Relaxed;
 
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::{CertificateDer, IpAddr, Ipv4Addr, ServerName};
@@ -9,6 +11,7 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, Insufficien
 use rustls::{HandshakeKind, ProtocolVersion};
 
 use limits::Guard;
+use tickets::Tickets;
 
 #[cfg(doc)]
 use super::Layers;
@@ -58,6 +61,7 @@ pub struct Tls {
     seen: usize,
     /// See [`TlsConfig::own`].
     own: usize,
+    tickets: Arc<Tickets>,
     open: bool,
     /// What has ended it: behind that rustls must not be asked again about the same input.
     end: Option<Error>,
@@ -82,6 +86,7 @@ impl Tls {
             begin: 0,
             seen: 0,
             own: config.own(),
+            tickets: config.tickets(),
             open: false,
             end: None,
         };
@@ -112,7 +117,8 @@ impl Tls {
         let end = self.begin + self.record().unwrap_or(0);
         let buffer = if end.max(INPUT) > self.input.capacity() { end.max(INPUT) } else { 0 };
         // The record that has begun, and others behind it, which make the buffer grow if a message goes on in them.
-        buffer + PIECE + limits::cost(end.max(self.input.len()) + PIECE, self.seen, self.own)
+        let bytes = end.max(self.input.len()) + PIECE;
+        buffer + PIECE + limits::cost(bytes, self.seen, self.own) + 2 * self.tickets.chain.load(Relaxed)
     }
 
     /// Takes what is in the input buffer as far as it goes.
@@ -136,7 +142,9 @@ impl Tls {
                     }
                 }
                 Ok(ConnectionState::WriteTraffic(_)) => {
-                    self.open = true;
+                    if !core::mem::replace(&mut self.open, true) {
+                        self.tickets.chain.store(self.chain(), Relaxed);
+                    }
                     break;
                 }
                 Ok(ConnectionState::BlockedHandshake) => break,
@@ -212,9 +220,13 @@ impl Tls {
         if !self.open {
             return Ok(());
         }
+        free([self.input.len(), self.chain() + MARGIN])
+    }
+
+    /// How much of the heap a copy of the server's certificates takes.
+    fn chain(&self) -> usize {
         let certificates = self.connection[0].peer_certificates().unwrap_or_default();
-        let chain: usize = certificates.iter().map(|certificate| certificate.len() + CERTIFICATE).sum();
-        free([self.input.len(), chain + MARGIN])
+        certificates.iter().map(|certificate| certificate.len() + CERTIFICATE).sum()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a handle remembers of the server, so that a reconnect resumes the session.
 
 use core::fmt;
+use core::sync::atomic::AtomicUsize;
 
 use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
@@ -16,6 +17,8 @@ use super::clock::Clock;
 pub(super) struct Tickets {
     clock: Clock,
     memory: Mutex<Memory>,
+    /// How much of the heap the server's certificates take in each session: a handshake that resumes one copies them.
+    pub(super) chain: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -29,7 +32,7 @@ struct Memory {
 
 impl Tickets {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, memory: Mutex::default() }
+        Self { clock, memory: Mutex::default(), chain: AtomicUsize::new(0) }
     }
 
     fn keep(&self, keep: impl FnOnce(&mut Memory)) {
