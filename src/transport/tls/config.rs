@@ -74,7 +74,7 @@ impl TlsConfig {
         let mut config = match settings.identity {
             Some((chain, key)) => {
                 let (chain, key) = parse_identity(chain, key)?;
-                own = 4 * chain.iter().map(|certificate| certificate.len()).sum::<usize>() + 4 * key.secret_der().len();
+                own = 2 * chain.iter().map(|certificate| certificate.len()).sum::<usize>() + 3 * key.secret_der().len();
                 let identity = CertifiedKey::new(chain, load_key(key)?);
                 // What rustls cannot read, X.509 version 1 for one, the server may: that is its affair.
                 if identity.keys_match() == Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) {
