@@ -12,7 +12,7 @@ use crate::log;
 use crate::port::{Join, Lock, Port, Shared, Signal, Task};
 use crate::time::Instant;
 pub(super) use crate::transport::tls::TlsConfig;
-use crate::transport::tls::{self, HELLO, Settings};
+use crate::transport::tls::{self, Settings, Tls};
 use crate::transport::uri::Uri;
 use crate::transport::{LayerError, Layers};
 
@@ -235,7 +235,7 @@ impl<P: Port> Entry<P> {
         let own = self.client.config();
         // It was checked before anybody could ask for a connection.
         let host = own.broker().map_or("", |broker| broker.host);
-        step::<P>(HELLO, &mut || {
+        step::<P>(Tls::first_step(), &mut || {
             let config = match &mut *prepared {
                 Some(config) => config,
                 None => prepared.insert(tls_config::<P>(own)?),

@@ -269,7 +269,7 @@ fn encrypted_in_tls12() {
 }
 
 /// A ticket of TLS 1.3 with so many bytes.
-fn ticket(len: usize) -> Vec<u8> {
+pub(crate) fn ticket(len: usize) -> Vec<u8> {
     message(TICKET, &[&[0, 0, 1, 0, 0, 0, 0, 0, 1, 7][..], &vector(2, &data(len)), &[0, 0]].concat())
 }
 

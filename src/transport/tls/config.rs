@@ -159,16 +159,16 @@ pub(super) fn copy(bytes: &[u8]) -> Result<Vec<u8>, Error> {
 /// The client's certificates and key, which may be each other's, or not. And see [`TlsConfig::own`].
 fn identity(cert: &[u8], key: &[u8]) -> Result<(CertifiedKey, usize), Error> {
     let key = pem::key(key, Error::Setup("no key in `key` (PKCS#8, PKCS#1 or SEC1 as PEM, not encrypted)"))?;
-    let mut own = key.secret_der().len();
+    let mut own = 3 * key.secret_der().len();
     let key = load_key(key)?;
     let mut chain = Vec::new();
     for certificate in pem::certificates(cert, Error::Setup("`cert` is not PEM")) {
         let certificate = certificate?;
-        own += certificate.len();
+        own += 2 * certificate.len();
         push(&mut chain, certificate)?;
     }
     if chain.is_empty() {
         return Err(Error::Setup("no certificate in `cert`"));
     }
-    Ok((CertifiedKey::new(chain, key), 4 * own))
+    Ok((CertifiedKey::new(chain, key), own))
 }

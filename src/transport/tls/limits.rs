@@ -13,6 +13,9 @@ use crate::log::Say;
 static CHAIN: AtomicUsize = AtomicUsize::new(LARGEST);
 static NAMES: AtomicUsize = AtomicUsize::new(0);
 
+/// The largest ticket so far: what the next ClientHello may have to carry.
+static TICKETS: AtomicUsize = AtomicUsize::new(0);
+
 /// The longest message and record that rustls takes.
 const LARGEST: usize = 0xffff;
 const LARGEST_RECORD: usize = 5 + 16_384 + 2048;
@@ -30,18 +33,27 @@ pub(super) fn check_records(bytes: usize) -> Result<(), Excess> {
 }
 
 /// What rustls and ring allocate at most for `bytes` of a server's flight behind `seen` bytes that they have taken, on a heap
-/// whose blocks have 8 bytes more than was asked for. Measured (tests/tls/need.rs):
-/// - 2,800 with P-256 and without a certificate of our own, and what many short lists and the least names can add;
-/// - for verification, RSA's modulus six times; there are two of its length, the other in a signature;
-/// - a copy of the certificates, in TLS 1.2 one more for the session at the end;
+/// whose blocks have 8 bytes more than was asked for. Measured on x86-64, where pointers are larger than the device's, with every
+/// kind of key (tests/tls/need.rs) and with hostile servers (tests/tls/limits.rs), as the sum of
+/// - the state, keys and our own messages: 2,800 with P-256 and a server that says no more than it must (part of them is in what
+///   follows, which is never there all at once), up to 1,500 with as many schemes, extensions and certificates as it may send;
+/// - for a verification, RSA's modulus six times: the flight has it twice, as a key and as the length of a signature;
+/// - a copy of the certificates, and in TLS 1.2 one more for the session at the end;
 /// - for each name of an authority its block, its place in a list that grows by doubling, and one in another list;
-/// - with a certificate of our own, all of the flight once more, in a block that grows by doubling.
+/// - with a certificate of our own, all of the flight once more, in a block that grows by doubling, and `own`.
 pub(super) fn cost(bytes: usize, seen: usize, own: usize) -> usize {
     const STEP: usize = 3072;
     const NAME: usize = 2 * size_of::<Vec<u8>>() + size_of::<&[u8]>() + 16;
     let flight = bytes + seen;
     let log = if own == 0 { 0 } else { 2 * flight };
     STEP + 3 * flight.min(2048) + flight + NAMES.load(Relaxed).min(bytes / 3) * NAME + log + own
+}
+
+/// What rustls and ring allocate at most for the first step of a handshake, up to the ClientHello: its keys, and a ticket in a
+/// buffer that grows by doubling, and in two copies.
+pub(super) fn hello() -> usize {
+    const STEP: usize = 6144;
+    STEP + 5 * TICKETS.load(Relaxed)
 }
 
 /// What one kind of message may bring at most.
@@ -56,6 +68,7 @@ struct Row {
     parts: &'static [u8],
 }
 
+const NEW_SESSION_TICKET: u16 = 4;
 const TLS13: u16 = 0x100;
 /// No message's number, and what is left of it without a version.
 const NONE: u16 = 0xffff;
@@ -99,8 +112,8 @@ static ROWS: [Row; 16] = [
     Row { kind: NONE, name: "fragmented message", bytes: AS_SET, items: 0, parts: &[] },
     // HelloRetryRequest has the same form.
     Row { kind: 2, name: "ServerHello", bytes: 2048, items: 0, parts: HELLO },
-    Row { kind: 4, name: "NewSessionTicket", bytes: TICKET, items: 0, parts: &[] },
-    Row { kind: TLS13 | 4, name: "NewSessionTicket", bytes: TICKET, items: 0,
+    Row { kind: NEW_SESSION_TICKET, name: "NewSessionTicket", bytes: TICKET, items: 0, parts: &[] },
+    Row { kind: TLS13 | NEW_SESSION_TICKET, name: "NewSessionTicket", bytes: TICKET, items: 0,
         parts: &[OPAQUE | 8, VECTOR | 1, VECTOR | 2, LIST | EXTENSIONS | 2, 1, HEADED] },
     Row { kind: 8, name: "EncryptedExtensions", bytes: 2048, items: 0, parts: HELLO_EXTENSIONS },
     Row { kind: 11, name: "Certificate", bytes: AS_SET, items: 8, parts: &[LIST | ITEMS | 3, 1, VECTOR | 3] },
@@ -325,6 +338,9 @@ impl Guard {
                     return Err(excess);
                 }
                 parts = excess.row().parts;
+                if kind == NEW_SESSION_TICKET && len as usize > TICKETS.load(Relaxed) {
+                    TICKETS.store(len as usize, Relaxed);
+                }
             }
             HEADED => {
                 level.next += behind.len() as u8;

@@ -35,8 +35,6 @@ const INPUT: usize = 2048;
 const MARGIN: usize = 1024;
 /// And for each of the server's certificates beside its bytes: its place in a list, and what the heap adds to a block.
 const CERTIFICATE: usize = size_of::<CertificateDer<'_>>() + 16;
-/// What rustls and ring allocate at most for the first step of a handshake, up to the ClientHello.
-pub const HELLO: usize = 4096;
 /// What rustls allocates for an alert.
 const ALERT: usize = 512;
 /// Bytes of a record's header.
@@ -104,6 +102,11 @@ impl Tls {
             _ => "new session",
         };
         (version, kind)
+    }
+
+    /// How many bytes of heap [`connect`](Self::connect) may take at most.
+    pub fn first_step() -> usize {
+        limits::hello()
     }
 
     /// How much of `input` makes a step of the handshake: up to the end of a record's header, or of a record. And how many bytes
