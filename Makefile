@@ -13,6 +13,7 @@
 #   make component    builds the component as the SDK does, with a stand-in of the SDK's build
 #   make firmware-test  demo and C tests as firmware (FreeRTOS, lwIP, RV32) in QEMU, and the heap and stack that they need,
 #                     compared likewise
+#   make heap-sweep   connect over TLS with each amount of free heap, by kind of server and client: none may stop the device
 #   make csky-test    the same on the device's C-SKY core, in an emulator (CSKY_EMULATOR names another one than ours)
 #   make release      packs the device's component with its library prebuilt: target/wm-mqtt-client-VERSION-w800.tar.gz
 #   make clean        removes everything that was built
