@@ -277,7 +277,7 @@ fn it_ends_when_everything_behind_it_is_told() {
         });
         let start = now();
         send(1, 1, 600);
-        let small = send(19, 1, 40);
+        let small = send(19, 1, 400);
         assert!(run_until(20_000, || losses() == 1));
         assert!(now() - start >= busy.max(PATIENCE));
         run(100);
