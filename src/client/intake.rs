@@ -92,14 +92,14 @@ impl<P: Port> Intake<P> {
         self.consume(now, attempt, &leftover, true)
     }
 
-    /// Takes input; what there is no room for is left over, and what there is no memory for, if more of it `is_whole`.
-    /// `attempt` is whose input it is.
+    /// Takes input; what there is no room for is left over, and what there is no memory for, unless it comes out of a layer,
+    /// piece by piece: where it `is_plain`, it is all that was read. `attempt` is whose input it is.
     pub(super) fn consume(
         &mut self,
         now: Instant,
         attempt: Attempt,
         mut input: &[u8],
-        is_whole: bool,
+        is_plain: bool,
     ) -> Result<(), Trouble> {
         let client = self.client.clone();
         let mut guard = client.state().lock();
@@ -130,7 +130,7 @@ impl<P: Port> Intake<P> {
                 self.patience = now + PATIENCE;
             }
             let waits = match is_short {
-                true => is_whole && now < self.patience,
+                true => is_plain && now < self.patience,
                 false => !self.backlog.has_room(room, state.calls.block_events(), client.hub),
             };
             if waits && self.leftover.try_reserve_exact(input.len()).is_ok() {

@@ -18,6 +18,7 @@ struct Entry {
     id: u16,
 }
 
+/// The table of them.
 pub(super) struct Missed([Entry; MISSED]);
 
 impl Missed {

@@ -80,6 +80,7 @@ pub struct Session<B> {
     room: usize,
     /// Counts messages that are lost: too large, or no memory for them.
     skipped: u32,
+    /// Those that may come again.
     missed: Missed,
     /// Log each packet, under this name.
     trace: Option<usize>,
