@@ -122,7 +122,7 @@ pub(crate) fn peak<R>(work: impl FnOnce() -> R) -> (R, usize) {
 }
 
 /// Runs `work` on a heap with so many bytes free.
-fn with_heap<R>(free: usize, work: impl FnOnce() -> R) -> R {
+pub(crate) fn with_heap<R>(free: usize, work: impl FnOnce() -> R) -> R {
     HEAP.set(LIVE.get() + free as isize);
     let result = work();
     HEAP.set(isize::MAX);

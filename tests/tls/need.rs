@@ -6,8 +6,9 @@ use wm_mqtt_client::transport::tls::{Settings, TlsConfig};
 
 use crate::certificates::*;
 use crate::limits::{names, shake_hands};
-use crate::memory::in_own_process;
+use crate::memory::{in_own_process, peak, with_heap};
 use crate::openssl::{ec_key, ed25519_key, rsa_key};
+use crate::scripted::*;
 use crate::support::*;
 
 fn key(kind: &str) -> String {
@@ -81,4 +82,59 @@ fn by_kind_of_key() {
             }
         }
     }
+}
+
+/// What the rustls of these tests, which has std, allocates for a memory of sessions until it is told that it has one.
+const STD: usize = 15_100;
+
+#[test]
+fn configurations() {
+    for kind in ["P-256", "Ed25519", "RSA 2048", "RSA 4096"].into_iter().filter(|kind| is_built(kind)) {
+        let key = key(kind);
+        let pair = KeyPair::from_pem(&key).unwrap();
+        let own = server_params(&["client"]).self_signed(&pair).unwrap().pem();
+        for count in [1, 10, 251] {
+            let authority = |i| authority_params(&format!("authority number {i}")).self_signed(&pair).unwrap().pem();
+            let ca: String = (0..count).map(authority).collect();
+            for identity in [None, Some((own.as_bytes(), key.as_bytes()))] {
+                let settings = Settings { verify: true, ca: Some(ca.as_bytes()), identity, ..settings() };
+                let need = settings.need();
+                let (config, peak) = peak(|| TlsConfig::new(settings).unwrap());
+                println!("{count} x {kind}, own: {}: {peak} of {need}", identity.is_some());
+                assert!(peak <= need + STD, "{peak} bytes, and not {need}");
+                assert_connects(&config);
+            }
+        }
+    }
+}
+
+/// A ClientHello takes what it says, and that for a ticket of this length. Without memory for that none is offered.
+#[test]
+fn tickets() {
+    if !in_own_process("need::tickets") {
+        return;
+    }
+    let plain = assert_connects(&unverified());
+    for len in [1, 1000, 4000, 16_000] {
+        for free in [20_000, 120_000] {
+            let ticket = [&[0, 0, 1, 0, 0, 0, 0, 0, 1, 7][..], &vector(2, &data(len)), &[0, 0]].concat();
+            let mut server = server_saying(VERSIONS[0], &self_signed(|_| {}), vec![], vec![message(4, &ticket)]);
+            server.send_tls13_tickets = 0;
+            let config = unverified();
+            let mut pair = Pair::open(&config, &server);
+            let bytes = pair.says(&data(10));
+            pair.client.receive(&bytes).unwrap();
+            let said = with_heap(free, || assert_connects(&config));
+            assert_eq!(said > plain + len, len < 4000 || free > 20_000, "{len} {free}");
+        }
+    }
+}
+
+/// How long the ClientHello is. A ticket in it may take five times its length.
+fn assert_connects(config: &TlsConfig) -> usize {
+    let need = config.need();
+    let (client, peak) = peak(|| Client::new(config, HOST).unwrap());
+    let ticket = client.out.len().saturating_sub(290);
+    assert!(peak <= need + 5 * ticket, "{peak} bytes, and not {need} with {ticket}");
+    client.out.len()
 }

@@ -42,6 +42,15 @@ pub struct Settings<'a> {
     pub clock: fn() -> u64,
 }
 
+impl Settings<'_> {
+    /// How many bytes of heap [`TlsConfig::new`] may take at most, beside the texts themselves: 1,600, less than a third of the texts
+    /// of certificates, and for RSA keys 1.4 times the text, as measured.
+    pub fn need(&self) -> usize {
+        let (chain, key) = self.identity.unwrap_or_default();
+        2048 + self.ca.unwrap_or_default().len() / 2 + chain.len() + 2 * key.len()
+    }
+}
+
 /// One handle's TLS configuration and its memory of earlier sessions: sessions are resumed only under the same one.
 #[derive(Clone)]
 pub struct TlsConfig {
@@ -93,6 +102,12 @@ impl TlsConfig {
 
     pub(super) fn client_config(&self) -> Arc<ClientConfig> {
         self.config.clone()
+    }
+
+    /// How many bytes of heap [`Tls::connect`](super::Tls::connect) may take at most. Measured, as [`Tls::need`](super::Tls::need)
+    /// is; to offer a session that takes more, there must be memory for it, too, or none is offered.
+    pub fn need(&self) -> usize {
+        4608
     }
 
     /// What presenting a certificate takes of the heap: it is copied and cut into records, and an RSA key's signature takes

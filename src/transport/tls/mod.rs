@@ -125,6 +125,7 @@ impl Tls {
     fn process(&mut self, out: &mut Vec<u8>, up: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
         let mut done = 0;
         let mut failure = None;
+        let mut messages = true;
         // A failure may have left an alert to send.
         while failure.is_none() || self.connection[0].wants_write() {
             let UnbufferedStatus { discard, state, .. } =
@@ -135,6 +136,7 @@ impl Tls {
                 // `out` leaves before anything that is appended later.
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    messages = false;
                     while let Some(record) = traffic.next_record() {
                         let record = record?;
                         done += record.discard;
@@ -144,6 +146,11 @@ impl Tls {
                 Ok(ConnectionState::WriteTraffic(_)) => {
                     if !core::mem::replace(&mut self.open, true) {
                         self.tickets.chain.store(self.chain(), Relaxed);
+                        // In TLS 1.3 tickets come behind that.
+                        if self.connection[0].protocol_version() == Some(ProtocolVersion::TLSv1_3) {
+                            self.tickets.longest.store(0, Relaxed);
+                            messages = false;
+                        }
                     }
                     break;
                 }
@@ -154,6 +161,10 @@ impl Tls {
             }
         }
         self.input.drain(..done);
+        if messages {
+            let longest = self.tickets.longest.load(Relaxed).max(done);
+            self.tickets.longest.store(longest, Relaxed);
+        }
         self.seen = self.seen.saturating_add(done);
         failure.map_or(Ok(()), Err)
     }

@@ -1,7 +1,7 @@
 //! What a handle remembers of the server, so that a reconnect resumes the session.
 
 use core::fmt;
-use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
@@ -9,6 +9,7 @@ use rustls::pki_types::ServerName;
 use spin::Mutex;
 
 use super::clock::Clock;
+use super::find_free;
 
 /// A handle connects to one server only, so the names are not looked at. One session of each version is kept, the newest:
 /// it holds a copy of the server's certificates. Each is used once, for TLS 1.2 too: rustls hands a session that was
@@ -19,7 +20,12 @@ pub(super) struct Tickets {
     memory: Mutex<Memory>,
     /// How much of the heap the server's certificates take in each session: a handshake that resumes one copies them.
     pub(super) chain: AtomicUsize,
+    /// No ticket of them is longer.
+    pub(super) longest: AtomicUsize,
 }
+
+/// How many times its length a ticket takes of the heap while a ClientHello with it is made.
+const TICKET: usize = 5;
 
 #[derive(Default)]
 struct Memory {
@@ -32,7 +38,7 @@ struct Memory {
 
 impl Tickets {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, memory: Mutex::default(), chain: AtomicUsize::new(0) }
+        Self { clock, memory: Mutex::default(), chain: AtomicUsize::new(0), longest: AtomicUsize::new(0) }
     }
 
     fn keep(&self, keep: impl FnOnce(&mut Memory)) {
@@ -41,11 +47,13 @@ impl Tickets {
         keep(&mut memory);
     }
 
-    /// Takes a session, unless the clock has been set since: the certificate may have expired long ago.
+    /// Takes a session, unless the clock has been set since: the certificate may have expired long ago. Nor one that there is no
+    /// memory to offer.
     fn take<T>(&self, take: impl FnOnce(&mut Memory) -> Option<T>) -> Option<T> {
+        let affordable = find_free([TICKET * self.longest.load(Relaxed)]);
         let mut memory = self.memory.lock();
         let session = take(&mut memory);
-        if memory.doubtful && self.clock.is_set() { None } else { session }
+        if memory.doubtful && self.clock.is_set() { None } else { session.filter(|_| affordable) }
     }
 }
 
