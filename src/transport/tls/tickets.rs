@@ -47,10 +47,14 @@ impl Tickets {
         keep(&mut memory);
     }
 
+    fn is_affordable(&self) -> bool {
+        find_free([TICKET * self.longest.load(Relaxed)])
+    }
+
     /// Takes a session, unless the clock has been set since: the certificate may have expired long ago. Nor one that there is no
     /// memory to offer.
     fn take<T>(&self, take: impl FnOnce(&mut Memory) -> Option<T>) -> Option<T> {
-        let affordable = find_free([TICKET * self.longest.load(Relaxed)]);
+        let affordable = self.is_affordable();
         let mut memory = self.memory.lock();
         let session = take(&mut memory);
         if memory.doubtful && self.clock.is_set() { None } else { session.filter(|_| affordable) }
