@@ -134,7 +134,7 @@ pub(crate) fn peak<R>(work: impl FnOnce() -> R) -> (R, usize) {
 }
 
 /// Runs `work` on a heap with so many bytes free.
-fn with_heap<R>(free: usize, work: impl FnOnce() -> R) -> R {
+pub(crate) fn with_heap<R>(free: usize, work: impl FnOnce() -> R) -> R {
     HEAP.set(LIVE.get() + free as isize);
     let result = work();
     HEAP.set(isize::MAX);
@@ -218,7 +218,8 @@ fn no_memory_for_what_is_ours() {
             for resumed in [false, true] {
                 let mut pair = Pair::with_host(&config, HOST, &server)?;
                 pair.run()?;
-                assert_eq!(pair.is_resumed(), resumed);
+                // A session that there is no memory to offer is not.
+                assert!(pair.is_resumed() == resumed || resumed && SPARED.get().is_none());
                 let Client { layers, out, .. } = &mut pair.client;
                 layers.send(&data(40_000), out).map_err(|error| error.to_string())?;
                 pair.server.writer().write_all(&data(40_000)).unwrap();

@@ -2,14 +2,13 @@
 //! asserts for each piece), and not much less.
 
 use rcgen::{CertifiedIssuer, KeyPair};
-use wm_mqtt_client::transport::Layers;
 use wm_mqtt_client::transport::tls::{Settings, Tls, TlsConfig};
 
 use crate::certificates::*;
-use crate::limits::{names, shake_hands, ticket};
-use crate::memory::{in_own_process, peak};
+use crate::limits::{names, shake_hands};
+use crate::memory::{in_own_process, peak, with_heap};
 use crate::openssl::{ec_key, ed25519_key, rsa_key};
-use crate::scripted::server_saying;
+use crate::scripted::*;
 use crate::support::*;
 
 fn key(kind: &str) -> String {
@@ -85,27 +84,33 @@ fn by_kind_of_key() {
     }
 }
 
-/// The first step, up to the ClientHello, which may carry a ticket. The largest ticket counts for the whole process.
+/// A ClientHello takes what it says, and that for a ticket of this length. Without memory for that none is offered.
 #[test]
-fn the_client_hello() {
-    if !in_own_process("need::the_client_hello") {
+fn tickets() {
+    if !in_own_process("need::tickets") {
         return;
     }
-    for len in [None, Some(100), Some(1000), Some(5000), Some(16_000)] {
-        let client = TlsConfig::new(Settings { alpn: vec![b"mqtt".to_vec(), vec![b'x'; 255]], ..settings() }).unwrap();
-        if let Some(len) = len {
-            let mut server = server_saying(VERSIONS[0], &self_signed(|_| {}), vec![], vec![ticket(len)]);
+    let plain = assert_connects(&unverified());
+    for len in [1, 1000, 4000, 16_000] {
+        for free in [20_000, 120_000] {
+            let ticket = [&[0, 0, 1, 0, 0, 0, 0, 0, 1, 7][..], &vector(2, &data(len)), &[0, 0]].concat();
+            let mut server = server_saying(VERSIONS[0], &self_signed(|_| {}), vec![], vec![message(4, &ticket)]);
             server.send_tls13_tickets = 0;
-            server.alpn_protocols = vec![b"mqtt".to_vec()];
-            let mut pair = Pair::open(&client, &server);
-            let bytes = pair.says(b"once");
+            let config = unverified();
+            let mut pair = Pair::open(&config, &server);
+            let bytes = pair.says(&data(10));
             pair.client.receive(&bytes).unwrap();
+            let said = with_heap(free, || assert_connects(&config));
+            assert_eq!(said > plain + len, len < 4000 || free > 20_000, "{len} {free}");
         }
-        let (mut layers, mut out) = (Layers::default(), Vec::new());
-        let need = Tls::first_step();
-        let (result, peak) = peak(|| layers.begin_tls(&client, HOST, &mut out));
-        result.unwrap();
-        assert!(out.len() > len.unwrap_or(0));
-        assert!(peak <= need && need < 3 * peak, "{peak} for a ticket of {len:?}, and {need} said");
     }
+}
+
+/// How long the ClientHello is. A ticket in it may take five times its length.
+fn assert_connects(config: &TlsConfig) -> usize {
+    let need = Tls::first_step();
+    let (client, peak) = peak(|| Client::new(config, HOST).unwrap());
+    let ticket = client.out.len().saturating_sub(290);
+    assert!(peak <= need + 5 * ticket, "{peak} bytes, and not {need} with {ticket}");
+    client.out.len()
 }

@@ -49,11 +49,12 @@ pub(super) fn cost(bytes: usize, seen: usize, own: usize) -> usize {
     STEP + 3 * flight.min(2048) + flight + NAMES.load(Relaxed).min(bytes / 3) * NAME + log + own
 }
 
-/// What rustls and ring allocate at most for the first step of a handshake, up to the ClientHello: its keys, and a ticket in a
-/// buffer that grows by doubling, and in two copies.
-pub(super) fn hello() -> usize {
-    const STEP: usize = 6144;
-    STEP + 5 * TICKETS.load(Relaxed)
+/// What rustls and ring allocate at most for a ClientHello, without a session that it offers.
+pub(super) const CLIENT_HELLO: usize = 6144;
+
+/// What a session that is offered adds to that: its ticket in a buffer that grows by doubling, and in two copies.
+pub(super) fn offer() -> usize {
+    5 * TICKETS.load(Relaxed)
 }
 
 /// What one kind of message may bring at most.

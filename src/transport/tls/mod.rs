@@ -104,9 +104,10 @@ impl Tls {
         (version, kind)
     }
 
-    /// How many bytes of heap [`connect`](Self::connect) may take at most.
+    /// How many bytes of heap [`connect`](Self::connect) may take at most. A session that takes more is not offered without
+    /// memory for it.
     pub fn first_step() -> usize {
-        limits::hello()
+        limits::CLIENT_HELLO
     }
 
     /// How much of `input` makes a step of the handshake: up to the end of a record's header, or of a record. And how many bytes

@@ -12,6 +12,7 @@ use rustls::time_provider::TimeProvider;
 use spin::Mutex;
 
 use super::clock::{Clock, is_set};
+use super::{find_free, limits};
 
 /// A handle connects to one server only, so the names are not looked at. One session of each version is kept, the newest:
 /// it holds a copy of the server's certificates. Each is used once, for TLS 1.2 too: rustls hands a session that was
@@ -65,7 +66,8 @@ impl View {
         }
     }
 
-    /// Takes a session, unless it is doubtful and there is a clock now: the certificate may have expired long ago.
+    /// Takes a session, unless it is doubtful and there is a clock now, since the certificate may have expired long ago, or there is
+    /// no memory to offer it.
     fn take<T>(&self, place: impl FnOnce(&mut Memory) -> &mut Option<Kept<T>>) -> Option<T> {
         let Kept { session, doubtful } = place(&mut *self.tickets.0.try_lock()?).take()?;
         if doubtful {
@@ -74,7 +76,7 @@ impl View {
             }
             self.doubtful.store(true, Ordering::Relaxed);
         }
-        Some(session)
+        find_free([limits::offer()]).then_some(session)
     }
 }
 
