@@ -99,7 +99,8 @@ static void run(const row_t *row, const char *scheme, const char *step, const ch
         int result = call_result(connect);
         CHECK_EQ(result, row->right == REFUSED ? FAILURE : 0);
         if (row->right == LOST && result == 0) expect_lost(handle);
-        if (row->right == LIVES) CHECK(!wait_event(DISCONNECTED, 150));
+        if (row->right == LIVES && wait_event(DISCONNECTED, 150))
+            check_failed(__FILE__, __LINE__, false, "the connection ended:\n%s", log_text());
         if (row->right == SERVES && result == 0) {
             for (int i = 0; i < 3; i++) send_message(handle);
         }
@@ -332,6 +333,50 @@ static void certificates(void)
 
 /* ---- servers that keep the rules ---- */
 
+/* Every kind of key and chain, with the largest records, the smallest ones, and byte by byte. */
+static void kinds(void)
+{
+    static const struct {
+        const char *server, *ca;
+    } rows[] = {
+        {"server", "ca"},
+        {"server-p384", "ca"},
+#ifndef WM_MQTT_WITHOUT_ED25519
+        {"server-ed25519", "ca"},
+#endif
+        {"server-rsa2048", "ca"},
+        {"server-rsa3072", "ca"},
+        {"server-rsa4096", "ca"},
+        {"server-rsa-chain", "rsa-ca"},
+        {"server-rsa4096-chain", "rsa4096-ca"},
+        {"intermediate", "ca"},
+        {"self-signed", "self-signed"},
+    };
+    static const char *const sizes[] = {"", "--record 32", "--segment 1"};
+    auto_broker_t *broker = auto_broker_open();
+    log_capture();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        for (int version = 2; version <= 3; version++) {
+            for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
+                check_row("%s, 1.%d %s", rows[i].server, version, sizes[k]);
+                log_clear();
+                relay_t *relay = relay_start(auto_broker_port(broker), "--tls @%s.pem @%s.key --versions 1.%d %s", rows[i].server,
+                                             rows[i].server, version, sizes[k]);
+                config_t config = {.uri = relay_uri(relay, "mqtts"), .client_id = "c", .clean_session = 1};
+                config.auth_mode = WM_MQTT_CLIENT_AUTH_MODE_AUTH_SERVER_CERT;
+                config.ca = cert_text(test_printf("%s.pem", rows[i].ca));
+                handle_t handle = client_new(&config);
+                REQUIRE_EQ(wm_mqtt_client_connect(handle), 0);
+                CHECK(log_has(test_printf("TLS 1.%d", version)));
+                send_message(handle);
+                end(handle, (int)k);
+                relay_stop(relay);
+                events_reset();
+            }
+        }
+    }
+}
+
 static void stretched(void)
 {
     static const row_t tls[] = {
@@ -340,6 +385,9 @@ static void stretched(void)
     };
     static const row_t ws[] = {{"upgrade", "serve serve-pings serve-empty-frames", SERVES, NULL}};
     static const char *const options[] = {"", " --segment 1", " --fragment 1", " --segment 1 --fragment 1"};
+    /* As much as every system takes. */
+    static const row_t most[] = {{"finished13 finished12", "serve", SERVES, NULL}};
+    run_all(most, 1, "mqtts", " --certificates 8 --names 100");
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
         run_all(tls, sizeof tls / sizeof tls[0], "mqtts", options[i]);
         run_all(ws, sizeof ws / sizeof ws[0], "ws", options[i]);
@@ -357,6 +405,7 @@ static const test_t tests[] = {
     LONG_TEST(floods, 120),
     LONG_TEST(websocket, 120),
     LONG_TEST(certificates, 120),
+    LONG_TEST(kinds, 120),
     LONG_TEST(stretched, 120),
 };
 TESTS_MAIN(tests)

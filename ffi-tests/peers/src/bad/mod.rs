@@ -31,6 +31,8 @@ pub struct Script {
     /// Bytes of a write, and of a record's fragment, at most.
     pub piece: usize,
     pub fragment: usize,
+    /// Names of authorities in a CertificateRequest, if there is one.
+    pub names: usize,
 }
 
 /// Serves connections for ever, one after the other. How each has ended is reported.
@@ -39,7 +41,7 @@ pub fn serve(listener: &TcpListener, script: &Script, report: &Report) -> Result
         let (socket, _) = listener.accept()?;
         report.line("connection");
         let mut peer = Peer::new(socket, script.identity.clone())?;
-        (peer.piece, peer.fragment) = (script.piece, script.fragment);
+        (peer.piece, peer.fragment, peer.names) = (script.piece, script.fragment, script.names);
         let result = (script.step.run)(&mut peer).and_then(|()| {
             report.line("step");
             (script.action.run)(&mut peer)

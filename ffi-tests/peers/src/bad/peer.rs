@@ -45,6 +45,13 @@ impl Identity {
         })
     }
 
+    /// Makes the chain so long at least, with its last certificate.
+    pub fn repeat_up_to(&mut self, count: usize) {
+        while let Some(last) = self.chain.last().filter(|_| self.chain.len() < count) {
+            self.chain.push(last.clone());
+        }
+    }
+
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         self.key.sign(&SystemRandom::new(), message).expect("randomness").as_ref().to_vec()
     }
@@ -75,6 +82,8 @@ pub struct Peer {
     pub piece: usize,
     /// Bytes of a fragment at most.
     pub fragment: usize,
+    /// So many names of authorities come with the wish for a certificate; none: no wish.
+    pub names: usize,
     /// Frames carry what is above.
     pub websocket: bool,
     /// Of WebSocket: received, and not a whole frame yet.
@@ -101,6 +110,7 @@ impl Peer {
             own_share,
             piece: usize::MAX,
             fragment: FRAGMENT,
+            names: 0,
             websocket: false,
             received: Vec::new(),
             payload: VecDeque::new(),

@@ -3,11 +3,12 @@
 use super::Result;
 use super::keys::{Cipher, LEN, Version, hash, prf};
 use super::peer::{CHANGE_CIPHER_SPEC, HANDSHAKE, Peer, extension, message, vector8, vector16, vector24};
-use super::tls13::{CERTIFICATE, FINISHED, SERVER_HELLO, hello};
+use super::tls13::{CERTIFICATE, CERTIFICATE_REQUEST, FINISHED, SERVER_HELLO, hello, names};
 
 pub const HELLO_REQUEST: u8 = 0;
 pub const SERVER_KEY_EXCHANGE: u8 = 12;
 pub const SERVER_HELLO_DONE: u8 = 14;
+const CLIENT_KEY_EXCHANGE: u8 = 16;
 /// ECDHE, a certificate with a key for ECDSA.
 pub const SUITE: u16 = 0xcca9;
 const FINISHED_LEN: usize = 12;
@@ -49,10 +50,14 @@ impl Peer {
 
     /// Takes the client's messages up to its Finished; then what is sealed would be read. The master secret.
     pub fn client_finished12(&mut self) -> Result<Keys> {
-        // Its ClientKeyExchange: the length of the share, and the share.
-        let (_, exchange) = self.next_record()?;
-        self.hello.share = exchange.get(5..).unwrap_or_default().to_vec();
-        self.transcript.extend(exchange);
+        loop {
+            let (_, message) = self.next_record()?;
+            self.transcript.extend_from_slice(&message);
+            if message.first() == Some(&CLIENT_KEY_EXCHANGE) {
+                self.hello.share = message.get(5..).unwrap_or_default().to_vec();
+                break;
+            }
+        }
         let master = prf(&self.agree()?, "extended master secret", &hash(&self.transcript), 48);
         let seed = [&hash(&self.own_share)[..], &self.hello.random].concat();
         let block = prf(&master, "key expansion", &seed, 2 * (LEN + 12));
@@ -76,6 +81,9 @@ impl Peer {
         self.begin12()?;
         self.certificate12()?;
         self.key_exchange12()?;
+        if self.names > 0 {
+            self.say(CERTIFICATE_REQUEST, &request12(&names(self.names)))?;
+        }
         self.done12()?;
         let keys = self.client_finished12()?;
         let master = self.change12(keys)?;

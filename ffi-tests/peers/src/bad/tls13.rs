@@ -95,7 +95,7 @@ impl Peer {
         let body = secrets.finished(self);
         self.say(FINISHED, &body)?;
         let so_far = hash(&self.transcript);
-        while self.next_record()?.1.first() != Some(&FINISHED) {}
+        while !messages(&self.next_record()?.1).any(|kind| kind == FINISHED) {}
         self.secret = expand(&secrets.master, "s ap traffic", &so_far, LEN as u8);
         self.seal = Some(Cipher::of_secret(&self.secret));
         self.open = Some(Cipher::of_secret(&expand(&secrets.master, "c ap traffic", &so_far, LEN as u8)));
@@ -106,6 +106,9 @@ impl Peer {
     pub fn accept13(&mut self) -> Result {
         let secrets = self.begin13()?;
         self.extensions13()?;
+        if self.names > 0 {
+            self.request13(&names(self.names))?;
+        }
         self.certificate13()?;
         self.verify13()?;
         self.finish13(&secrets)
@@ -119,6 +122,20 @@ impl Peer {
         self.seal = Some(Cipher::of_secret(&self.secret));
         bytes
     }
+}
+
+/// As many names of authorities, each as long as they are.
+pub fn names(count: usize) -> Vec<Vec<u8>> {
+    vec![vec![0x30; 80]; count]
+}
+
+/// The types of the messages in a record.
+fn messages(mut record: &[u8]) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        let (head, rest) = record.split_at_checked(4)?;
+        record = rest.get(u32::from_be_bytes([0, head[1], head[2], head[3]]) as usize..)?;
+        Some(head[0])
+    })
 }
 
 pub struct Secrets {

@@ -20,7 +20,7 @@ use peers::bad::{self, ACTIONS, FRAGMENT, Identity, STEPS, Script};
 use peers::report::Report;
 
 const USAGE: &str = "\
-usage: bad-peer --tls CERT KEY --at STEP --do ACTION [--segment N] [--fragment N]
+usage: bad-peer --tls CERT KEY --at STEP --do ACTION [OPTION]...
        bad-peer --list
 
   --tls CERT KEY    a certificate chain and its key, for P-256, in PEM files
@@ -28,6 +28,8 @@ usage: bad-peer --tls CERT KEY --at STEP --do ACTION [--segment N] [--fragment N
   --do ACTION       and then this
   --segment N       writes have N bytes at most, each sent at once
   --fragment N      records hold N bytes at most
+  --certificates N  the chain has so many, its last one over and over
+  --names N         a certificate is asked for, with so many names of authorities
   --list            prints the steps and the actions
 ";
 
@@ -50,7 +52,7 @@ fn main() {
 fn parse() -> Result<Script, Box<dyn Error>> {
     let mut arguments = lexopt::Parser::from_env();
     let (mut step, mut action, mut identity) = (None, None, None);
-    let (mut piece, mut fragment) = (usize::MAX, FRAGMENT);
+    let (mut piece, mut fragment, mut names, mut certificates) = (usize::MAX, FRAGMENT, 0, 0);
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("tls") => {
@@ -67,6 +69,8 @@ fn parse() -> Result<Script, Box<dyn Error>> {
             }
             Long("segment") => piece = arguments.value()?.parse()?,
             Long("fragment") => fragment = arguments.value()?.parse()?,
+            Long("certificates") => certificates = arguments.value()?.parse()?,
+            Long("names") => names = arguments.value()?.parse()?,
             Long("list") => {
                 STEPS.iter().for_each(|step| println!("step {}", step.name));
                 ACTIONS.iter().for_each(|action| println!("action {}", action.name));
@@ -79,7 +83,9 @@ fn parse() -> Result<Script, Box<dyn Error>> {
         return Err("a size of 0".into());
     }
     let (step, action) = (step.ok_or("no --at")?, action.ok_or("no --do")?);
-    Ok(Script { step, action, identity: Arc::new(identity.ok_or("no --tls")?), piece, fragment })
+    let mut identity = identity.ok_or("no --tls")?;
+    identity.repeat_up_to(certificates);
+    Ok(Script { step, action, identity: Arc::new(identity), piece, fragment, names })
 }
 
 fn fail(message: impl std::fmt::Display) -> ! {
