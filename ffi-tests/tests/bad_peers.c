@@ -12,6 +12,8 @@
 /* Bytes of heap; how many more are no leak, and how many lwIP may keep besides for connections that ended in the last seconds. */
 enum { SLACK = 512, ENDED_LATELY = 4096 };
 static long in_use(void) { return (long)board_heap_used(); }
+/* Of a flood. Without it the MQTT task, whose priority is higher, would let none of this program's tasks run. */
+#define PACE " --pause 100"
 #else
 #include <dirent.h>
 /* Open descriptors. Memory is the sanitizers' and valgrind's matter. */
@@ -27,6 +29,9 @@ static long in_use(void)
 }
 #endif
 
+#ifndef PACE
+#define PACE ""
+#endif
 #define FAILURE WM_MQTT_CLIENT_ERROR_FAILURE
 
 typedef enum {
@@ -95,7 +100,7 @@ static void run(const row_t *row, const char *scheme, const char *step, const ch
         send_message(other);
         end(handle, number);
         CHECK_EQ(call_result_within(connect, 1000), FAILURE);
-        CHECK(!log_has(" failed: "));
+        if (log_has(" failed: ")) check_failed(__FILE__, __LINE__, false, "it has failed by itself:\n%s", log_text());
     } else if (!call_done(connect, scaled(5000))) {
         check_failed(__FILE__, __LINE__, false, "connect still waits");
         end(handle, number);
@@ -143,7 +148,7 @@ static void run_all(const row_t *rows, size_t count, const char *scheme, const c
     check_in_use(before + SLACK);
     check_row(NULL);
 }
-#define RUN(rows, scheme) run_all(rows, sizeof rows / sizeof rows[0], scheme, "")
+#define RUN(rows, scheme) run_all(rows, sizeof rows / sizeof rows[0], scheme, PACE)
 
 /* Every step at which the client waits for the server. */
 #define STEPS13 "hello13 extensions13 request13 certificate13 verify13 finished13"
