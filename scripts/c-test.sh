@@ -13,7 +13,7 @@ case $1 in
         run=(valgrind --quiet --fair-sched=yes --soname-synonyms=somalloc=nouserintercepts --leak-check=full --show-leak-kinds=$kinds
             --errors-for-leak-kinds=$kinds --error-exitcode=99)
         case $2-$WM_MQTT_SCHEME in
-            tls* | websocket* | *-mqtts | *-wss) run+=(--suppressions=ffi-tests/harness/ring.supp) ;;
+            bad_peers* | tls* | websocket* | *-mqtts | *-wss) run+=(--suppressions=ffi-tests/harness/ring.supp) ;;
         esac
         run+=("$programs/plain/$2")
         export TEST_SLOWNESS=${TEST_SLOWNESS:-10}

@@ -19,7 +19,7 @@ export WM_MQTT_PEERS=$peers WM_MQTT_CERTS=${WM_MQTT_CERTS:-$PWD/target/test-cert
 # Warnings and errors are printed, as an application would have it: the stack that this takes counts, and what fails once says why.
 export WM_LOG_LEVEL=${WM_LOG_LEVEL:-2}
 target=riscv32imac-unknown-none-elf
-tests=(callbacks config connect events flow hostile keepalive publish real_broker receive session subscribe threads)
+tests=(bad_peers callbacks config connect events flow hostile keepalive publish real_broker receive session subscribe threads)
 # TLS runs into the limits of the heap on the other machine.
 [ "$machine" != csky ] || tests+=(tls tls_traffic)
 own=()
@@ -133,10 +133,10 @@ runs=("$@")
 demo=(in_parallel 240 demo python3 firmware/agent.py -- scripts/demo.sh firmware/demo.sh "$peers/demo-broker")
 # Over the other schemes what differs is below MQTT. The longest first.
 if [ "$#" = 0 ] && [ "$machine" = virt ]; then
-    runs=(network keepalive board_check:wss device_tls:mqtts device_tls:wss heap:mqtts receive device)
+    runs=(bad_peers network keepalive board_check:wss device_tls:mqtts device_tls:wss heap:mqtts receive device)
     for scheme in mqtts ws wss; do runs+=("device:$scheme" "receive:$scheme" "connect:$scheme" "session:$scheme"); done
     for test in "${tests[@]}"; do
-        case $test in keepalive | receive) ;; *) runs+=("$test") ;; esac
+        case $test in bad_peers | keepalive | receive) ;; *) runs+=("$test") ;; esac
     done
     "${demo[@]}"
 elif [ "$#" = 0 ]; then
@@ -144,7 +144,7 @@ elif [ "$#" = 0 ]; then
     runs=(handshakes:mqtts device:wss board_check:wss session:wss keepalive device:mqtts tls::versions tls::identities tls_traffic::forgotten)
     runs+=(device:ws device session:ws receive:ws)
     for test in "${tests[@]}"; do
-        case $test in keepalive | tls | tls_traffic) ;; *) runs+=("$test") ;; esac
+        case $test in bad_peers | keepalive | tls | tls_traffic) ;; *) runs+=("$test") ;; esac
     done
     export out
     export -f own_emulator compared_with_objdump same_halfwords

@@ -45,11 +45,11 @@ for source in ffi-tests/sdk/tests/*.c ffi-tests/port/*.c ffi-tests/tests/*.c; do
     step "$test, valgrind" scripts/c-test.sh valgrind "$test"
     step "$test, sanitizers" scripts/c-test.sh sanitize "$test"
 done
-# The same over the other schemes. tls*.c and websocket.c choose theirs themselves.
+# The same over the other schemes. tls*.c, websocket.c and bad_peers.c choose theirs themselves.
 for scheme in mqtts ws wss; do
     for source in ffi-tests/tests/*.c; do
         test=$(basename "$source" .c)
-        case $test in tls | tls_* | websocket) continue ;; esac
+        case $test in bad_peers | tls | tls_* | websocket) continue ;; esac
         step "$test, $scheme, sanitizers" scripts/c-test.sh sanitize "$test" "$scheme"
     done
 done
@@ -67,7 +67,7 @@ fi
 with_features tcp host config:mqtt
 with_features websocket host,websocket config:mqtt connect:ws receive:ws
 # What the device has by default and the authorities, with its WebSocket engine.
-with_features embedded host,tls,tls12,rsa,chacha20,websocket,webpki-roots websocket:mqtt session:mqtts receive:wss tls:mqtt
+with_features embedded host,tls,tls12,rsa,chacha20,websocket,webpki-roots websocket:mqtt session:mqtts receive:wss tls:mqtt bad_peers:mqtt
 if [ -n "${WM_SDK:-}" ]; then
     step "the SDK's examples" python3 ffi-tests/run_examples.py --sdk "$WM_SDK"
     step "the SDK's build" scripts/sdk-build.sh "$WM_SDK"

@@ -46,6 +46,7 @@ static void end(void *unused)
     (void)unused;
     wm_log_set_level(level_before);
     wm_log_set_vprintf(vprintf);
+    if (check_has_failed() && text) fprintf(stderr, "    the log:\n%s", text);
     log_clear();
 }
 
@@ -64,6 +65,14 @@ int log_count(const char *part)
     for (const char *at = text; at && (at = strstr(at, part)) != NULL; at++) count++;
     pthread_mutex_unlock(&lock);
     return count;
+}
+
+char *log_text(void)
+{
+    pthread_mutex_lock(&lock);
+    char *copy = test_printf("%s", text ? text : "");
+    pthread_mutex_unlock(&lock);
+    return copy;
 }
 
 bool log_has(const char *part) { return log_count(part) > 0; }

@@ -8,6 +8,7 @@
 void log_capture(void);
 bool log_has(const char *text); /* so far */
 int log_count(const char *text); /* how often */
+char *log_text(void); /* so far; memory of the test, main thread only */
 void log_clear(void);
 
 #endif

@@ -109,17 +109,16 @@ const char *relay_line_at(const char *file, int line, relay_t *relay, const char
     return NULL;
 }
 
-relay_t *relay_start(int port, const char *options, ...)
+/* With these words, and those that the options are a format of. */
+static relay_t *start(char *const *words, const char *options, va_list args)
 {
     char text[1000];
-    va_list args;
-    va_start(args, options);
     int length = vsnprintf(text, sizeof text, options, args);
-    va_end(args);
     REQUIRE(length >= 0 && length < (int)sizeof text);
 
-    char *argv[MAX_WORDS + 1] = {peer_program("relay"), "--to", test_printf("127.0.0.1:%d", port)}, *rest;
-    int n = 3;
+    char *argv[MAX_WORDS + 1] = {NULL}, *rest;
+    int n = 0;
+    while (words[n]) argv[n] = words[n], n++;
     for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
         REQUIRE(n < MAX_WORDS);
         argv[n++] = word[0] == '@' ? (char *)cert_path(word + 1) : word;
@@ -132,6 +131,26 @@ relay_t *relay_start(int port, const char *options, ...)
     relay->port = colon ? atoi(colon + 1) : 0;
     REQUIRE(relay->port > 0);
     return relay;
+}
+
+relay_t *relay_start(int port, const char *options, ...)
+{
+    va_list args;
+    va_start(args, options);
+    char *words[] = {peer_program("relay"), "--to", test_printf("127.0.0.1:%d", port), NULL};
+    relay_t *relay = start(words, options, args);
+    va_end(args);
+    return relay;
+}
+
+relay_t *bad_peer_start(const char *options, ...)
+{
+    va_list args;
+    va_start(args, options);
+    char *words[] = {peer_program("bad-peer"), NULL};
+    relay_t *peer = start(words, options, args);
+    va_end(args);
+    return peer;
 }
 
 int relay_port(const relay_t *relay) { return relay->port; }

@@ -1,5 +1,5 @@
 /* The programs of ffi-tests/peers (in the folder $WM_MQTT_PEERS): `relay` puts TLS and WebSocket in front of a broker,
- * `certs` makes the test certificates. */
+ * `bad-peer` is a server that misbehaves, `certs` makes the test certificates. */
 #ifndef PEERS_H
 #define PEERS_H
 
@@ -15,6 +15,8 @@ typedef struct relay relay_t;
 /* Starts a relay to this port of 127.0.0.1 on a free port. The options are a printf format of the words on its command
  * line; @NAME is that file of the test certificates. Ends the test if it does not start; it ends with the test. */
 relay_t *relay_start(int port, const char *options, ...) __attribute__((format(printf, 2, 3)));
+/* The same with `bad-peer`, a server that misbehaves. */
+relay_t *bad_peer_start(const char *options, ...) __attribute__((format(printf, 1, 2)));
 void relay_stop(relay_t *relay); /* its connections break */
 int relay_port(const relay_t *relay);
 char *relay_uri(const relay_t *relay, const char *scheme); /* scheme://localhost:port */
