@@ -235,13 +235,17 @@ impl<P: Port> Entry<P> {
         let own = self.client.config();
         // It was checked before anybody could ask for a connection.
         let host = own.broker().map_or("", |broker| broker.host);
-        step::<P>(Tls::first_step(), &mut || {
-            let config = match &mut *prepared {
-                Some(config) => config,
-                None => prepared.insert(tls_config::<P>(own)?),
-            };
-            layers.begin_tls(config, host, output)
-        })
+        if prepared.is_none() {
+            let settings = settings::<P>(own).map_err(Trouble::Layer)?;
+            let need = settings.need();
+            let mut settings = Some(settings);
+            step::<P>(need, &mut || {
+                *prepared = settings.take().map(TlsConfig::new).transpose()?;
+                Ok(())
+            })?;
+        }
+        let Some(config) = prepared else { return Ok(()) };
+        step::<P>(Tls::first_step(), &mut || layers.begin_tls(config, host, output))
     }
 }
 
@@ -300,7 +304,7 @@ fn step<P: Port>(need: usize, work: &mut dyn FnMut() -> Result<(), LayerError>) 
     P::with_reserve(need, work).ok_or(Trouble::NoMemory)?.map_err(Trouble::Layer)
 }
 
-fn tls_config<P: Port>(config: &Config) -> Result<TlsConfig, LayerError> {
+fn settings<P: Port>(config: &Config) -> Result<Settings<'_>, LayerError> {
     let AuthMode { verify, present } = config.auth_mode;
     let identity = match (present, config.cert.as_deref(), config.key.as_deref()) {
         (false, ..) => None,
@@ -317,7 +321,7 @@ fn tls_config<P: Port>(config: &Config) -> Result<TlsConfig, LayerError> {
         copy.extend_from_slice(name);
         alpn.push(copy);
     }
-    let settings = Settings {
+    Ok(Settings {
         verify,
         ca: config.ca.as_deref(),
         authorities: P::authorities(),
@@ -328,6 +332,5 @@ fn tls_config<P: Port>(config: &Config) -> Result<TlsConfig, LayerError> {
         chain: P::limits().chain,
         names: P::limits().names,
         clock: P::unix_time,
-    };
-    Ok(TlsConfig::new(settings)?)
+    })
 }

@@ -84,6 +84,30 @@ fn by_kind_of_key() {
     }
 }
 
+/// What the rustls of these tests, which has std, allocates for a memory of sessions until it is told that it has one.
+const STD: usize = 15_100;
+
+#[test]
+fn configurations() {
+    for kind in ["P-256", "Ed25519", "RSA 2048", "RSA 4096"].into_iter().filter(|kind| is_built(kind)) {
+        let key = key(kind);
+        let pair = KeyPair::from_pem(&key).unwrap();
+        let own = server_params(&["client"]).self_signed(&pair).unwrap().pem();
+        for count in [1, 10, 251] {
+            let authority = |i| authority_params(&format!("authority number {i}")).self_signed(&pair).unwrap().pem();
+            let ca: String = (0..count).map(authority).collect();
+            for identity in [None, Some((own.as_bytes(), key.as_bytes()))] {
+                let settings = Settings { verify: true, ca: Some(ca.as_bytes()), identity, ..settings() };
+                let need = settings.need();
+                let (config, peak) = peak(|| TlsConfig::new(settings).unwrap());
+                println!("{count} x {kind}, own: {}: {peak} of {need}", identity.is_some());
+                assert!(peak <= need + STD, "{peak} bytes, and not {need}");
+                assert_connects(&config);
+            }
+        }
+    }
+}
+
 /// A ClientHello takes what it says, and that for a ticket of this length. Without memory for that none is offered.
 #[test]
 fn tickets() {

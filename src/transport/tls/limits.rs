@@ -26,10 +26,11 @@ pub(super) fn set(chain: usize, names: usize) {
     NAMES.store(names, Relaxed);
 }
 
-/// Whether the records of a handshake message may have so many bytes together.
-pub(super) fn check_records(bytes: usize) -> Result<(), Excess> {
+/// Whether a record of so many bytes may come behind so many others of one handshake message. Longer ones than any may be, rustls
+/// refuses itself.
+pub(super) fn check_record(record: usize, before: usize) -> Result<(), Excess> {
     let excess = Excess(FRAGMENTED, Unit::Bytes);
-    if bytes > excess.most() { Err(excess) } else { Ok(()) }
+    if record <= LARGEST_RECORD && before + record > excess.most() { Err(excess) } else { Ok(()) }
 }
 
 /// What rustls and ring allocate at most for `bytes` of a server's flight behind `seen` bytes that they have taken, on a heap

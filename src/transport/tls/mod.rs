@@ -189,7 +189,7 @@ impl Tls {
         } else if len > self.begin + HEADER {
             return Ok(rest);
         } else {
-            limits::check_records(end).map_err(Error::Excess)
+            limits::check_record(end - self.begin, self.begin).map_err(Error::Excess)
         };
         if checked.is_err() {
             // Such a record is none: rustls ends the connection with the alert that says so.
