@@ -90,6 +90,20 @@ fn memory_that_is_back_in_a_second() {
     }
 }
 
+/// One that was told in time does not shorten the time of the next one.
+#[test]
+fn shortages_that_come_again_and_again() {
+    let handle = over_tcp();
+    let mut serials = Vec::new();
+    for _ in 0..10 {
+        shortage(Plan::MessagesOver(500), 1_500);
+        serials.extend(send(1, 1, 3_000));
+        run(1_500 + LOOK + SLACK);
+        assert_eq!((got(&handle), losses()), (serials.clone(), 0));
+    }
+    end(handle);
+}
+
 /// A device that has just started.
 #[test]
 fn when_the_clock_has_just_begun() {
