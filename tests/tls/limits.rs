@@ -249,7 +249,7 @@ fn messages_in_a_record() {
     for (count, refused) in [(16, false), (17, true), (4000, true)] {
         let empty = message(0, b"").repeat(count);
         let mut client = Client::new(&unverified(), HOST).unwrap();
-        let (result, peak) = receive(&mut client, &in_the_clear(&empty, 16_384));
+        let (result, peak) = receive(&mut client, &plain(&empty, 16_384));
         assert_eq!(result.as_ref().unwrap_err() == &excess("record", 16, "messages"), refused, "{count} {result:?}");
         assert!(peak < 24_000, "{peak}");
     }

@@ -5,13 +5,18 @@ use std::sync::{Arc, Mutex};
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::cipher::{
-    AeadKey, Iv, KeyBlockShape, MessageDecrypter, MessageEncrypter, OutboundChunks, OutboundOpaqueMessage,
-    OutboundPlainMessage, Tls12AeadAlgorithm, Tls13AeadAlgorithm, UnsupportedOperationError,
+    AeadKey, Iv, MessageDecrypter, MessageEncrypter, OutboundChunks, OutboundOpaqueMessage, OutboundPlainMessage,
+    Tls13AeadAlgorithm, UnsupportedOperationError,
 };
 use rustls::crypto::ring::default_provider;
 use rustls::{
     CipherSuiteCommon, ConnectionTrafficSecrets, ContentType, Error, ServerConfig, SupportedCipherSuite,
-    SupportedProtocolVersion, Tls12CipherSuite, Tls13CipherSuite,
+    SupportedProtocolVersion, Tls13CipherSuite,
+};
+#[cfg(feature = "tls12")]
+use rustls::{
+    Tls12CipherSuite,
+    crypto::cipher::{KeyBlockShape, Tls12AeadAlgorithm},
 };
 
 use crate::certificates::Identity;
@@ -66,6 +71,7 @@ fn scripted(suite: SupportedCipherSuite, script: &Script) -> SupportedCipherSuit
             aead_alg: Box::leak(Box::new(Aead13(suite.aead_alg, script))),
             ..*suite
         }))),
+        #[cfg(feature = "tls12")]
         SupportedCipherSuite::Tls12(suite) => SupportedCipherSuite::Tls12(Box::leak(Box::new(Tls12CipherSuite {
             common: copy(&suite.common),
             aead_alg: Box::leak(Box::new(Aead12(suite.aead_alg, script))),
@@ -123,8 +129,10 @@ impl Tls13AeadAlgorithm for Aead13 {
     }
 }
 
+#[cfg(feature = "tls12")]
 struct Aead12(&'static dyn Tls12AeadAlgorithm, Script);
 
+#[cfg(feature = "tls12")]
 impl Tls12AeadAlgorithm for Aead12 {
     fn encrypter(&self, key: AeadKey, iv: &[u8], extra: &[u8]) -> Box<dyn MessageEncrypter> {
         speaking(self.0.encrypter(key, iv, extra), &self.1)
