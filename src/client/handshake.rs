@@ -280,8 +280,9 @@ impl<P: Port> Task for Steps<P> {
             for at in 0..handshakes.len() {
                 if let Some(step) = handshakes[at].take_step() {
                     // Who has had a step comes last.
-                    handshakes[at..].rotate_left(1);
-                    return Some(handshakes.last().cloned().zip(Some(step)));
+                    let entry = handshakes.remove(at);
+                    handshakes.push(entry.clone());
+                    return Some(Some((entry, step)));
                 }
             }
             Some(None)

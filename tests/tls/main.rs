@@ -23,6 +23,7 @@ mod records;
 mod resumption;
 mod scripted;
 mod setup;
+mod signatures;
 mod support;
 mod unverified;
 mod verification;

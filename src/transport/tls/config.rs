@@ -8,7 +8,8 @@ use rustls::client::Resumption;
 use rustls::pki_types::TrustAnchor;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, InconsistentKeys, SupportedProtocolVersion};
+use rustls::{ClientConfig, SupportedProtocolVersion};
+use webpki::EndEntityCert;
 
 use super::Error;
 use super::clock::Clock;
@@ -83,7 +84,8 @@ impl TlsConfig {
         let own = identity.as_ref().map_or(0, |(_, own)| *own);
         if identity.as_ref().is_some_and(|(identity, _)| {
             // What rustls cannot read, X.509 version 1 for one, the server may: that is its affair.
-            identity.keys_match() == Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch))
+            let certificate = identity.cert.first().and_then(|certificate| EndEntityCert::try_from(certificate).ok());
+            certificate.zip(identity.key.public_key()).is_some_and(|(one, key)| one.subject_public_key_info() != key)
         }) {
             return Err(Error::Setup("`key` is not the one of `cert`"));
         }

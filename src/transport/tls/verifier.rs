@@ -8,9 +8,9 @@ use core::time::Duration;
 use crate::log;
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, PeerMisbehaved, SignatureScheme};
 use webpki::{
     EndEntityCert, ExtendedKeyUsageValidator, InvalidNameContext, KeyPurposeId, KeyPurposeIdIter, KeyUsage,
     RequiredEkuNotFoundContext, VerifiedPath, anchor_from_trusted_cert,
@@ -245,6 +245,35 @@ fn not_for_servers() -> webpki::Error {
     })
 }
 
+impl Verifier {
+    /// Verifies what the server has signed in its handshake, by the first so many algorithms of the scheme that fit its key. This
+    /// is what `rustls::crypto::verify_tls12_signature` and its like do, without all of webpki's errors: 1,000 bytes of flash.
+    fn verify_signed(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+        candidates: usize,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let wrong = |error: webpki::Error| rustls::Error::InvalidCertificate(for_rustls(&error));
+        let version_1 = Version1::read(certificate)?;
+        let certificate = version_1.as_ref().map_or(certificate, |version_1| &version_1.certificate);
+        let certificate = EndEntityCert::try_from(certificate).map_err(wrong)?;
+        let Some((_, algorithms)) = self.algorithms.mapping.iter().find(|(scheme, _)| *scheme == signature.scheme)
+        else {
+            return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
+        };
+        let mut result = Err(webpki::Error::InvalidSignatureForPublicKey);
+        for algorithm in algorithms.iter().take(candidates) {
+            result = certificate.verify_signature(*algorithm, message, signature.signature());
+            if !matches!(result, Err(webpki::Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_))) {
+                break;
+            }
+        }
+        result.map(|()| HandshakeSignatureValid::assertion()).map_err(wrong)
+    }
+}
+
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Verifier")
@@ -269,9 +298,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let version_1 = Version1::read(certificate)?;
-        let certificate = version_1.as_ref().map_or(certificate, |version_1| &version_1.certificate);
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+        self.verify_signed(message, certificate, signature, usize::MAX)
     }
 
     fn verify_tls13_signature(
@@ -280,9 +307,13 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let version_1 = Version1::read(certificate)?;
-        let certificate = version_1.as_ref().map_or(certificate, |version_1| &version_1.certificate);
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+        use SignatureScheme as S;
+        // There RSA signs with PSS alone (RFC 8446 section 4.4.3).
+        if matches!(signature.scheme, S::RSA_PKCS1_SHA256 | S::RSA_PKCS1_SHA384 | S::RSA_PKCS1_SHA512) {
+            return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
+        }
+        // And its names of schemes say which curve.
+        self.verify_signed(message, certificate, signature, 1)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
