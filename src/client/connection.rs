@@ -9,7 +9,7 @@ use super::calls::Cause;
 use super::closing::{Closing, End};
 use super::dial::{Dial, Preference};
 use super::handle::{Attempt, State};
-use super::handshake::{Handshake, Secured, TlsConfig};
+use super::handshake::{Handshake, TlsConfig};
 use super::intake::Intake;
 use super::pipe::{LinkSocket, Pipe};
 use super::trouble::Trouble;
@@ -245,12 +245,11 @@ impl<P: Port> Connection<P> {
                         pipe.ready();
                     }
                     if let Some(handshake) = &self.handshake {
-                        let secured = handshake.advance(pipe, &mut means.buffer).map_err(Trouble::in_handshake)?;
-                        let Some(Secured { config, layers }) = secured else {
+                        let advanced = handshake.advance(pipe, &mut means.buffer, &mut self.tls);
+                        if !advanced.map_err(Trouble::in_handshake)? {
                             return self.check_limit(means).map_err(Trouble::in_handshake);
-                        };
-                        pipe.set_layers(layers);
-                        (self.tls, self.handshake) = (config, None);
+                        }
+                        self.handshake = None;
                         pipe.upgrade(&self.client.config().broker().map_err(|_| Trouble::NotFound)?)?;
                     }
                     let mut early = false;

@@ -21,11 +21,10 @@ pub(super) struct Handshake<P: Port>(Shared<Entry<P>>);
 
 /// What comes of it.
 #[derive(Default)]
-pub(super) struct Secured {
-    /// For the next connection, which resumes this one's session.
-    pub(super) config: Option<TlsConfig>,
+struct Secured {
+    config: Option<TlsConfig>,
     /// TLS alone.
-    pub(super) layers: Layers,
+    layers: Layers,
 }
 
 /// The task that computes handshakes, as others see it.
@@ -95,25 +94,35 @@ impl<P: Port> Handshake<P> {
         Ok(Some(Self(entry)))
     }
 
-    /// Passes on what either side has for the other; what has come of the handshake when it is done. That the server has
-    /// closed is noticed when nothing is computed.
-    pub(super) fn advance(&self, pipe: &mut Pipe<P>, buffer: &mut [u8]) -> Result<Option<Secured>, Trouble> {
+    /// Passes on what either side has for the other; whether the handshake is done: then the pipe has TLS, and `config` is for the
+    /// next connection, which resumes this one's session. That the server has closed is noticed when nothing is computed.
+    // Not inlined: its frame would lie under everything that TLS needs.
+    #[inline(never)]
+    pub(super) fn advance(
+        &self,
+        pipe: &mut Pipe<P>,
+        buffer: &mut [u8],
+        config: &mut Option<TlsConfig>,
+    ) -> Result<bool, Trouble> {
         let waits = {
             let mut exchange = self.0.exchange.lock();
             pipe.answer(&mut exchange.output)?;
             if let Progress::Done(_) = exchange.progress
                 && let Progress::Done(result) = replace(&mut exchange.progress, Progress::Over)
             {
-                return result.map(|()| Some(self.0.take_secured()));
+                let mut secured = self.0.secured.lock();
+                *config = secured.config.take();
+                pipe.set_layers(&mut secured.layers);
+                return result.map(|()| true);
             }
             matches!(exchange.progress, Progress::Waiting)
         };
-        if !waits || !pipe.readable {
-            return Ok(None);
+        if waits && pipe.readable {
+            let mut fed = Ok(());
+            pipe.read(buffer, &mut |input| fed = self.feed(input))?;
+            fed?;
         }
-        let mut fed = Ok(());
-        pipe.read(buffer, &mut |input| fed = self.feed(input))?;
-        fed.map(|()| None)
+        Ok(false)
     }
 
     fn feed(&self, input: &[u8]) -> Result<(), Trouble> {

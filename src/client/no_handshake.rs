@@ -7,7 +7,6 @@ use super::Client;
 use super::pipe::Pipe;
 use super::trouble::Trouble;
 use crate::port::{Port, Shared};
-use crate::transport::Layers;
 use crate::transport::uri::Uri;
 
 /// A configuration that cannot exist.
@@ -16,18 +15,13 @@ pub(super) type TlsConfig = Infallible;
 /// A handshake that cannot exist.
 pub(super) struct Handshake<P: Port>(Infallible, PhantomData<P>);
 
-pub(super) struct Secured {
-    pub(super) config: Option<TlsConfig>,
-    pub(super) layers: Layers,
-}
-
 impl<P: Port> Handshake<P> {
     /// [`Config::check`](super::Config::check) has refused a URI that asks for it.
     pub(super) fn begin(_: &Shared<Client<P>>, _: &Uri<'_>, _: Option<&TlsConfig>) -> Result<Option<Self>, Trouble> {
         Ok(None)
     }
 
-    pub(super) fn advance(&self, _: &mut Pipe<P>, _: &mut [u8]) -> Result<Option<Secured>, Trouble> {
+    pub(super) fn advance(&self, _: &mut Pipe<P>, _: &mut [u8], _: &mut Option<TlsConfig>) -> Result<bool, Trouble> {
         match self.0 {}
     }
 }

@@ -98,8 +98,9 @@ impl<P: Port> Pipe<P> {
     }
 
     /// Puts TLS on the socket, which had no layer.
-    pub(super) fn set_layers(&mut self, layers: Layers) {
-        self.layers = layers;
+    #[cfg(feature = "tls")]
+    pub(super) fn set_layers(&mut self, layers: &mut Layers) {
+        core::mem::swap(&mut self.layers, layers);
     }
 
     /// Puts WebSocket on top, if the URI asks for it.
