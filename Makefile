@@ -54,7 +54,7 @@ ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 MAKEFLAGS += --no-builtin-rules
 %.d: ;
 
-.PHONY: all help header peers demo check test test-programs csky size component release firmware-test csky-test install clean FORCE
+.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -89,6 +89,9 @@ component:
 
 release:
 	scripts/release.sh
+
+heap-sweep: peers
+	HEAP_STEP=128 scripts/firmware.sh heap:mqtts
 
 firmware-test: peers
 	CARGO='$(CARGO)' scripts/firmware.sh

@@ -16,7 +16,7 @@ declare -A trace=(
     [ed25519]='[Ee]d25519'
     [chacha20]='Cha[Cc]ha20Poly1305|provider8CHACHA20|ring_core.*(chacha|poly1305)'
     [quic]='4ring4aead4quic|4ring4quic'
-    [websocket]='httparse|sha1_smol|base64ct|edge_ws|transport9websocket'
+    [websocket]='httparse|sha1_smol|edge_ws|transport9websocket'
     [tungstenite]='tungstenite'
     [webpki-roots]='ISRG Root X1'
 )

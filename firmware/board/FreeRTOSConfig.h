@@ -62,8 +62,6 @@
 /* heap_device.c says how large. */
 #define configTOTAL_HEAP_SIZE 1
 
-void board_task_begins(void *task);
-#define traceTASK_CREATE(task) board_task_begins(task)
 void board_task_ends(void *task);
 #define portCLEAN_UP_TCB(task) board_task_ends(task)
 

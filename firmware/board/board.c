@@ -36,20 +36,19 @@ void vApplicationStackOverflowHook(TaskHandle_t task, char *name)
     board_failed(text, "", 0);
 }
 
-/* Tasks of the library: one serves all clients, the other is there for a step of a TLS handshake. Most of their stack, and of
- * the heap that was allocated while they ran. */
+/* Tasks of the library: one serves all clients, the other is there while any of them is in a TLS handshake. Most of their stack. */
 static struct {
     const char *name;
-    size_t stack, used, heap_before, heap;
-} library_tasks[] = {{"mqtt", CONFIG_MQTT_CLIENT_TASK_STACK, 0, 0, 0}, {"mqtt tls", CONFIG_MQTT_CLIENT_HANDSHAKE_STACK, 0, 0, 0}};
+    size_t stack, used;
+} library_tasks[] = {{"mqtt", CONFIG_MQTT_CLIENT_TASK_STACK, 0}, {"mqtt tls", CONFIG_MQTT_CLIENT_HANDSHAKE_STACK, 0}};
 
-enum { TASK, STEP };
+enum { TASK, HANDSHAKES };
 
 static bool is(TaskHandle_t task, int which) { return strcmp(pcTaskGetName(task), library_tasks[which].name) == 0; }
 
 static void look_at_stack(TaskHandle_t task)
 {
-    for (int i = TASK; i <= STEP; i++) {
+    for (int i = TASK; i <= HANDSHAKES; i++) {
         if (!is(task, i)) continue;
         size_t used = library_tasks[i].stack - uxTaskGetStackHighWaterMark(task) * sizeof(StackType_t);
         if (used > library_tasks[i].used) library_tasks[i].used = used;
@@ -64,21 +63,11 @@ size_t board_task_stack(void)
     return library_tasks[TASK].used;
 }
 
-size_t board_handshake_stack(void) { return library_tasks[STEP].used; }
-size_t board_handshake_heap(void) { return library_tasks[STEP].heap; }
-
-void board_task_begins(void *task)
-{
-    if (is(task, STEP)) library_tasks[STEP].heap_before = board_heap_restart_step();
-}
+size_t board_handshake_stack(void) { return library_tasks[HANDSHAKES].used; }
 
 void board_task_ends(void *task)
 {
     look_at_stack(task);
-    if (is(task, STEP)) {
-        size_t heap = board_heap_step() - library_tasks[STEP].heap_before;
-        if (heap > library_tasks[STEP].heap) library_tasks[STEP].heap = heap;
-    }
     network_task_ends(task);
 }
 

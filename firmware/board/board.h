@@ -20,14 +20,9 @@ size_t board_heap_used(void);
 size_t board_heap_peak(void);
 void board_heap_restart_peak(void);
 
-/* The most that was used since the last call of the first, which returns what is used now: for board.c, beside the peak. */
-size_t board_heap_restart_step(void);
-size_t board_heap_step(void);
-
-/* Bytes that the library's task and the steps of a TLS handshake have needed at most: stack, and heap beside that stack. */
+/* Bytes of stack that the library's task and that of TLS handshakes have needed at most. */
 size_t board_task_stack(void);
 size_t board_handshake_stack(void);
-size_t board_handshake_heap(void);
 
 void *harness_malloc(size_t size);
 void *harness_calloc(size_t count, size_t size);

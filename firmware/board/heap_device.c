@@ -24,25 +24,8 @@ static size_t block_size(void *block)
 
 size_t board_heap_used(void) { return DEVICE_HEAP - xPortGetFreeHeapSize(); }
 
-/* The kernel keeps one minimum, so what it was when a step began is kept here. */
-static size_t peak;
-
-size_t board_heap_step(void) { return DEVICE_HEAP - xPortGetMinimumEverFreeHeapSize(); }
-
-size_t board_heap_restart_step(void)
-{
-    peak = board_heap_peak();
-    xPortResetHeapMinimumEverFreeHeapSize();
-    return board_heap_used();
-}
-
-size_t board_heap_peak(void) { return board_heap_step() > peak ? board_heap_step() : peak; }
-
-void board_heap_restart_peak(void)
-{
-    peak = 0;
-    xPortResetHeapMinimumEverFreeHeapSize();
-}
+size_t board_heap_peak(void) { return DEVICE_HEAP - xPortGetMinimumEverFreeHeapSize(); }
+void board_heap_restart_peak(void) { xPortResetHeapMinimumEverFreeHeapSize(); }
 
 void *malloc(size_t size) { return pvPortMalloc(size ? size : 1); }
 

@@ -110,7 +110,6 @@ static void measurements(void)
     sleep_ms(300);
     measured("heap_idle_after_a_connection", (long)board_heap_used() - before);
 
-    if (board_handshake_stack() > 0) measured("heap_of_a_step", (long)board_handshake_heap());
     for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
         small_call_t call = calls[i];
         call.handle = handle;
