@@ -144,7 +144,8 @@ impl<P: Port> Connection<P> {
         let is_due = core::mem::replace(&mut self.due, Instant::NEVER) <= means.now();
         self.served = true;
         self.advance_closing(means);
-        if let Err(trouble) = self.follow(means).and_then(|()| self.progress(means, is_due)) {
+        self.follow(means);
+        if let Err(trouble) = self.progress(means, is_due) {
             self.fail(trouble);
         }
     }
@@ -191,7 +192,7 @@ impl<P: Port> Connection<P> {
 
     /// Begins or drops an attempt as the application's tasks want it. A connection that stands ends in order, behind what
     /// was sent on it.
-    fn follow(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
+    fn follow(&mut self, means: &mut Means<P>) {
         let (wanted, connected) = {
             let state = self.client.state().lock();
             (state.wanted, state.connected)
@@ -205,23 +206,20 @@ impl<P: Port> Connection<P> {
         }
         if matches!(self.stage, Stage::Down) && wanted.is_some() && !self.waits_for_closing(means.now()) {
             self.attempt = wanted;
-            return self.begin(means);
+            self.begin(means);
         }
-        Ok(())
     }
 
     fn waits_for_closing(&self, now: Instant) -> bool {
         self.closing.as_ref().is_some_and(|closing| !closing.is_aside(now))
     }
 
-    fn begin(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
+    fn begin(&mut self, means: &mut Means<P>) {
         self.limit = means.now() + CONNECT_TIMEOUT;
         self.stage = Stage::Dialing(Dial::new(means.new_token(), means.now(), self.limit));
-        let client = self.client.clone();
-        // What it was made with was checked before anybody could ask for a connection.
-        let broker = client.config().broker().map_err(|_| Trouble::NotFound)?;
-        log::debug(&[&"connecting to ", &broker.host, &":", &broker.port]);
-        Ok(())
+        if let Ok(broker) = self.client.config().broker() {
+            log::debug(&[&"connecting to ", &broker.host, &":", &broker.port]);
+        }
     }
 
     /// Moves the attempt on from stage to stage as far as it goes.
@@ -509,7 +507,6 @@ impl<P: Port> Connection<P> {
     }
 
     /// When the connection ends, or what it does at its end is due. An attempt must have led to CONNACK by then.
-    #[inline(never)]
     fn limit(&self, state: &State<P>) -> Instant {
         match state.connected {
             None => self.limit,

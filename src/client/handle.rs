@@ -83,8 +83,8 @@ struct Waiting<P: Port> {
 }
 
 impl<P: Port> Client<P> {
-    // Not inlined: 24 bytes of flash less.
-    #[inline(never)]
+    // Inlined, so that it is made where it stays, and not on the stack of who calls init.
+    #[inline(always)]
     pub(super) fn new(hub: &'static Hub<P>, token: usize, config: Config) -> Option<Self> {
         let debug = config.debug.then_some(token);
         let origin = Instant::from_millis(0);
