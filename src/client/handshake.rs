@@ -90,7 +90,7 @@ impl<P: Port> Handshake<P> {
         };
         let entry = Shared::try_new_with(make).ok_or(Trouble::NoMemory)?;
         HandshakeTask::join(client.hub);
-        HandshakeTask::add(client.hub, entry.clone()).ok_or(Trouble::NoMemory)?;
+        HandshakeTask::add(client.hub, entry.clone()).ok_or(Trouble::Exhausted)?;
         Ok(Some(Self(entry)))
     }
 
