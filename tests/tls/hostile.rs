@@ -3,7 +3,6 @@
 use wm_mqtt_client::transport::tls::{Settings, TlsConfig};
 
 use crate::certificates::*;
-use crate::memory::peak;
 use crate::support::*;
 
 const NOT_TLS: &str = "TLS: the server does not speak TLS, or sends broken messages";
@@ -276,10 +275,9 @@ fn chains_with_too_many_certificates() {
         for (certificates, expected) in [(8, Ok(())), (9, Err("certificates")), (4000, Err("certificates"))] {
             let mut identity = self_signed(|_| {});
             identity.chain.resize(certificates, vec![0x30].into());
-            let (result, peak) = peak(|| Pair::new(&unverified(), &server(version, &identity)).run());
+            let result = Pair::new(&unverified(), &server(version, &identity)).run();
             let expected = expected.map_err(|what| format!("TLS: the server's Certificate has more than 8 {what}"));
             assert_eq!(result, expected, "{} {certificates}", name(version));
-            eprintln!("{peak}");
         }
     }
 }
