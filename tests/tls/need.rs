@@ -1,4 +1,4 @@
-//! What a handshake needs of the heap, by kind of key: never more than `handshake_need` has said before (which `shake_hands`
+//! What a handshake needs of the heap, by kind of key: never more than `handshake_step` has said before (which `shake_hands`
 //! asserts for each piece), and not much less.
 
 use rcgen::{CertifiedIssuer, KeyPair};
