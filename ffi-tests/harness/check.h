@@ -97,7 +97,9 @@ bool gate_wait(gate_t *gate, long ms); /* false: still closed after scaled(ms) *
 /* Threads of this process, and what the kernel counts about one of them. */
 int thread_count(void);
 int thread_ids(int *ids, int max);
-int new_thread(const int *before, int before_count); /* the one thread that was not there before; -1: not exactly one */
-long thread_switches(int id);                        /* voluntary context switches so far; -1: no such thread */
+/* The one thread that was not there before, once there is exactly one: a thread that has ended, as that of a call in the
+ * background, is still listed for a moment. -1: that did not come within 3 s. */
+int new_thread(const int *before, int before_count);
+long thread_switches(int id); /* voluntary context switches so far; -1: no such thread */
 
 #endif

@@ -20,14 +20,6 @@ static bool back_to(int count)
     return true;
 }
 
-static int mqtt_thread(void)
-{
-    int id = -1;
-    for (long until = now_ms() + scaled(3000); id < 0 && now_ms() < until; sleep_ms(1))
-        id = new_thread(before, before_count);
-    return id;
-}
-
 static void one_for_all(void)
 {
     enum { N = 3 };
@@ -40,12 +32,12 @@ static void one_for_all(void)
         client_connect(handles[i], broker, false);
         CHECK(back_to(before_count + 1));
     }
-    int id = mqtt_thread();
+    int id = new_thread(before, before_count);
     CHECK(id > 0);
     check_row("it stays until the last handle goes");
     for (int i = 0; i < N; i++) CHECK_EQ(wm_mqtt_client_disconnect(handles[i]), 0);
     for (int i = 0; i < N - 1; i++) CHECK_EQ(client_deinit(handles[i]), 0);
-    CHECK_EQ(mqtt_thread(), id);
+    CHECK_EQ(new_thread(before, before_count), id);
     CHECK_EQ(client_deinit(handles[N - 1]), 0);
     CHECK(back_to(before_count));
     check_row("and comes back");
@@ -102,7 +94,7 @@ static void asleep(void)
     remember_threads();
     handle_t first = connected_client(&broker, &one, true), second = connected_client(&broker, &two, true);
     CHECK(back_to(before_count + 1));
-    int id = mqtt_thread();
+    int id = new_thread(before, before_count);
     REQUIRE(id > 0);
     long limit = slowness() > 1 ? 50 : 0; /* valgrind's own scheduler switches too */
     check_row("connected");
@@ -126,7 +118,7 @@ static void asleep_after_work(void)
     remember_threads();
     handle_t handle = connected_client(&broker, &conn, true);
     CHECK(back_to(before_count + 1));
-    int id = mqtt_thread();
+    int id = new_thread(before, before_count);
     REQUIRE(id > 0);
     for (int i = 1; i <= 50; i++) {
         CHECK_EQ(wm_mqtt_client_publish(handle, "t", "m", 1, 1, 0), i);

@@ -24,7 +24,7 @@ int thread_count(void)
     return thread_ids(NULL, 0);
 }
 
-int new_thread(const int *before, int before_count)
+static int only_new_thread(const int *before, int before_count)
 {
     int ids[256], n = thread_ids(ids, 256), found = -1;
     for (int i = 0; i < n && i < 256; i++) {
@@ -35,6 +35,14 @@ int new_thread(const int *before, int before_count)
         found = ids[i];
     }
     return found;
+}
+
+int new_thread(const int *before, int before_count)
+{
+    int id = -1;
+    for (long until = now_ms() + scaled(3000); id < 0 && now_ms() < until; sleep_ms(1))
+        id = only_new_thread(before, before_count);
+    return id;
 }
 
 long thread_switches(int id)
