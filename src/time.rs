@@ -29,7 +29,8 @@ impl Instant {
         Millis::try_from(self.0.saturating_sub(now.0)).unwrap_or(Millis::MAX)
     }
 
-    /// Not inlined, nor is [`add`](Self::add): a 32-bit processor takes a dozen instructions for each.
+    /// A 32-bit processor takes a dozen instructions to compare two instants, and as many to add. Not inlined, and with all
+    /// comparisons written in terms of this one (776 bytes): 1,088 bytes of flash less; [`add`](Self::add) not inlined: 528.
     #[inline(never)]
     fn is_before(self, other: Instant) -> bool {
         self.0 < other.0
@@ -117,14 +118,12 @@ impl Clock {
         self.now
     }
 
-    /// When `limit` is over. Not inlined, as the comparisons.
-    #[inline(never)]
+    /// When `limit` is over.
     pub fn end_of(&self, limit: Instant) -> Instant {
         if limit > self.late_before && limit <= self.late { self.late + GRACE } else { limit }
     }
 
     /// Whether `limit` is over.
-    #[inline(never)]
     pub fn is_over(&self, limit: Instant) -> bool {
         self.now >= self.end_of(limit)
     }
@@ -143,7 +142,7 @@ mod tests {
         let mut clock = Clock::new(at(0));
         clock.turn(at(6_000), at(5_000));
         assert!(clock.is_over(at(6_000)) && !clock.is_over(at(6_001)));
-        // Whoever asked for nothing cannot be late.
+        // A turn that was asked for at NEVER cannot be late.
         clock.turn(at(60_000), Instant::NEVER);
         assert!(clock.is_over(at(60_000)));
     }

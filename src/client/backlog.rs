@@ -33,11 +33,11 @@ pub enum Notification<B> {
 /// What an event costs beside its topic and payload, here or in the SDK's queue.
 const OVERHEAD: usize = 64;
 
-/// How far it may grow beyond its bound while a call holds up the event task.
-const PATIENCE: usize = 4;
+/// How many times its bound it may hold while a call holds up the event task.
+const CALLBACK_FACTOR: usize = 4;
 
 /// How many entries keep their memory when none waits.
-const KEPT: usize = 16;
+const KEPT_CAPACITY: usize = 16;
 
 /// What waits: an event, an acknowledgement, or both.
 struct Entry<B> {
@@ -59,7 +59,7 @@ pub(super) struct Backlog<B> {
     /// Bound of both.
     limit: usize,
     /// The same while a call holds up the event task.
-    patient_limit: usize,
+    limit_in_callback: usize,
     /// It was found full, so there may be input that waits for deliveries.
     pub(super) was_full: bool,
 }
@@ -72,7 +72,7 @@ impl<B: Buffer> Backlog<B> {
             bytes: 0,
             accepted: 0,
             limit,
-            patient_limit: limit.saturating_mul(PATIENCE),
+            limit_in_callback: limit.saturating_mul(CALLBACK_FACTOR),
             was_full: false,
         }
     }
@@ -87,16 +87,16 @@ impl<B: Buffer> Backlog<B> {
     }
 
     /// Whether there is room for a message of this length, here and in the SDK's queue; always when both are empty. A delivery
-    /// will wake the task if that makes room. A call that is patient stands in a callback: for its sake more is taken, and
-    /// its event does not count.
-    pub(super) fn has_room<P: Port<Buffer = B>>(&mut self, len: usize, patient: bool, hub: &Hub<P>) -> bool {
-        let bound = if patient { self.patient_limit } else { self.limit };
+    /// will wake the task if that makes room. While a call waits in a callback, more is taken for its sake, and the event of
+    /// that callback does not count.
+    pub(super) fn has_room<P: Port<Buffer = B>>(&mut self, len: usize, in_callback: bool, hub: &Hub<P>) -> bool {
+        let bound = if in_callback { self.limit_in_callback } else { self.limit };
         let others = self.bytes + OVERHEAD + len;
         if others + self.accepted > bound {
-            self.accepted = hub.outstanding(self.client, (bound + 1).saturating_sub(others), patient);
+            self.accepted = hub.outstanding(self.client, (bound + 1).saturating_sub(others), in_callback);
         }
         let has_room = others + self.accepted <= bound || self.bytes + self.accepted == 0;
-        // What waits here alone is not waiting for deliveries.
+        // Entries of this backlog alone leave it without a delivery.
         self.was_full |= !has_room && self.accepted > 0;
         has_room
     }
@@ -129,7 +129,7 @@ impl<B: Buffer> Backlog<B> {
 
     /// Gives the memory back that a burst has needed, but for the room that is reserved.
     pub(super) fn trim(&mut self) {
-        if self.entries.is_empty() && self.entries.capacity() > KEPT {
+        if self.entries.is_empty() && self.entries.capacity() > KEPT_CAPACITY {
             let mut small = VecDeque::new();
             if reserve(&mut small) {
                 self.entries = small;
@@ -143,7 +143,7 @@ impl<B: Buffer> Backlog<B> {
             if let Some(entry) = self.entries.pop_front()
                 && entry.receipt.is_none()
             {
-                // Its place has just become free.
+                // pop_front has just freed a place.
                 self.entries.push_back(entry);
             }
         }

@@ -1,7 +1,7 @@
 //! The end of a connection: DISCONNECT is with the network, and the server is to receive all of it.
 
 use super::LINGER_TIMEOUT;
-use super::connection::{Means, READS};
+use super::connection::{Context, READS};
 use super::handle::Attempt;
 use super::pipe::Pipe;
 use crate::port::{NetError, Port, Token};
@@ -74,7 +74,7 @@ impl<P: Port> Closing<P> {
 
     /// Goes on as far as that goes, and no further than others can wait for. A server that has received everything may read
     /// it as slowly as it likes, unless the client `is_gone`.
-    pub(super) fn poll(&mut self, means: &mut Means<P>, is_gone: bool) -> End {
+    pub(super) fn poll(&mut self, context: &mut Context<P>, is_gone: bool) -> End {
         let mut is_closed = false;
         if !self.is_shut {
             match self.pipe.flush() {
@@ -87,7 +87,7 @@ impl<P: Port> Closing<P> {
             }
         }
         for _ in 0..READS {
-            match self.pipe.discard(&mut means.buffer) {
+            match self.pipe.discard(&mut context.buffer) {
                 Ok(1..) => {}
                 Err(NetError::WouldBlock) => break,
                 Ok(0) | Err(_) => {
@@ -96,13 +96,13 @@ impl<P: Port> Closing<P> {
                 }
             }
         }
-        let now = means.now();
+        let now = context.now();
         self.is_received = self.is_received || (self.is_shut && self.pipe.is_acknowledged());
         if now >= self.ask {
             self.ask = now + self.next_pause;
             self.next_pause = (self.next_pause * 2).min(ASK.1);
         }
-        let is_over = means.clock.is_over(self.limit);
+        let is_over = context.clock.is_over(self.limit);
         match self.is_received {
             _ if is_closed => End::Closed,
             true if is_over || (is_gone && self.is_aside(now)) => End::Closed,

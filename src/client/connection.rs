@@ -4,15 +4,15 @@ use alloc::vec::Vec;
 
 use zeroize::Zeroize;
 
-use super::backlog::{Backlog, Notification};
+use super::backlog::Backlog;
 use super::calls::Cause;
 use super::closing::{Closing, End};
+use super::connection_error::ConnectionError;
 use super::dial::{Dial, Preference};
-use super::handle::{Attempt, State};
+use super::handle::{Attempt, ClientState};
 use super::handshake::{Handshake, TlsConfig};
-use super::intake::Intake;
 use super::pipe::{LinkSocket, Pipe};
-use super::trouble::Trouble;
+use super::receiver::Receiver;
 use super::{CONNECT_TIMEOUT, Client, Error};
 use crate::log;
 use crate::port::{Lock, Port, Readiness, Shared, Token};
@@ -29,7 +29,7 @@ pub(super) struct Connection<P: Port> {
     stage: Stage<P>,
     /// The end of the connection before.
     closing: Option<Closing<P>>,
-    intake: Intake<P>,
+    receiver: Receiver<P>,
     /// What TLS shares from one connection to the next: certificates, key, the last session.
     tls: Option<TlsConfig>,
     /// TLS's handshake on the socket.
@@ -54,7 +54,7 @@ enum Stage<P: Port> {
 }
 
 /// What the task lends to the connection that it serves.
-pub(super) struct Means<P: Port> {
+pub(super) struct Context<P: Port> {
     pub(super) net: P::Net,
     /// The time of this turn: limits are judged with it after what has arrived was read.
     pub(super) clock: Clock,
@@ -80,7 +80,7 @@ impl<P: Port> Connection<P> {
             limit: Instant::from_millis(0),
             stage: Stage::Down,
             closing: None,
-            intake: Intake::new(client.clone()),
+            receiver: Receiver::new(&client),
             tls: None,
             handshake: None,
             preference: Preference::NONE,
@@ -97,12 +97,12 @@ impl<P: Port> Connection<P> {
 
     /// Events that wait for the SDK's queue.
     pub(super) fn backlog(&mut self) -> &mut Backlog<P::Buffer> {
-        &mut self.intake.backlog
+        &mut self.receiver.backlog
     }
 
     /// The same, of a connection that is over.
     pub(super) fn into_backlog(self) -> Backlog<P::Buffer> {
-        self.intake.backlog
+        self.receiver.backlog
     }
 
     /// Whether this is where news of `token` belongs; takes them if so.
@@ -140,30 +140,30 @@ impl<P: Port> Connection<P> {
     }
 
     /// Does what can be done now.
-    pub(super) fn advance(&mut self, means: &mut Means<P>) {
-        let is_due = core::mem::replace(&mut self.due, Instant::NEVER) <= means.now();
+    pub(super) fn advance(&mut self, context: &mut Context<P>) {
+        let is_due = core::mem::replace(&mut self.due, Instant::NEVER) <= context.now();
         self.served = true;
-        self.advance_closing(means);
-        self.follow(means);
-        if let Err(trouble) = self.progress(means, is_due) {
-            self.fail(trouble);
+        self.advance_closing(context);
+        self.follow(context);
+        if let Err(error) = self.progress(context, is_due) {
+            self.fail(error);
         }
     }
 
     /// Sends what this turn has added; when to come back.
-    pub(super) fn finish_turn(&mut self, means: &mut Means<P>) -> Instant {
+    pub(super) fn finish_turn(&mut self, context: &mut Context<P>) -> Instant {
         if core::mem::take(&mut self.served) {
-            if let Err(trouble) = self.transmit(means) {
-                self.fail(trouble);
+            if let Err(error) = self.transmit(context) {
+                self.fail(error);
             }
-            self.end_unwanted(means);
-            self.intake.backlog.trim();
-            self.due = self.due.min(self.next_deadline(&means.clock));
-            if self.stopped_reading() && self.may_read(means.now()) {
+            self.end_unwanted(context);
+            self.receiver.backlog.trim();
+            self.due = self.due.min(self.next_deadline(&context.clock));
+            if self.stopped_reading() && self.may_read(context.now()) {
                 self.due = AT_ONCE;
             }
         }
-        self.due.max(means.now())
+        self.due.max(context.now())
     }
 
     /// An event of the backlog was accepted; with the receipt of its message, if it was one.
@@ -172,14 +172,14 @@ impl<P: Port> Connection<P> {
         let Some(receipt) = receipt else { return };
         let result = self.client.state().lock().session.accepted(receipt);
         if let Err(violation) = result {
-            self.fail(Trouble::Violation(violation));
+            self.fail(ConnectionError::Violation(violation));
         }
     }
 
     /// Whether there is input that was left where it is.
     fn stopped_reading(&self) -> bool {
         match &self.stage {
-            Stage::Up(pipe) => pipe.readable || self.intake.has_leftover(),
+            Stage::Up(pipe) => pipe.readable || self.receiver.has_leftover(),
             _ => false,
         }
     }
@@ -187,26 +187,26 @@ impl<P: Port> Connection<P> {
     /// Whether there is room for what the next read may bring.
     fn may_read(&mut self, now: Instant) -> bool {
         let congested = matches!(&self.stage, Stage::Up(pipe) if pipe.is_congested());
-        !congested && self.intake.may_read(now)
+        !congested && self.receiver.may_read(&self.client, now)
     }
 
     /// Begins or drops an attempt as the application's tasks want it. A connection that stands ends in order, behind what
     /// was sent on it.
-    fn follow(&mut self, means: &mut Means<P>) {
+    fn follow(&mut self, context: &mut Context<P>) {
         let (wanted, connected) = {
             let state = self.client.state().lock();
             (state.wanted, state.connected)
         };
         if connected.is_none() && wanted != self.attempt && !matches!(self.stage, Stage::Down) {
             if let Stage::Dialing(dial) = &self.stage {
-                dial.give_up(&mut means.net);
+                dial.give_up(&mut context.net);
             }
             self.hang_up();
             self.client.state().lock().session.closed();
         }
-        if matches!(self.stage, Stage::Down) && wanted.is_some() && !self.waits_for_closing(means.now()) {
+        if matches!(self.stage, Stage::Down) && wanted.is_some() && !self.waits_for_closing(context.now()) {
             self.attempt = wanted;
-            self.begin(means);
+            self.begin(context);
         }
     }
 
@@ -214,81 +214,81 @@ impl<P: Port> Connection<P> {
         self.closing.as_ref().is_some_and(|closing| !closing.is_aside(now))
     }
 
-    fn begin(&mut self, means: &mut Means<P>) {
-        self.limit = means.now() + CONNECT_TIMEOUT;
-        self.stage = Stage::Dialing(Dial::new(means.new_token(), means.now(), self.limit));
+    fn begin(&mut self, context: &mut Context<P>) {
+        self.limit = context.now() + CONNECT_TIMEOUT;
+        self.stage = Stage::Dialing(Dial::new(context.new_token(), context.now(), self.limit));
         if let Ok(broker) = self.client.config().broker() {
             log::debug(&[&"connecting to ", &broker.host, &":", &broker.port]);
         }
     }
 
     /// Moves the attempt on from stage to stage as far as it goes.
-    // Not inlined: 250 bytes of flash less.
+    // Not inlined: 44 bytes of flash less.
     #[inline(never)]
-    fn progress(&mut self, means: &mut Means<P>, is_due: bool) -> Result<(), Trouble> {
+    fn progress(&mut self, context: &mut Context<P>, is_due: bool) -> Result<(), ConnectionError> {
         loop {
             match &mut self.stage {
                 Stage::Down => return Ok(()),
                 Stage::Dialing(dial) => {
                     let token = dial.token();
-                    let (net, config) = (&mut means.net, self.client.config());
-                    let polled = dial.poll(net, &means.clock, config, &mut self.preference);
+                    let (net, config) = (&mut context.net, self.client.config());
+                    let polled = dial.poll(net, &context.clock, config, &mut self.preference);
                     match polled.inspect_err(|_| dial.give_up(net))? {
                         Some(socket) => self.secure(token, socket)?,
                         None => return Ok(()),
                     }
                 }
                 Stage::Securing(pipe) => {
-                    if means.clock.is_over(self.limit) {
+                    if context.clock.is_over(self.limit) {
                         pipe.ready();
                     }
                     if let Some(handshake) = &self.handshake {
-                        let advanced = handshake.advance(pipe, &mut means.buffer, &mut self.tls);
-                        if !advanced.map_err(Trouble::in_handshake)? {
-                            return self.check_limit(means).map_err(Trouble::in_handshake);
+                        let advanced = handshake.advance(pipe, &mut context.buffer, &mut self.tls);
+                        if !advanced.map_err(ConnectionError::in_handshake)? {
+                            return self.check_limit(context).map_err(ConnectionError::in_handshake);
                         }
                         self.handshake = None;
-                        pipe.upgrade(&self.client.config().broker().map_err(|_| Trouble::NotFound)?)?;
+                        pipe.upgrade(&self.client.config().broker().map_err(|_| ConnectionError::BadUri)?)?;
                     }
                     let mut early = false;
                     for _ in 0..READS {
                         if !pipe.is_open() && pipe.readable {
-                            pipe.read(&mut means.buffer, &mut |_| early = true).map_err(Trouble::in_handshake)?;
+                            pipe.read(&mut context.buffer, &mut |_| early = true)
+                                .map_err(ConnectionError::in_handshake)?;
                         }
                     }
                     if early {
-                        return Err(Trouble::Early);
+                        return Err(ConnectionError::DataBeforeConnect);
                     }
                     if !pipe.is_open() {
                         if pipe.readable {
                             self.due = AT_ONCE;
                         }
-                        return self.check_limit(means).map_err(Trouble::in_handshake);
+                        return self.check_limit(context).map_err(ConnectionError::in_handshake);
                     }
-                    self.begin_session(means)?;
+                    self.begin_session(context)?;
                 }
                 Stage::Up(pipe) => {
-                    // Whatever is judged now, the socket is asked before.
+                    // Before `judge` ends anything for silence, the socket is read.
                     if is_due {
                         pipe.ready();
                     }
-                    self.receive(means)?;
-                    return self.judge(means);
+                    self.receive(context)?;
+                    return self.judge(context);
                 }
             }
         }
     }
 
-    fn check_limit(&self, means: &Means<P>) -> Result<(), Trouble> {
-        if means.clock.is_over(self.limit) { Err(Trouble::TimedOut) } else { Ok(()) }
+    fn check_limit(&self, context: &Context<P>) -> Result<(), ConnectionError> {
+        if context.clock.is_over(self.limit) { Err(ConnectionError::TimedOut) } else { Ok(()) }
     }
 
     /// TCP stands: the layers on it begin.
-    // Not inlined, like the others below: in one function their frames would lie under everything that TLS needs.
+    // Not inlined, like `begin_session` and `end_unwanted`: in one function their frames would lie under everything that TLS needs.
     #[cfg_attr(feature = "tls", inline(never))]
-    fn secure(&mut self, token: Token, socket: LinkSocket<P>) -> Result<(), Trouble> {
-        let client = self.client.clone();
-        let broker = client.config().broker().map_err(|_| Trouble::NotFound)?;
+    fn secure(&mut self, token: Token, socket: LinkSocket<P>) -> Result<(), ConnectionError> {
+        let broker = self.client.config().broker().map_err(|_| ConnectionError::BadUri)?;
         self.handshake = Handshake::begin(&self.client, &broker, self.tls.as_ref())?;
         let mut pipe = Pipe::new(token, socket);
         if self.handshake.is_none() {
@@ -300,7 +300,7 @@ impl<P: Port> Connection<P> {
 
     /// The stream to the server is open: MQTT begins.
     #[cfg_attr(feature = "tls", inline(never))]
-    fn begin_session(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
+    fn begin_session(&mut self, context: &mut Context<P>) -> Result<(), ConnectionError> {
         self.stage = match core::mem::replace(&mut self.stage, Stage::Down) {
             Stage::Securing(pipe) => {
                 if let Some((version, kind)) = pipe.description() {
@@ -310,20 +310,19 @@ impl<P: Port> Connection<P> {
             }
             stage => stage,
         };
-        let client = self.client.clone();
-        let connect = client.config().connect().map_err(|_| Trouble::NoMemory)?;
-        let result = client.state().lock().session.connect(means.now(), &connect);
-        result.map_err(|_| Trouble::NoMemory)
+        let connect = self.client.config().connect().map_err(|_| ConnectionError::NoMemory)?;
+        let result = self.client.state().lock().session.connect(context.now(), &connect);
+        result.map_err(|_| ConnectionError::NoMemory)
     }
 
     /// Ends what has waited too long, now that what has arrived was read: the attempt, calls, a server that is silent.
-    fn judge(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
-        let clock = &means.clock;
+    fn judge(&mut self, context: &mut Context<P>) -> Result<(), ConnectionError> {
+        let clock = &context.clock;
         let mut guard = self.client.state().lock();
         let state = &mut *guard;
         let is_attempt = state.connected.is_none();
         if (is_attempt || state.is_connected()) && clock.is_over(self.limit(state)) {
-            return Err(if is_attempt { Trouble::TimedOut } else { Trouble::NoMemory });
+            return Err(if is_attempt { ConnectionError::TimedOut } else { ConnectionError::NoMemory });
         }
         if state.room_limit <= clock.now() {
             (state.room_limit, state.has_room) = (Instant::NEVER, true);
@@ -334,37 +333,37 @@ impl<P: Port> Connection<P> {
             log::error(&[&"no answer to request ", &id, &" within 10 s"]);
         });
         if state.keep_alive(clock) <= clock.now() {
-            state.session.handle_timeout(clock.now()).map_err(Trouble::KeepAlive)?;
+            state.session.handle_timeout(clock.now())?;
         }
         Ok(())
     }
 
     /// Reads and takes input until there is no more, or no room for what it brings.
-    fn receive(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
-        let now = means.now();
+    fn receive(&mut self, context: &mut Context<P>) -> Result<(), ConnectionError> {
+        let now = context.now();
         for _ in 0..READS {
             if !self.stopped_reading() || !self.may_read(now) {
                 return Ok(());
             }
             let (Stage::Up(pipe), Some(attempt)) = (&mut self.stage, self.attempt) else { return Ok(()) };
-            if self.intake.has_leftover() {
-                self.intake.consume_leftover(now, attempt)?;
+            if self.receiver.has_leftover() {
+                self.receiver.consume_leftover(&self.client, now, attempt)?;
                 continue;
             }
             let (mut taken, is_plain) = (Ok(()), pipe.is_plain());
-            let read = pipe.read(&mut means.buffer, &mut |input| {
+            let read = pipe.read(&mut context.buffer, &mut |input| {
                 if taken.is_ok() {
-                    taken = self.intake.consume(now, attempt, input, is_plain);
+                    taken = self.receiver.consume(&self.client, now, attempt, input, is_plain);
                 }
             });
-            // What came before the end of the stream may be the reason of it.
+            // A packet before the end of the stream may say why the stream ended.
             taken.and(read)?;
         }
         Ok(())
     }
 
     /// Hands the pipe what the session has, as far as the socket takes it, and no more than others can wait for.
-    fn transmit(&mut self, means: &mut Means<P>) -> Result<(), Trouble> {
+    fn transmit(&mut self, context: &mut Context<P>) -> Result<(), ConnectionError> {
         let pipe = match &mut self.stage {
             Stage::Securing(pipe) => return pipe.flush().map(|()| pipe.acknowledge()),
             Stage::Up(pipe) => pipe,
@@ -379,13 +378,14 @@ impl<P: Port> Connection<P> {
                 let mut guard = self.client.state().lock();
                 let state = &mut *guard;
                 let left = pipe.take_left();
-                state.session.transmitted(means.now(), left);
+                state.session.transmitted(context.now(), left);
                 state.has_room |= left > 0;
-                state.drain(&means.clock);
-                let len = if pipe.may_write() && turn < WRITES { state.session.transmit(&mut means.buffer) } else { 0 };
-                // The publishers that wait are woken when nothing is left to hand over: they find all of the room.
+                state.drain(&context.clock);
+                let len =
+                    if pipe.may_write() && turn < WRITES { state.session.transmit(&mut context.buffer) } else { 0 };
+                // Waiting publishers are woken once, when the session has nothing left for the socket: all of its room is free.
                 if len == 0 && core::mem::take(&mut state.has_room) {
-                    state.serve_publisher(means.now());
+                    state.serve_publisher(context.now());
                 }
                 connecting = state.connected.is_none();
                 len
@@ -396,14 +396,14 @@ impl<P: Port> Connection<P> {
                 }
                 break;
             }
-            let written = pipe.write(&means.buffer[..len]);
-            // CONNECT has the password in it.
+            let written = pipe.write(&context.buffer[..len]);
+            // The bytes are CONNECT, with the password in it.
             if connecting {
-                means.buffer[..len].zeroize();
+                context.buffer[..len].zeroize();
             }
             written?;
         }
-        // Answers of the layers.
+        // TLS and WebSocket may have answers of their own (tickets, pongs).
         pipe.flush()?;
         if connecting {
             pipe.acknowledge();
@@ -414,25 +414,25 @@ impl<P: Port> Connection<P> {
     /// A connection that is not wanted any more has ended when DISCONNECT is with the network, or the time for that is up.
     /// The server may still receive what the network has.
     #[cfg_attr(feature = "tls", inline(never))]
-    fn end_unwanted(&mut self, means: &mut Means<P>) {
-        let client = self.client.clone();
-        let now = means.now();
+    fn end_unwanted(&mut self, context: &mut Context<P>) {
+        let now = context.now();
         let (attempt, limit, in_order) = {
-            let mut guard = client.state().lock();
+            let mut guard = self.client.state().lock();
             let state = &mut *guard;
             let Some(attempt) = state.connected.filter(|_| state.connected != state.wanted) else { return };
             let (ending, session) = (state.ending, &state.session);
             let has_left = !session.is_connected() && !session.wants_write();
             let is_silent = ending.hurried && !session.is_connected() && now >= session.last_received() + SILENCE;
-            if !has_left && !is_silent && !means.clock.is_over(ending.limit) {
+            if !has_left && !is_silent && !context.clock.is_over(ending.limit) {
                 return;
             }
-            self.lose(state);
+            self.receiver.lose(&self.client, state);
+            self.preference.served();
             (attempt, ending.limit, has_left && !is_silent)
         };
         let mut over = Some(attempt);
         match core::mem::replace(&mut self.stage, Stage::Down) {
-            // One for each client: an older one has had its time.
+            // A client has one `closing`: an older one is dropped, its time was up when this connection began.
             Stage::Up(pipe) if in_order => {
                 let older = self.closing.replace(Closing::new(attempt, pipe, limit, now));
                 over = older.map(|older| older.attempt);
@@ -441,16 +441,16 @@ impl<P: Port> Connection<P> {
             _ => {}
         }
         if let Some(attempt) = over {
-            client.state().lock().calls.finish(Cause::Closed(attempt, Err(Error::Failure)));
+            self.client.state().lock().calls.finish(Cause::Closed(attempt, Err(Error::Failure)));
         }
         self.due = AT_ONCE;
     }
 
     /// Goes on with the end of the connection before.
-    fn advance_closing(&mut self, means: &mut Means<P>) {
+    fn advance_closing(&mut self, context: &mut Context<P>) {
         let Some(closing) = &mut self.closing else { return };
         let is_gone = self.client.state().lock().closed;
-        let end = closing.poll(means, is_gone);
+        let end = closing.poll(context, is_gone);
         let outcome = match end {
             End::Pending => return,
             End::Received | End::Closed => Ok(()),
@@ -463,36 +463,25 @@ impl<P: Port> Connection<P> {
     }
 
     /// The connection or the attempt ends with an error.
-    fn fail(&mut self, trouble: Trouble) {
+    fn fail(&mut self, error: ConnectionError) {
         self.hang_up();
         let Some(attempt) = self.attempt else { return };
-        let client = self.client.clone();
+        let client = &self.client;
         let mut state = client.state().lock();
         if state.connected.is_some() {
-            log::warn(&[&"connection lost: ", &trouble]);
+            self.preference.served();
+            log::warn(&[&"connection lost: ", &error]);
         } else if state.wanted == Some(attempt) {
             let (host, port) = client.config().broker().map_or(("", 0), |broker| (broker.host, broker.port));
-            log::error(&[&"connect to ", &host, &":", &port, &" failed: ", &trouble]);
+            log::error(&[&"connect to ", &host, &":", &port, &" failed: ", &error]);
         }
-        self.lose(&mut state);
-        state.failed(attempt, if let Trouble::Refused(code) = trouble { Error::Refused(code) } else { Error::Failure });
-        // Who has asked for its end has it.
+        self.receiver.lose(client, &mut state);
+        state.failed(
+            attempt,
+            if let ConnectionError::Refused(code) = error { Error::Refused(code) } else { Error::Failure },
+        );
+        // A disconnect that waits for the end of this connection has it.
         state.calls.finish(Cause::Closed(attempt, Ok(())));
-    }
-
-    /// There is no connection any more: tells the application, if there was one, and everybody who waits on it.
-    fn lose(&mut self, state: &mut State<P>) {
-        if let Some(attempt) = state.connected.take() {
-            self.preference.served();
-            let was_wanted = state.wanted == Some(attempt);
-            let client = was_wanted.then(|| self.client.token());
-            // Room for it has been there since CONNACK.
-            self.intake.backlog.push(Some(Notification::Disconnected { client }), None);
-        }
-        self.intake.drop_leftover();
-        state.room_limit = Instant::NEVER;
-        state.session.closed();
-        state.calls.finish(Cause::Lost);
     }
 
     /// The stream is gone; the server is told why as far as that goes at once.
@@ -501,24 +490,22 @@ impl<P: Port> Connection<P> {
             pipe.give_up();
         }
         self.handshake = None;
-        self.intake.drop_leftover();
-        // Another connect may have been waiting for this, or a deinit.
+        self.receiver.drop_leftover();
+        // A connect that waits for the end of this connection, or a deinit, goes on in the next turn.
         self.due = AT_ONCE;
     }
 
     /// When the connection ends, or what it does at its end is due. An attempt must have led to CONNACK by then.
-    fn limit(&self, state: &State<P>) -> Instant {
+    fn limit(&self, state: &ClientState<P>) -> Instant {
         match state.connected {
             None => self.limit,
-            connected if connected == state.wanted => self.intake.end(&state.session, self.stopped_reading()),
+            connected if connected == state.wanted => self.receiver.end(&state.session, self.stopped_reading()),
             Some(_) if state.session.is_connected() => state.ending.drain,
             Some(_) if state.ending.hurried => state.session.last_received() + SILENCE,
             Some(_) => state.ending.limit,
         }
     }
 
-    // Not inlined: 90 bytes of flash less.
-    #[inline(never)]
     fn next_deadline(&self, clock: &Clock) -> Instant {
         let attempt = match &self.stage {
             Stage::Down => Instant::NEVER,
@@ -528,7 +515,11 @@ impl<P: Port> Connection<P> {
                 let state = self.client.state().lock();
                 let limit = self.limit(&state);
                 let calls = state.calls.deadline(clock).min(state.room_limit);
-                clock.end_of(limit).min(state.keep_alive(clock)).min(calls).min(self.intake.next_look(clock.now()))
+                clock
+                    .end_of(limit)
+                    .min(state.keep_alive(clock))
+                    .min(calls)
+                    .min(self.receiver.next_memory_retry(clock.now()))
             }
         };
         match &self.closing {
@@ -538,7 +529,7 @@ impl<P: Port> Connection<P> {
     }
 }
 
-impl<P: Port> Means<P> {
+impl<P: Port> Context<P> {
     pub(super) fn now(&self) -> Instant {
         self.clock.now()
     }

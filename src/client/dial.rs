@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use super::Config;
-use super::trouble::Trouble;
+use super::connection_error::ConnectionError;
 use crate::port::{Net, NetError, Socket, Token};
 use crate::time::{Clock, Instant, Millis};
 
@@ -127,7 +127,7 @@ impl<N: Net> Dial<N> {
         clock: &Clock,
         config: &Config,
         preference: &mut Preference,
-    ) -> Result<Option<N::Socket>, Trouble> {
+    ) -> Result<Option<N::Socket>, ConnectionError> {
         let (mut under_way, mut in_time) = (0, false);
         for place in 0..N::races() {
             let Some(one) = &mut self.tries[place] else { continue };
@@ -156,7 +156,7 @@ impl<N: Net> Dial<N> {
             }
         }
         if clock.is_over(self.limit) {
-            return Err(Trouble::TimedOut);
+            return Err(ConnectionError::TimedOut);
         }
         while self.waiting() > 0 && (under_way == 0 || under_way < N::races() && clock.now() >= self.next()) {
             if self.begin(net, clock.now(), under_way) {
@@ -167,10 +167,10 @@ impl<N: Net> Dial<N> {
             self.look_up(net, config, preference)?;
             if !self.looking && under_way == 0 {
                 return Err(match self.failure {
-                    Failure::NotFound if net.lookup_failed(self.token) => Trouble::Exhausted,
-                    Failure::NotFound => Trouble::NotFound,
-                    Failure::Unreachable => Trouble::Unreachable,
-                    Failure::Exhausted => Trouble::Exhausted,
+                    Failure::NotFound if net.lookup_failed(self.token) => ConnectionError::NoResources,
+                    Failure::NotFound => ConnectionError::HostNotFound,
+                    Failure::Unreachable => ConnectionError::Unreachable,
+                    Failure::Exhausted => ConnectionError::NoResources,
                 });
             }
         }
@@ -230,19 +230,19 @@ impl<N: Net> Dial<N> {
                 }
                 return true;
             }
-            // There is one when the other has come to an end.
-            Err(NetError::Exhausted) if N::races() > 1 && beside > 0 => (self.tried, self.next) = (at, self.limit),
+            // A socket becomes free when the connection under way beside this one has ended.
+            Err(NetError::EXHAUSTED) if N::races() > 1 && beside > 0 => (self.tried, self.next) = (at, self.limit),
             Err(error) => {
-                self.failure = if error == NetError::Exhausted { Failure::Exhausted } else { Failure::Unreachable };
+                self.failure = if error == NetError::EXHAUSTED { Failure::Exhausted } else { Failure::Unreachable };
             }
         }
         false
     }
 
     /// Makes the next lookup, if there is one.
-    fn look_up(&mut self, net: &mut N, config: &Config, preference: &Preference) -> Result<(), Trouble> {
-        // What it was made with was checked before anybody could wish for a connection.
-        let broker = config.broker().map_err(|_| Trouble::NotFound)?;
+    fn look_up(&mut self, net: &mut N, config: &Config, preference: &Preference) -> Result<(), ConnectionError> {
+        // connect has checked the URI before it asked for a connection.
+        let broker = config.broker().map_err(|_| ConnectionError::BadUri)?;
         let v4 = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
         let than = if preference.is_ipv6 == preference.has_served { Some(v4) } else { self.addresses.first().copied() };
         if let Some(than) = than
@@ -252,7 +252,7 @@ impl<N: Net> Dial<N> {
             self.looking = true;
         } else if core::mem::take(&mut self.may_resolve) {
             if !net.resolve(self.token, broker.host, broker.port) {
-                return Err(Trouble::NoMemory);
+                return Err(ConnectionError::NoMemory);
             }
             self.looking = true;
         }

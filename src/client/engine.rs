@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::backlog::Backlog;
-use super::connection::{Connection, Means};
+use super::connection::{Connection, Context};
 use super::{DRAIN_TIMEOUT, Hub};
 use crate::log;
 use crate::port::{Net, Port, Task};
@@ -18,12 +18,12 @@ const STALL: (Millis, Millis) = (500, 60_000);
 /// The task's whole state.
 pub(super) struct Engine<P: Port> {
     hub: &'static Hub<P>,
-    means: Means<P>,
+    context: Context<P>,
     connections: Vec<Connection<P>>,
-    /// Last events of clients that are gone, with a place for those of each client that is not.
-    orphans: Vec<Backlog<P::Buffer>>,
-    /// When the orphans are given up.
-    orphans_until: Instant,
+    /// Last events of clients that were removed. There is a place reserved for those of each client that was not.
+    last_events: Vec<Backlog<P::Buffer>>,
+    /// When they are given up.
+    last_events_until: Instant,
     /// The SDK reports deliveries to us.
     listening: bool,
     /// When to try the event queue again, which is full of other people's events.
@@ -33,8 +33,8 @@ pub(super) struct Engine<P: Port> {
     stall: Timer,
     /// Our registration was renewed. The probe that follows will be seen, and says how many of those before were not.
     registered: bool,
-    /// Whose event is next.
-    next_speaker: usize,
+    /// The connection whose event is next, by its index; the one behind the last: `last_events`.
+    next_client: usize,
     deadline: Instant,
 }
 
@@ -54,15 +54,15 @@ impl<P: Port> Engine<P> {
         let (waker, now) = (net.waker(), P::now());
         let engine = Self {
             hub,
-            means: Means { net, clock: Clock::new(now), last_token: 0, buffer },
+            context: Context { net, clock: Clock::new(now), last_token: 0, buffer },
             connections: Vec::new(),
-            orphans: Vec::new(),
-            orphans_until: now,
+            last_events: Vec::new(),
+            last_events_until: now,
             listening: false,
             retry: Timer { at: Instant::NEVER, pause: RETRY.0 },
             stall: Timer { at: Instant::NEVER, pause: STALL.0 },
             registered: false,
-            next_speaker: 0,
+            next_client: 0,
             deadline: now,
         };
         Some((engine, waker))
@@ -71,21 +71,21 @@ impl<P: Port> Engine<P> {
     fn wait(&mut self) {
         let connections = &mut self.connections;
         let deadline = Some(self.deadline).filter(|deadline| *deadline < Instant::NEVER);
-        self.means.net.wait(deadline, |token, readiness| {
+        self.context.net.wait(deadline, |token, readiness| {
             let mut readiness = Some(readiness);
-            // Nobody's: late news of a socket or lookup that is gone.
+            // No connection takes the readiness of a socket or lookup that was dropped meanwhile.
             let _ = connections.iter_mut().any(|connection| connection.ready(token, &mut readiness));
         });
     }
 
     fn take_arrivals(&mut self) {
         for client in self.hub.take_arrivals() {
-            // Two first connects at a time announce the client twice.
+            // Two first connects of one client at a time have added it to the arrivals twice.
             if self.connections.iter().any(|connection| connection.serves(&client)) {
                 continue;
             }
             let places = self.connections.len() + 1;
-            if self.connections.try_reserve(1).and_then(|()| self.orphans.try_reserve(places)).is_ok() {
+            if self.connections.try_reserve(1).and_then(|()| self.last_events.try_reserve(places)).is_ok() {
                 self.connections.push(Connection::new(client));
             } else {
                 client.give_up();
@@ -93,19 +93,19 @@ impl<P: Port> Engine<P> {
         }
     }
 
-    /// Looks after those who wait for deliveries; whether there have been enough.
-    fn feed(&mut self, now: Instant) -> bool {
+    /// Renews the registration with the SDK when deliveries fail to come that events or input wait for; whether enough have come.
+    fn check_deliveries(&mut self, now: Instant) -> bool {
         if self.stall.at == Instant::NEVER {
             return false;
         }
-        let (moved, fed) = self.hub.news();
-        if fed {
+        let (some_delivered, delivered) = self.hub.news();
+        if delivered {
             self.stall.at = Instant::NEVER;
-        } else if moved && !self.registered {
+        } else if some_delivered && !self.registered {
             self.stall.at = Instant::NEVER;
-            self.starve(now);
+            self.await_deliveries(now);
         } else if now >= self.stall.at {
-            // One thing at a time: the queue may have a single entry.
+            // Either the registration or the probe in one turn: the SDK's queue may have a single entry.
             let sent = if self.registered { self.hub.probe() } else { self.hub.events().listen() };
             self.registered ^= sent;
             if sent && !self.registered {
@@ -114,11 +114,11 @@ impl<P: Port> Engine<P> {
                 self.stall.at = now + RETRY.1;
             }
         }
-        fed
+        delivered
     }
 
-    /// Somebody waits for deliveries.
-    fn starve(&mut self, now: Instant) {
+    /// Events or input wait for deliveries from now on.
+    fn await_deliveries(&mut self, now: Instant) {
         if self.stall.at == Instant::NEVER {
             (self.stall.pause, self.registered) = (STALL.0, false);
             self.stall.next(now, 4, STALL.1);
@@ -128,14 +128,14 @@ impl<P: Port> Engine<P> {
     /// Sends events, one of each client in turn, while the SDK's queue has room for us.
     fn dispatch(&mut self, now: Instant) {
         self.retry.at = Instant::NEVER;
-        let speakers = self.connections.len() + 1;
-        let mut silent = 0;
-        while silent < speakers {
-            silent += 1;
-            self.next_speaker = (self.next_speaker + 1) % speakers;
-            let (backlog, last) = match self.connections.get_mut(self.next_speaker) {
+        let sources = self.connections.len() + 1;
+        let mut passed_over = 0;
+        while passed_over < sources {
+            passed_over += 1;
+            self.next_client = (self.next_client + 1) % sources;
+            let (backlog, last) = match self.connections.get_mut(self.next_client) {
                 Some(connection) => (Some(connection.backlog()), false),
-                None => (self.orphans.last_mut(), true),
+                None => (self.last_events.last_mut(), true),
             };
             let Some(backlog) = backlog else { continue };
             let client = backlog.client();
@@ -146,26 +146,30 @@ impl<P: Port> Engine<P> {
             }
             if event.is_some() {
                 if !self.hub.enter(client, size, last) {
-                    return self.starve(now);
+                    return self.await_deliveries(now);
                 }
                 if !self.hub.events().send(event) {
-                    return if self.hub.take_back() { self.starve(now) } else { self.retry.next(now, 2, RETRY.1) };
+                    return if self.hub.take_back() {
+                        self.await_deliveries(now)
+                    } else {
+                        self.retry.next(now, 2, RETRY.1)
+                    };
                 }
             }
-            silent = 0;
+            passed_over = 0;
             self.retry.pause = RETRY.0;
             let receipt = backlog.pop(size);
-            match self.connections.get_mut(self.next_speaker) {
+            match self.connections.get_mut(self.next_client) {
                 Some(connection) => connection.accepted(receipt),
-                None => drop(self.orphans.pop_if(|backlog| backlog.is_empty())),
+                None => drop(self.last_events.pop_if(|backlog| backlog.is_empty())),
             }
         }
     }
 
-    /// Lets go of clients that were removed; their last events stay.
+    /// Drops the connections of clients that were removed; their last events stay.
     // Not inlined: its frame would lie under everything that TLS needs.
     #[cfg_attr(feature = "tls", inline(never))]
-    fn bury(&mut self, now: Instant) {
+    fn remove_clients(&mut self, now: Instant) {
         let mut at = 0;
         while at < self.connections.len() {
             if !self.connections[at].is_over() {
@@ -175,9 +179,9 @@ impl<P: Port> Engine<P> {
             let connection = self.connections.swap_remove(at);
             let backlog = connection.into_backlog().without_messages();
             if !backlog.is_empty() {
-                self.orphans.push(backlog);
+                self.last_events.push(backlog);
             }
-            self.orphans_until = now + DRAIN_TIMEOUT;
+            self.last_events_until = now + DRAIN_TIMEOUT;
         }
     }
 }
@@ -194,27 +198,27 @@ impl<P: Port> Task for Engine<P> {
     fn turn(&mut self) -> bool {
         self.wait();
         let now = P::now();
-        self.means.clock.turn(now, self.deadline);
+        self.context.clock.turn(now, self.deadline);
         self.hub.about_to_look();
         self.take_arrivals();
-        let fed = self.feed(now);
+        let delivered = self.check_deliveries(now);
         for connection in &mut self.connections {
-            // What was delivered makes room for input.
-            if connection.needs_attention(now) || fed {
-                connection.advance(&mut self.means);
+            // A delivered event makes room in the backlog, and so for input.
+            if connection.needs_attention(now) || delivered {
+                connection.advance(&mut self.context);
             }
         }
-        self.bury(now);
+        self.remove_clients(now);
         self.dispatch(now);
-        if now >= self.orphans_until && !self.orphans.is_empty() {
+        if now >= self.last_events_until && !self.last_events.is_empty() {
             log::error(&[&"the event queue stayed full: last events of a client are lost"]);
-            self.orphans.clear();
+            self.last_events.clear();
         }
         if self.connections.is_empty() {
-            if !self.orphans.is_empty() {
+            if !self.last_events.is_empty() {
                 self.hub.end_is_delayed();
             } else {
-                // Before the end is known: what the next task registers must come after this.
+                // Before the hub knows of the end: the next task registers anew, and that must come after this unlisten.
                 if core::mem::take(&mut self.listening) {
                     self.hub.events().unlisten();
                 }
@@ -223,17 +227,17 @@ impl<P: Port> Task for Engine<P> {
                 }
             }
         }
-        let mut starves = false;
+        let mut awaits_deliveries = false;
         self.deadline = self.retry.at;
-        if !self.orphans.is_empty() {
-            self.deadline = self.deadline.min(self.orphans_until);
+        if !self.last_events.is_empty() {
+            self.deadline = self.deadline.min(self.last_events_until);
         }
         for connection in &mut self.connections {
-            self.deadline = self.deadline.min(connection.finish_turn(&mut self.means));
-            starves |= core::mem::take(&mut connection.backlog().was_full);
+            self.deadline = self.deadline.min(connection.finish_turn(&mut self.context));
+            awaits_deliveries |= core::mem::take(&mut connection.backlog().was_full);
         }
-        if starves {
-            self.starve(now);
+        if awaits_deliveries {
+            self.await_deliveries(now);
         }
         self.deadline = self.deadline.min(self.stall.at);
         true

@@ -31,7 +31,6 @@ pub enum Error {
 
 impl Error {
     /// What comes before a connect has reached the MQTT task: a failure is for want of something, and the log says so.
-    #[inline(never)]
     pub(super) fn before_the_task(self) -> Self {
         if self == Error::Failure {
             log::error(&[&"connect: no memory, file or thread for it"]);

@@ -21,7 +21,7 @@ pub struct Client<P: Port> {
     config: Config,
     /// Something was left for the MQTT task in `state`.
     left_work: AtomicBool,
-    state: P::Lock<State<P>>,
+    state: P::Lock<ClientState<P>>,
 }
 
 /// How long a connection that a reconnect has made is what another reconnect asks for.
@@ -46,7 +46,7 @@ pub(super) struct Ending {
 ///
 /// `wanted` is what the application wants. Calls set it, and the MQTT task follows; a connection or an attempt that ends
 /// by itself takes its own with it. `connected` is set by the MQTT task alone.
-pub(super) struct State<P: Port> {
+pub(super) struct ClientState<P: Port> {
     pub(super) session: Session<P::Buffer>,
     /// The connection that is wanted.
     pub(super) wanted: Option<Attempt>,
@@ -83,12 +83,12 @@ struct Waiting<P: Port> {
 }
 
 impl<P: Port> Client<P> {
-    // Inlined, so that it is made where it stays, and not on the stack of who calls init.
+    // Inlined, so that the client is made in its heap block, and not on the stack of the task that calls init.
     #[inline(always)]
     pub(super) fn new(hub: &'static Hub<P>, token: usize, config: Config) -> Option<Self> {
         let debug = config.debug.then_some(token);
         let origin = Instant::from_millis(0);
-        let state = || State {
+        let state = || ClientState {
             session: Session::new(P::limits().session, debug),
             wanted: None,
             connected: None,
@@ -116,7 +116,7 @@ impl<P: Port> Client<P> {
         &self.config
     }
 
-    pub(super) fn state(&self) -> &P::Lock<State<P>> {
+    pub(super) fn state(&self) -> &P::Lock<ClientState<P>> {
         &self.state
     }
 
@@ -126,7 +126,7 @@ impl<P: Port> Client<P> {
     }
 
     /// Does `work` under the lock, and then wakes the MQTT task if that is this caller's turn.
-    fn change<R>(&self, work: impl FnOnce(&mut State<P>) -> R) -> R {
+    fn change<R>(&self, work: impl FnOnce(&mut ClientState<P>) -> R) -> R {
         let mut state = self.state.lock();
         let result = work(&mut state);
         self.release(state);
@@ -139,9 +139,7 @@ impl<P: Port> Client<P> {
         self.change(|state| state.news = true);
     }
 
-    // Not inlined: it is most of every call.
-    #[inline(never)]
-    fn release(&self, mut state: impl DerefMut<Target = State<P>>) {
+    fn release(&self, mut state: impl DerefMut<Target = ClientState<P>>) {
         let mut waker = None;
         if core::mem::take(&mut state.news) {
             self.left_work.store(true, Ordering::SeqCst);
@@ -186,7 +184,7 @@ impl<P: Port> Client<P> {
             if state.is_connected() && !(another && now >= state.fresh_until) {
                 return Ok(None);
             }
-            // Without a waker the MQTT task has given up meanwhile.
+            // No waker: the MQTT task has had no memory for this client, see `give_up`.
             if state.waker.is_none() || !state.calls.reserve() {
                 return Err(Error::Failure);
             }
@@ -215,7 +213,7 @@ impl<P: Port> Client<P> {
 
     /// Ends the client: its connection, and every call that waits on it.
     pub(super) fn close(&self, limit: Instant) {
-        // What the server has not received is lost, and nobody can be told.
+        // deinit has no return code for bytes that the server has not received.
         let _ = self.end(true);
         let Some(signal) = P::Signal::new() else { return };
         let ticket = self.change(|state| {
@@ -228,7 +226,7 @@ impl<P: Port> Client<P> {
     }
 
     fn end(&self, for_good: bool) -> Result<(), Error> {
-        // Without memory for it the connection ends all the same, only nobody waits for that.
+        // Without memory for a signal the connection ends all the same, and this call does not wait for that.
         let signal = P::Signal::new();
         let now = P::now();
         let ticket = self.change(|state| {
@@ -265,7 +263,7 @@ impl<P: Port> Client<P> {
         signal.wait(limit + TASK_TIMEOUT);
         self.change(|state| match state.calls.remove(ticket) {
             Some(outcome) => outcome.map(|()| id),
-            // In one step: on another connection the identifier may be another request's.
+            // Under the same lock as `remove`: on the next connection the identifier may be that of another request.
             None => {
                 state.session.forget(id);
                 Err(Error::Failure)
@@ -295,7 +293,7 @@ impl<P: Port> Client<P> {
                     if result.is_some() {
                         state.calls.remove(*ticket);
                     }
-                    // The next one's turn.
+                    // The next publisher in the queue may try.
                     state.serve_publisher(P::now());
                 }
                 result
@@ -311,7 +309,7 @@ impl<P: Port> Client<P> {
     /// Takes a message, unless there is no room or others wait for that: `None`, and it waits with them.
     fn try_publish(
         &self,
-        state: &mut State<P>,
+        state: &mut ClientState<P>,
         topic: &[u8],
         payload: &[u8],
         qos: u8,
@@ -371,7 +369,7 @@ impl<P: Port> Client<P> {
     }
 }
 
-impl<P: Port> State<P> {
+impl<P: Port> ClientState<P> {
     /// Whether the connection that is wanted stands.
     pub(super) fn is_connected(&self) -> bool {
         self.wanted.is_some() && self.wanted == self.connected
@@ -437,7 +435,7 @@ impl<P: Port> State<P> {
         self.ending = if self.is_connected() {
             ending
         } else {
-            // If one ends already, it does so as was asked first, but not later than is asked now.
+            // A connection that ends already keeps its earlier limits, if they are earlier.
             let first = self.ending;
             Ending { drain: first.drain.min(drain), limit: first.limit.min(limit), hurried: first.hurried || hurried }
         };

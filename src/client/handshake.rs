@@ -5,8 +5,8 @@
 use alloc::vec::Vec;
 use core::mem::{replace, take};
 
+use super::connection_error::ConnectionError;
 use super::pipe::Pipe;
-use super::trouble::Trouble;
 use super::{AuthMode, Client, Config, Hub};
 use crate::log;
 use crate::port::{Join, Lock, Port, Shared, Signal, Task};
@@ -67,7 +67,7 @@ enum Progress {
     /// There is input for the next step.
     Fed,
     /// It has come to its end.
-    Done(Result<(), Trouble>),
+    Done(Result<(), ConnectionError>),
     /// The MQTT task wants nothing more of it.
     Over,
 }
@@ -78,7 +78,7 @@ impl<P: Port> Handshake<P> {
         client: &Shared<Client<P>>,
         uri: &Uri<'_>,
         config: Option<&TlsConfig>,
-    ) -> Result<Option<Self>, Trouble> {
+    ) -> Result<Option<Self>, ConnectionError> {
         if !uri.scheme.tls {
             return Ok(None);
         }
@@ -88,9 +88,9 @@ impl<P: Port> Handshake<P> {
             let (exchange, secured) = (P::Lock::new(exchange)?, P::Lock::new(secured)?);
             Some(Entry { client: client.clone(), exchange, secured })
         };
-        let entry = Shared::try_new_with(make).ok_or(Trouble::NoMemory)?;
+        let entry = Shared::try_new_with(make).ok_or(ConnectionError::NoMemory)?;
         HandshakeTask::join(client.hub);
-        HandshakeTask::add(client.hub, entry.clone()).ok_or(Trouble::Exhausted)?;
+        HandshakeTask::add(client.hub, entry.clone()).ok_or(ConnectionError::NoResources)?;
         Ok(Some(Self(entry)))
     }
 
@@ -103,7 +103,7 @@ impl<P: Port> Handshake<P> {
         pipe: &mut Pipe<P>,
         buffer: &mut [u8],
         config: &mut Option<TlsConfig>,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, ConnectionError> {
         let waits = {
             let mut exchange = self.0.exchange.lock();
             pipe.answer(&mut exchange.output)?;
@@ -125,9 +125,9 @@ impl<P: Port> Handshake<P> {
         Ok(false)
     }
 
-    fn feed(&self, input: &[u8]) -> Result<(), Trouble> {
+    fn feed(&self, input: &[u8]) -> Result<(), ConnectionError> {
         let mut exchange = self.0.exchange.lock();
-        exchange.input.try_reserve_exact(input.len()).map_err(|_| Trouble::NoMemory)?;
+        exchange.input.try_reserve_exact(input.len()).map_err(|_| ConnectionError::NoMemory)?;
         exchange.input.extend_from_slice(input);
         exchange.progress = Progress::Fed;
         drop(exchange);
@@ -240,12 +240,12 @@ impl<P: Port> Entry<P> {
         prepared: &mut Option<TlsConfig>,
         layers: &mut Layers,
         output: &mut Vec<u8>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ConnectionError> {
         let own = self.client.config();
         // It was checked before anybody could ask for a connection.
         let host = own.broker().map_or("", |broker| broker.host);
         if prepared.is_none() {
-            let settings = settings::<P>(own).map_err(Trouble::Layer)?;
+            let settings = settings::<P>(own).map_err(ConnectionError::Layer)?;
             let need = settings.need();
             let mut settings = Some(settings);
             step::<P>(need, &mut || {
@@ -259,7 +259,7 @@ impl<P: Port> Entry<P> {
 }
 
 /// A step with what the server has sent. What is to be sent to it, in an error as well, is appended to `output`.
-fn go_on<P: Port>(layers: &mut Layers, mut input: &[u8], output: &mut Vec<u8>) -> Result<(), Trouble> {
+fn go_on<P: Port>(layers: &mut Layers, mut input: &[u8], output: &mut Vec<u8>) -> Result<(), ConnectionError> {
     let mut is_early = false;
     while !input.is_empty() {
         let (len, need) = layers.handshake_step(input);
@@ -267,7 +267,7 @@ fn go_on<P: Port>(layers: &mut Layers, mut input: &[u8], output: &mut Vec<u8>) -
         step::<P>(need, &mut || layers.receive(piece, output, &mut |_| is_early = true))?;
         input = rest;
     }
-    if is_early { Err(Trouble::Early) } else { Ok(()) }
+    if is_early { Err(ConnectionError::DataBeforeConnect) } else { Ok(()) }
 }
 
 /// The body of the handshakes' task.
@@ -310,8 +310,8 @@ impl<P: Port> Task for Steps<P> {
 
 /// A step of the handshake, with so much heap in reserve: rustls ends the program where a library for a device should return
 /// an error.
-fn step<P: Port>(need: usize, work: &mut dyn FnMut() -> Result<(), LayerError>) -> Result<(), Trouble> {
-    P::with_reserve(need, work).ok_or(Trouble::NoMemory)?.map_err(Trouble::Layer)
+fn step<P: Port>(need: usize, work: &mut dyn FnMut() -> Result<(), LayerError>) -> Result<(), ConnectionError> {
+    P::with_reserve(need, work).ok_or(ConnectionError::NoMemory)?.map_err(ConnectionError::Layer)
 }
 
 fn settings<P: Port>(config: &Config) -> Result<Settings<'_>, LayerError> {

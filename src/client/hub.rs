@@ -29,7 +29,7 @@ pub trait Events<P: Port>: Sync {
 
 /// The clients, and the task that serves them.
 pub struct Hub<P: Port> {
-    state: P::Lock<State<P>>,
+    state: P::Lock<HubState<P>>,
     events: &'static dyn Events<P>,
     /// Our events in the SDK's queue. Locked behind a client's state, never the other way round.
     outstanding: P::Lock<Outstanding>,
@@ -39,7 +39,7 @@ pub struct Hub<P: Port> {
     arrivals: AtomicBool,
 }
 
-struct State<P: Port> {
+struct HubState<P: Port> {
     /// Handles, by the key that the application knows them by.
     clients: Vec<(usize, Shared<Client<P>>)>,
     /// Clients that the task has not seen yet.
@@ -55,7 +55,7 @@ struct State<P: Port> {
     handshakes: HandshakeTask<P>,
 }
 
-impl<P: Port> State<P> {
+impl<P: Port> HubState<P> {
     /// The task has ended, or will not, since there are clients again.
     fn release_end_waiters(&mut self) {
         for waiter in core::mem::take(&mut self.end_waiters) {
@@ -73,7 +73,7 @@ impl<P: Port> Hub<P> {
     /// An empty hub; `None` when there is no memory.
     pub fn new(events: &'static dyn Events<P>) -> Option<Self> {
         Some(Self {
-            state: P::Lock::new(|| State {
+            state: P::Lock::new(|| HubState {
                 clients: Vec::new(),
                 arrivals: Vec::new(),
                 last_token: 0,
@@ -143,7 +143,7 @@ impl<P: Port> Hub<P> {
         self.wake();
         let Some(waiter) = waiter else { return };
         if waits {
-            // Where the client's own end took all of the time, the task is about to end.
+            // `close` may have used up the time until `deadline`; the MQTT task is about to end then.
             waiter.wait(deadline.max(P::now()) + TASK_END_TIMEOUT);
         }
         self.join_ended();
@@ -176,7 +176,7 @@ impl<P: Port> Hub<P> {
                 waker
             }
         };
-        // Before the task can see it, and give it up.
+        // Before the client is among the arrivals: the MQTT task may take it from there at once, and give it up.
         client.attached(waker);
         state.arrivals.push(client.clone());
         self.arrivals.store(true, Ordering::SeqCst);

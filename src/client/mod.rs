@@ -10,6 +10,7 @@ mod calls;
 mod closing;
 mod config;
 mod connection;
+mod connection_error;
 mod dial;
 mod engine;
 mod error;
@@ -17,10 +18,9 @@ mod handle;
 #[cfg_attr(not(feature = "tls"), path = "no_handshake.rs")]
 mod handshake;
 mod hub;
-mod intake;
 mod outstanding;
 mod pipe;
-mod trouble;
+mod receiver;
 
 pub use backlog::Notification;
 pub use config::{AuthMode, Config, Text};

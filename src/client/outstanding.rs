@@ -28,7 +28,7 @@ impl Outstanding {
     /// of the `last` ones: then a delivery is waited for. The first time there may be no memory; then it is waited for in
     /// vain, and tried again.
     pub(super) fn enter(&mut self, client: usize, size: usize, share: usize, last: bool) -> bool {
-        // Some entries are for a new registration and a probe.
+        // An eighth of our share is left for a new registration and a probe.
         let most = if last { 2 * share } else { share - share / 8 };
         let len = self.events.len();
         let may = len < most && self.events.try_reserve_exact(2 * share - len).is_ok();
@@ -99,7 +99,7 @@ impl Outstanding {
     pub(super) fn arrived(&mut self, event_task: usize, probe: u32) -> bool {
         self.event_task = event_task;
         let untold = (probe.wrapping_sub(self.gone) & NUMBERS) as usize;
-        // One that was overtaken says nothing.
+        // A probe older than the deliveries that were told since says nothing new.
         untold <= self.events.len() && self.leave(untold)
     }
 
@@ -156,7 +156,7 @@ mod tests {
         let mut outstanding = with_events(&[(1, 10), (1, 10)]);
         assert!(!outstanding.delivered(5));
         assert!(!outstanding.delivered(5));
-        // one that was never ours
+        // a delivery of an event that was not ours
         assert!(!outstanding.delivered(5));
         assert_eq!(outstanding.probe(), 2);
     }

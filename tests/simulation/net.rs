@@ -10,8 +10,8 @@ use crate::hosts::{self, DISTANCE, Peer};
 use crate::memory;
 use crate::world::{World, stall_point, with, with_if_any};
 
-const RESET: NetError = NetError::Failed(104);
-const REFUSED: NetError = NetError::Failed(111);
+const RESET: NetError = NetError::broken(104);
+const REFUSED: NetError = NetError::broken(111);
 
 /// What the world knows of one `Net`.
 #[derive(Debug, Default)]
@@ -331,13 +331,13 @@ impl Net for SimNet {
 
     fn connect(&mut self, token: Token, address: SocketAddr) -> Result<SimSocket, NetError> {
         if memory::is_out() {
-            return Err(NetError::Exhausted);
+            return Err(NetError::EXHAUSTED);
         }
         with(|w| {
             w.unlocked("connecting");
             w.activity += 1;
             if w.sockets >= w.hosts.most_sockets {
-                return Err(NetError::Exhausted);
+                return Err(NetError::EXHAUSTED);
             }
             w.hosts.dialed.push((w.now, address));
             w.hosts.most_beside = w.hosts.most_beside.max(w.sockets);
@@ -350,7 +350,7 @@ impl Net for SimNet {
                 }
             }
             if peer == Peer::Unroutable {
-                return Err(NetError::Failed(101));
+                return Err(NetError::broken(101));
             }
             let id = w.conns.len();
             w.conns.push(Conn {

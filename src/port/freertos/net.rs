@@ -84,8 +84,8 @@ impl Net for LwipNet {
         let socket =
             unsafe { shim::wm_mqtt_port_connect(self.waker.0.as_ptr(), token, &place, address.port(), &mut error) };
         NonNull::new(socket).map(LwipSocket).ok_or(match error {
-            shim::NO_MEMORY => NetError::Exhausted,
-            error => NetError::Failed(error),
+            shim::NO_MEMORY => NetError::EXHAUSTED,
+            error => NetError::broken(error),
         })
     }
 
@@ -176,6 +176,6 @@ fn count(result: c_int) -> Result<usize, NetError> {
     match usize::try_from(result) {
         Ok(count) => Ok(count),
         Err(_) if result == shim::WOULD_BLOCK => Err(NetError::WouldBlock),
-        Err(_) => Err(NetError::Failed(result)),
+        Err(_) => Err(NetError::broken(result)),
     }
 }

@@ -56,7 +56,7 @@ pub(super) struct Lookup {
 impl Lookup {
     fn answer(self, mut found: Found) {
         found.iter_mut().flatten().for_each(|address| address.set_port(self.port));
-        // Whoever has asked may be gone.
+        // The network that has asked may be dropped by now.
         let _ = self.done.send((self.token, found));
         self.waker.wake();
     }
@@ -94,7 +94,7 @@ impl Lookups {
         }
         let mut state = self.state();
         state.threads -= 1;
-        // The threads that there are will come to it.
+        // No further thread could start: those that run will come to this lookup.
         let lost = if state.threads == 0 { core::mem::take(&mut state.waiting) } else { VecDeque::new() };
         drop(state);
         lost.into_iter().for_each(|lookup| lookup.answer(None));
@@ -153,7 +153,7 @@ fn resolve(host: &str) -> Found {
         0 => {}
         libc::EAI_MEMORY => return None,
         libc::EAI_SYSTEM if is_shortage(&Error::last_os_error()) => return None,
-        // glibc finds nothing too when it could not open a file or socket for it.
+        // glibc reports "not found" also when it could not open a file or socket to ask with.
         _ if is_out_of_files() => return None,
         _ => return Some(Vec::new()),
     }
@@ -278,7 +278,7 @@ mod tests {
         names[..THREADS].iter().for_each(|name| wait_for(name, 1));
         asker.nothing();
         assert_eq!(asker.lookups.state().threads, THREADS);
-        // Nobody waits any more: those that wait for a thread are not begun when there is one.
+        // The lookups that wait for a thread are forgotten, and are not begun when a thread becomes free.
         asker.lookups.forget(2, None);
         asker.lookups.forget(1, Some(THREADS));
         assert_eq!(asker.lookups.state().waiting.len(), 20 - THREADS - 1);

@@ -56,7 +56,8 @@ impl Port for Host {
     fn with_reserve<R>(bytes: usize, work: impl FnOnce() -> R) -> Option<R> {
         let mut block = Vec::<u8>::new();
         block.try_reserve_exact(bytes).ok()?;
-        // Not held: the allocator is the program's. And not left out by a compiler that finds that nobody needs it.
+        // On Linux the allocator is the program's, which cannot be made to fall back on a reserve: the block is freed again.
+        // Without black_box the compiler may leave it out.
         drop(black_box(block));
         Some(work())
     }
@@ -73,7 +74,7 @@ impl Port for Host {
         // two programs that run at a time. Containers may share all of this: they are told apart by their PID namespaces,
         // and those of other machines by the kernel's start.
         let read = |path| {
-            // Without memory, which init may not have.
+            // Hashed without allocating: init may have no memory.
             let mut bytes = [0; 64];
             let _ = File::open(path).and_then(|mut file| file.read(&mut bytes));
             bytes

@@ -40,7 +40,7 @@ pub struct HostWaker(Arc<mio::Waker>);
 
 impl Waker for HostWaker {
     fn wake(&self) {
-        // It fails only when the poller is gone, and then nobody sleeps.
+        // notify fails only when the poller is closed, and then no task waits in it.
         let _ = self.0.wake();
     }
 }
@@ -107,7 +107,7 @@ impl Net for HostNet {
 
     fn connect(&mut self, token: Token, address: SocketAddr) -> Result<HostSocket, NetError> {
         let mut stream = TcpStream::connect(address).map_err(net_error)?;
-        // Before the connection stands some systems refuse this; `established` tries again.
+        // Some systems refuse TCP_NODELAY before the connection stands; `established` sets it again.
         let _ = stream.set_nodelay(true);
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, mio::Token(token), interest).map_err(net_error)?;
@@ -165,7 +165,7 @@ impl Socket for HostSocket {
     }
 
     fn shutdown(&mut self) {
-        // A connection that is gone already needs none.
+        // A socket that is not connected any more cannot be shut down, and need not be.
         let _ = self.0.shutdown(Shutdown::Write);
     }
 
@@ -207,8 +207,8 @@ fn uninterrupted(mut operation: impl FnMut() -> io::Result<usize>) -> Result<usi
 fn net_error(error: io::Error) -> NetError {
     match error.kind() {
         ErrorKind::WouldBlock => NetError::WouldBlock,
-        _ if is_shortage(&error) => NetError::Exhausted,
-        _ => NetError::Failed(error.raw_os_error().unwrap_or(0)),
+        _ if is_shortage(&error) => NetError::EXHAUSTED,
+        _ => NetError::broken(error.raw_os_error().unwrap_or(0)),
     }
 }
 

@@ -151,7 +151,7 @@ impl Embedded {
                     _ => return Err(Error::Protocol(violation::CLOSE_FRAME)),
                 };
                 if !self.closing {
-                    // Closed all the same if the answer fails.
+                    // The connection counts as closed also when the answering close frame could not be written.
                     let _ = append(self.random, FrameType::Close, answer, out);
                 }
                 Err(Error::Closed(code))

@@ -124,7 +124,7 @@ impl<E: Engine> Layer for WebSocket<E> {
     fn close(&mut self, out: &mut Vec<u8>) {
         self.state = match core::mem::replace(&mut self.state, State::Ended) {
             State::Open(mut engine) => {
-                // Without memory or randomness the server learns it from the end of the stream.
+                // Without memory or random numbers for a close frame, the server sees the end of the stream only.
                 let _ = engine.close(code::NORMAL, out);
                 State::Closing(engine)
             }

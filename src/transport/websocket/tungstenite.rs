@@ -25,7 +25,7 @@ impl Engine for Tungstenite {
     fn new(_random: Random) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
-            // nothing waits in it: all goes into `out` at once
+            // tungstenite keeps nothing back: each write goes into `out` at once
             .write_buffer_size(0)
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
@@ -95,7 +95,7 @@ impl io::Write for Pipe<'_> {
 
 fn error(failure: Failure) -> Error {
     Error::Protocol(match failure {
-        // not a violation, unless the length has its high bit set; but a bound there must be
+        // RFC 6455 has no largest message; without a bound the server would choose how much is allocated
         Failure::Capacity(_) => "a message of more than 16 MB",
         Failure::Utf8(_) => "a text message, or a close reason, that is not UTF-8",
         Failure::Protocol(ProtocolError::InvalidCloseSequence) => violation::CLOSE_FRAME,
@@ -106,7 +106,7 @@ fn error(failure: Failure) -> Error {
         Failure::Protocol(ProtocolError::NonZeroReservedBits | ProtocolError::InvalidOpcode(_)) => violation::HEADER,
         Failure::Protocol(ProtocolError::ExpectedFragment(_)) => violation::INTERLEAVED,
         Failure::Protocol(ProtocolError::MaskedFrameFromServer) => violation::MASKED,
-        // Nothing else comes from a context that is used as above.
+        // tungstenite's other errors are those of sockets, URLs and TLS, none of which it sees here.
         _ => "what tungstenite refuses",
     })
 }

@@ -4,39 +4,38 @@ use alloc::vec::Vec;
 
 use super::backlog::{Backlog, Notification};
 use super::calls::Cause;
-use super::handle::{Attempt, State};
-use super::trouble::Trouble;
+use super::connection_error::ConnectionError;
+use super::handle::{Attempt, ClientState};
 use super::{Client, Error};
 use crate::log;
-use crate::port::{Lock, Port, Shared};
+use crate::port::{Lock, Port};
 use crate::protocol::{Event, Session};
 use crate::time::{Instant, Millis};
 
 /// Where a client's input goes.
-pub(super) struct Intake<P: Port> {
-    client: Shared<Client<P>>,
+pub(super) struct Receiver<P: Port> {
     pub(super) backlog: Backlog<P::Buffer>,
     /// Input that was read but could not be taken, because the backlog was full, or there was no memory.
     leftover: Vec<u8>,
     /// Until then messages wait for memory, and the connection does not end for want of it: an application that connects
     /// again at once would soon have used up all tries.
-    patience: Instant,
+    memory_wait_until: Instant,
     /// Since then the connection ends as soon as it can, since a message was missed.
-    missed: Instant,
+    missed_since: Instant,
 }
 
 /// How long a message waits for memory, and nothing is read meanwhile. Then there is no such wait for as long.
-const PATIENCE: Millis = 2000;
-/// How often it looks.
-const LOOK: Millis = 50;
+const MEMORY_WAIT: Millis = 2000;
+/// How often it tries meanwhile.
+const MEMORY_RETRY: Millis = 50;
 /// How long a connection goes on that must end since a message was missed.
-const RESPITE: Millis = 10_000;
+const MISSED_TIMEOUT: Millis = 10_000;
 const ORIGIN: Instant = Instant::from_millis(0);
 
-impl<P: Port> Intake<P> {
-    pub(super) fn new(client: Shared<Client<P>>) -> Self {
+impl<P: Port> Receiver<P> {
+    pub(super) fn new(client: &Client<P>) -> Self {
         let backlog = Backlog::new(client.token(), P::limits().backlog);
-        Self { client, backlog, leftover: Vec::new(), patience: ORIGIN, missed: Instant::NEVER }
+        Self { backlog, leftover: Vec::new(), memory_wait_until: ORIGIN, missed_since: Instant::NEVER }
     }
 
     /// Whether there is input that was left.
@@ -47,90 +46,98 @@ impl<P: Port> Intake<P> {
     /// The connection that the input came from is gone.
     pub(super) fn drop_leftover(&mut self) {
         self.leftover = Vec::new();
-        (self.patience, self.missed) = (ORIGIN, Instant::NEVER);
+        (self.memory_wait_until, self.missed_since) = (ORIGIN, Instant::NEVER);
     }
 
-    /// When to look again for memory.
-    pub(super) fn next_look(&self, now: Instant) -> Instant {
-        if now < self.patience { now + LOOK } else { Instant::NEVER }
+    /// When to try again whether there is memory.
+    pub(super) fn next_memory_retry(&self, now: Instant) -> Instant {
+        if now < self.memory_wait_until { now + MEMORY_RETRY } else { Instant::NEVER }
     }
 
     fn is_ending(&self) -> bool {
-        self.missed < Instant::NEVER
+        self.missed_since < Instant::NEVER
     }
 
     /// When the connection must end for want of memory: it has nothing under way for which it should go on, or its time is
     /// up. More `input` is there.
     pub(super) fn end(&self, session: &Session<P::Buffer>, input: bool) -> Instant {
         let is_idle = !input && self.backlog.is_empty() && session.is_idle();
-        if is_idle { self.missed.max(self.patience) } else { self.missed + RESPITE }
+        if is_idle { self.missed_since.max(self.memory_wait_until) } else { self.missed_since + MISSED_TIMEOUT }
     }
 
     /// Whether there is room for what the next read may bring. Calls that hold up the event task wait for something
     /// behind the messages in the backlog, so for their sake it may grow further; then they fail.
-    pub(super) fn may_read(&mut self, now: Instant) -> bool {
-        let hub = self.client.hub;
-        let mut state = self.client.state().lock();
+    pub(super) fn may_read(&mut self, client: &Client<P>, now: Instant) -> bool {
+        let mut state = client.state().lock();
         let len = state.session.announced();
-        let patient = state.calls.block_events();
-        let mut has_room = self.backlog.has_room(len, patient, hub);
-        if patient && !has_room {
+        let in_callback = state.calls.block_events();
+        let mut has_room = self.backlog.has_room(len, in_callback, client.hub);
+        if in_callback && !has_room {
             log::error(&[&"a call in an event callback waits behind too many messages"]);
-            let State { calls, session, .. } = &mut *state;
+            let ClientState { calls, session, .. } = &mut *state;
             calls.fail_blocking(|id| session.forget(id));
         }
-        // What waits must leave before there is memory for more.
+        // Without memory for another entry, entries must leave the backlog first.
         has_room &= self.backlog.reserve() || self.backlog.is_empty();
-        has_room &= state.session.has_memory() || now >= self.patience;
+        has_room &= state.session.has_memory() || now >= self.memory_wait_until;
         state.session.set_reading(now, has_room);
         has_room && !state.session.is_congested()
     }
 
     /// Takes what was left.
-    pub(super) fn consume_leftover(&mut self, now: Instant, attempt: Attempt) -> Result<(), Trouble> {
+    pub(super) fn consume_leftover(
+        &mut self,
+        client: &Client<P>,
+        now: Instant,
+        attempt: Attempt,
+    ) -> Result<(), ConnectionError> {
         let leftover = core::mem::take(&mut self.leftover);
-        self.consume(now, attempt, &leftover, true)
+        self.consume(client, now, attempt, &leftover, true)
     }
 
     /// Takes input; what there is no room for is left over, and what there is no memory for, unless it comes out of a layer,
     /// piece by piece: where it `is_plain`, it is all that was read. `attempt` is whose input it is.
     pub(super) fn consume(
         &mut self,
+        client: &Client<P>,
         now: Instant,
         attempt: Attempt,
         mut input: &[u8],
         is_plain: bool,
-    ) -> Result<(), Trouble> {
-        let client = self.client.clone();
+    ) -> Result<(), ConnectionError> {
         let mut guard = client.state().lock();
         let state = &mut *guard;
         let mut room = 0;
-        // What is left over comes first.
+        // Input behind what was left over must wait for it.
         while self.leftover.is_empty() {
-            // Before anything is taken that could not be told.
+            // An entry for the event is reserved before the session takes the bytes that bring it.
             if !self.backlog.reserve() {
                 if self.backlog.is_empty() {
-                    return Err(Trouble::NoMemory);
+                    return Err(ConnectionError::NoMemory);
                 }
                 break;
             }
             state.session.set_room(room);
-            if let Some(event) = state.session.handle_input(now, &mut input).map_err(Trouble::Violation)? {
-                self.handle_event(state, now, attempt, event)?;
+            if let Some(event) = state.session.handle_input(now, &mut input).map_err(ConnectionError::Violation)? {
+                self.handle_event(client, state, now, attempt, event)?;
                 room = 0;
                 continue;
             }
-            // What is left begins a message. Where it cannot be kept it is taken all the same: it is at most what was read.
+            // The rest of `input` begins a message for which there is no room or no memory. If it cannot be left over, the message is
+            // taken all the same: it has at most the bytes of one read.
             room = state.session.announced();
             if input.is_empty() {
                 break;
             }
             let is_short = room == 0;
-            if is_short && !self.is_ending() && (self.patience == ORIGIN || now >= self.patience + PATIENCE) {
-                self.patience = now + PATIENCE;
+            if is_short
+                && !self.is_ending()
+                && (self.memory_wait_until == ORIGIN || now >= self.memory_wait_until + MEMORY_WAIT)
+            {
+                self.memory_wait_until = now + MEMORY_WAIT;
             }
             let waits = match is_short {
-                true => is_plain && now < self.patience,
+                true => is_plain && now < self.memory_wait_until,
                 false => !self.backlog.has_room(room, state.calls.block_events(), client.hub),
             };
             if waits && self.leftover.try_reserve_exact(input.len()).is_ok() {
@@ -140,38 +147,53 @@ impl<P: Port> Intake<P> {
                 state.session.skip();
             }
         }
-        self.leftover.try_reserve_exact(input.len()).map_err(|_| Trouble::NoMemory)?;
+        self.leftover.try_reserve_exact(input.len()).map_err(|_| ConnectionError::NoMemory)?;
         self.leftover.extend_from_slice(input);
         Ok(())
     }
 
+    /// There is no connection any more: tells the application, if there was one, and everybody who waits on it.
+    pub(super) fn lose(&mut self, client: &Client<P>, state: &mut ClientState<P>) {
+        if let Some(attempt) = state.connected.take() {
+            let was_wanted = state.wanted == Some(attempt);
+            let client = was_wanted.then(|| client.token());
+            // `Backlog::reserve` has kept an entry for it since CONNACK.
+            self.backlog.push(Some(Notification::Disconnected { client }), None);
+        }
+        self.drop_leftover();
+        state.room_limit = Instant::NEVER;
+        state.session.closed();
+        state.calls.finish(Cause::Lost);
+    }
+
     fn handle_event(
         &mut self,
-        state: &mut State<P>,
+        client: &Client<P>,
+        state: &mut ClientState<P>,
         now: Instant,
         attempt: Attempt,
         event: Event,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ConnectionError> {
         match event {
             Event::Connected { session_present } => {
                 if state.wanted != Some(attempt) {
-                    // Nor what stands behind CONNACK.
-                    return Err(Trouble::Unwanted);
+                    // The application has withdrawn the connect: neither CONNACK nor what comes behind it is for anybody.
+                    return Err(ConnectionError::Cancelled);
                 }
                 log::debug(&[&"connected, session present: ", &session_present]);
                 state.connected(attempt, now);
                 self.backlog.push(Some(Notification::Connected), None);
             }
-            Event::Refused(code) => return Err(Trouble::Refused(code)),
+            Event::Refused(code) => return Err(ConnectionError::Refused(code)),
             Event::Message(receipt) => {
-                let client = self.client.token();
+                let client = client.token();
                 let event = state.session.take_message().map(|message| Notification::Data { client, message });
                 self.backlog.push(event, Some(receipt));
                 if !self.is_ending() {
-                    self.patience = ORIGIN;
+                    self.memory_wait_until = ORIGIN;
                 }
             }
-            Event::Missed => self.missed = self.missed.min(now),
+            Event::Missed => self.missed_since = self.missed_since.min(now),
             Event::Skipped(receipt) => self.backlog.push(None, Some(receipt)),
             Event::Published(id) => {
                 self.backlog.push(Some(Notification::Published { id }), None);
