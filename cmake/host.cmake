@@ -30,7 +30,7 @@ target_compile_options(wm_sdk_host PUBLIC -pthread)
 target_link_options(wm_sdk_host INTERFACE -pthread)
 add_library(wm_mqtt::sdk_host ALIAS wm_sdk_host)
 
-set(WM_MQTT_CLIENT_FEATURES "" CACHE STRING "Features of the library, a list, host among them; empty: the default ones (README.md, Features)")
+set(WM_MQTT_CLIENT_FEATURES "" CACHE STRING "Features of the library, a list, host among them; empty: the default ones (docs/linux.md, Features)")
 set(wm_mqtt_feature_options)
 if(WM_MQTT_CLIENT_FEATURES)
     string(REPLACE ";" "," wm_mqtt_feature_options "${WM_MQTT_CLIENT_FEATURES}")

@@ -5,6 +5,8 @@ PAGE.zh-CN.md has the blocks of PAGE.md in the same order: headings of the same 
 blocks. In each of them stand the same pieces of code, the same numbers and the same links, so whoever changes one of these in one
 page has to change the other too. What the words say nobody checks but the reader. The toolchain that they name is that of
 targets/toolchain.
+
+Pictures, PICTURE.svg and PICTURE.zh-CN.svg, are XML, have a title and a description, and their translation differs in text alone.
 """
 
 import re
@@ -12,8 +14,10 @@ import subprocess
 import sys
 from itertools import zip_longest
 from pathlib import Path
+from xml.etree import ElementTree
 
-TRANSLATED = ".zh-CN.md"
+LANGUAGE = ".zh-CN"
+TRANSLATED = LANGUAGE + ".md"
 # Where a page is read, if not where it is kept.
 READ_IN = {"scripts/release/README.md": "."}
 
@@ -89,7 +93,7 @@ def facts(text):
         "code": sorted(CODE.findall(plain)),
         "numbers": sorted(NUMBER.findall(CODE.sub(" ", plain))),
         # An anchor is its heading's name, in the page's language.
-        "links": sorted(re.sub(r"#.*", "#", link.replace(TRANSLATED, ".md")) for _, link in LINK.findall(text)),
+        "links": sorted(re.sub(r"#.*", "#", link.replace(LANGUAGE + ".", ".")) for _, link in LINK.findall(text)),
     }
 
 
@@ -113,18 +117,52 @@ def check_pair(page, translation):
                 yield f"{where}: {name} {ours} here, {theirs[name]} there"
 
 
+SVG = "{http://www.w3.org/2000/svg}"
+WORDS = {SVG + "title", SVG + "desc", SVG + "text"}
+
+
+def check_pictures(pictures):
+    drawn = {}
+    for picture in pictures:
+        try:
+            elements = list(ElementTree.parse(picture).iter())
+        except ElementTree.ParseError as error:
+            yield f"{picture}: {error}"
+            continue
+        for name in ("title", "desc"):
+            if not any(one.tag == SVG + name and (one.text or "").strip() for one in elements):
+                yield f"{picture}: no {name}"
+        drawn[picture] = [without_words(one) for one in elements]
+    for translation in drawn:
+        original = translation.with_name(translation.name.replace(LANGUAGE + ".", "."))
+        for left, right in zip_longest(drawn.get(original, ()), drawn[translation]):
+            if left != right:
+                yield f"{original}, {translation}: {left} here, {right} there"
+                break  # what follows is not side by side
+
+
+def without_words(element):
+    attributes = {name: value for name, value in element.attrib.items() if not name.endswith("}lang")}
+    return element.tag.removeprefix(SVG), attributes, None if element.tag in WORDS else (element.text or "").strip()
+
+
+def tracked(pattern):
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", pattern]
+    return [Path(name) for name in subprocess.check_output(command, text=True).splitlines()]
+
+
 def main():
-    listed = subprocess.check_output(["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"], text=True)
-    pages = [Path(name) for name in listed.splitlines()]
+    pages, pictures = tracked("*.md"), tracked("*.svg")
     translations = [page for page in pages if page.name.endswith(TRANSLATED)]
     pairs = [(page.with_name(page.name.removesuffix(TRANSLATED) + ".md"), page) for page in translations]
     wrong = [message for page in pages for message in check_links(page)]
     pinned = next(line for line in Path("targets/toolchain").read_text().splitlines() if not line.startswith("#"))
     wrong += [message for page in pages for message in check_toolchain(page, pinned)]
     wrong += [message for pair in pairs for message in check_pair(*pair)]
+    wrong += check_pictures(pictures)
     if wrong or not pairs:
         sys.exit("\n".join([*wrong, f"check-documents: {len(wrong)} wrong, {len(pairs)} translations"]))
-    print(f"{len(pages)} pages, {len(pairs)} of them translations")
+    print(f"{len(pages)} pages, {len(pairs)} of them translations; {len(pictures)} pictures")
 
 
 main()
