@@ -94,7 +94,7 @@ pub unsafe extern "C" fn wm_mqtt_client_deinit(handle: wm_mqtt_client_handle_t) 
     let Some(block) = NonNull::new(handle) else { return WM_MQTT_CLIENT_ERROR_NULL_PARAMETER as c_int };
     match hub().and_then(|hub| hub.remove(handle.addr())) {
         Some(()) => {
-            Block::bury(block);
+            Block::retire(block);
             WM_MQTT_CLIENT_ERROR_SUCCESS as c_int
         }
         None => WM_MQTT_CLIENT_ERROR_BAD_STRUCTURE as c_int,

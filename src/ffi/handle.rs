@@ -45,10 +45,11 @@ pub(super) fn hub_or_new() -> Option<&'static Hub<Platform>> {
 }
 
 /// How many ended handles keep their memory, so that malloc does not give their address to somebody else at once.
-const GRAVES: usize = 8;
+const RETIRED: usize = 8;
 
-static GRAVEYARD: [AtomicPtr<wm_mqtt_client_handle_st>; GRAVES] = [const { AtomicPtr::new(null_mut()) }; GRAVES];
-static BURIED: AtomicUsize = AtomicUsize::new(0);
+static RETIRED_BLOCKS: [AtomicPtr<wm_mqtt_client_handle_st>; RETIRED] = [const { AtomicPtr::new(null_mut()) }; RETIRED];
+/// How many were retired so far.
+static RETIRED_COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// Where the members behind `client` begin, which is the first.
 const BEHIND_CLIENT: usize = size_of::<*mut c_void>();
@@ -100,15 +101,15 @@ impl Block {
     }
 
     /// Takes the block of a handle back that the hub has just forgotten, and keeps it for a while.
-    pub(super) fn bury(handle: NonNull<wm_mqtt_client_handle_st>) {
+    pub(super) fn retire(handle: NonNull<wm_mqtt_client_handle_st>) {
         // SAFETY: the handle was in the hub, so it is a block of ours, and whoever removed it there is the only one to
         // get here. `client` is not touched: callbacks that are behind may read it at any moment.
         unsafe {
             AlpnList::take((*handle.as_ptr()).alpn);
             handle.byte_add(BEHIND_CLIENT).cast::<u8>().write_bytes(0, Self::LAYOUT.size() - BEHIND_CLIENT);
         }
-        let grave = BURIED.fetch_add(1, Ordering::Relaxed) % GRAVES;
-        if let Some(old) = NonNull::new(GRAVEYARD[grave].swap(handle.as_ptr(), Ordering::AcqRel)) {
+        let place = RETIRED_COUNT.fetch_add(1, Ordering::Relaxed) % RETIRED;
+        if let Some(old) = NonNull::new(RETIRED_BLOCKS[place].swap(handle.as_ptr(), Ordering::AcqRel)) {
             drop(Block(old));
         }
     }
@@ -197,12 +198,12 @@ mod tests {
             while READS.load(Ordering::Acquire) == reads && !reader.is_finished() {
                 std::thread::yield_now();
             }
-            Block::bury(block);
+            Block::retire(block);
             block = make();
             CLIENT.store(block.as_ptr().cast(), Ordering::Release);
         }
         CLIENT.store(null_mut(), Ordering::Release);
         reader.join().unwrap();
-        Block::bury(block);
+        Block::retire(block);
     }
 }
