@@ -58,7 +58,7 @@ impl<P: Port> Closing<P> {
         }
     }
 
-    /// Whether news of `token` belongs here; takes them if so.
+    /// Whether `token` is its socket; then that may be ready.
     pub(super) fn ready(&mut self, token: Token) -> bool {
         let is_ours = self.pipe.token() == token;
         if is_ours {

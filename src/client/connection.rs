@@ -105,7 +105,7 @@ impl<P: Port> Connection<P> {
         self.receiver.backlog
     }
 
-    /// Whether this is where news of `token` belongs; takes them if so.
+    /// Whether `token` names a lookup or a socket of this connection; takes what the network says of it if so.
     pub(super) fn ready(&mut self, token: Token, readiness: &mut Option<Readiness>) -> bool {
         let is_ours = match &mut self.stage {
             Stage::Dialing(dial) if dial.token() == token => {

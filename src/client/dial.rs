@@ -177,7 +177,7 @@ impl<N: Net> Dial<N> {
         Ok(None)
     }
 
-    /// When to come back without news.
+    /// When to poll again if the network says nothing.
     pub(super) fn deadline(&self, clock: &Clock) -> Instant {
         let mut deadline = clock.end_of(self.limit);
         for one in self.tries[..N::races()].iter().flatten() {

@@ -98,7 +98,7 @@ impl<P: Port> Engine<P> {
         if self.stall.at == Instant::NEVER {
             return false;
         }
-        let (some_delivered, delivered) = self.hub.news();
+        let (some_delivered, delivered) = self.hub.deliveries();
         if delivered {
             self.stall.at = Instant::NEVER;
         } else if some_delivered && !self.registered {

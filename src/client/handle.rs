@@ -67,7 +67,7 @@ pub(super) struct ClientState<P: Port> {
     /// Deinit has begun.
     pub(super) closed: bool,
     /// Something was left for the MQTT task, which is to be told.
-    news: bool,
+    has_work: bool,
     waker: Option<<P::Net as Net>::Waker>,
 }
 
@@ -100,7 +100,7 @@ impl<P: Port> Client<P> {
             by_reconnect: false,
             fresh_until: origin,
             closed: false,
-            news: false,
+            has_work: false,
             waker: None,
         };
         Some(Self { hub, token, config, left_work: AtomicBool::new(false), state: P::Lock::new(state)? })
@@ -136,12 +136,12 @@ impl<P: Port> Client<P> {
     /// The MQTT task is to look after this client.
     #[cfg(feature = "tls")]
     pub(super) fn leave_work(&self) {
-        self.change(|state| state.news = true);
+        self.change(|state| state.has_work = true);
     }
 
     fn release(&self, mut state: impl DerefMut<Target = ClientState<P>>) {
         let mut waker = None;
-        if core::mem::take(&mut state.news) {
+        if core::mem::take(&mut state.has_work) {
             self.left_work.store(true, Ordering::SeqCst);
             waker = state.waker.clone().filter(|_| self.hub.must_wake());
         }
@@ -256,7 +256,7 @@ impl<P: Port> Client<P> {
                 return Err(Error::Failure);
             }
             let id = state.session.subscribe(filter, qos)?;
-            state.news = true;
+            state.has_work = true;
             let (kind, blocks_events) = (Kind::Acknowledgement(id), self.hub.may_block_events());
             Ok((id, state.calls.add(kind, signal.clone(), blocks_events, limit)))
         })?;
@@ -329,7 +329,7 @@ impl<P: Port> Client<P> {
         };
         let refusal = match taken {
             Ok(id) => {
-                state.news = true;
+                state.has_work = true;
                 return Ok(Some(id));
             }
             Err(refusal @ (PublishError::WindowFull | PublishError::Congested)) => refusal,
@@ -399,7 +399,7 @@ impl<P: Port> ClientState<P> {
     /// Soon the MQTT task lets the next publisher try, in case that the one whose turn it is is not run.
     fn look_after_publishers(&mut self, now: Instant) {
         if self.room_limit == Instant::NEVER {
-            (self.room_limit, self.news) = (now + TURN, true);
+            (self.room_limit, self.has_work) = (now + TURN, true);
         }
     }
 
@@ -410,7 +410,7 @@ impl<P: Port> ClientState<P> {
         }
         let attempt = self.next_attempt;
         self.next_attempt = Attempt(attempt.0.checked_add(1).unwrap_or(NonZeroU32::MIN));
-        (self.wanted, self.news, self.by_reconnect) = (Some(attempt), true, by_reconnect);
+        (self.wanted, self.has_work, self.by_reconnect) = (Some(attempt), true, by_reconnect);
         attempt
     }
 
@@ -425,7 +425,7 @@ impl<P: Port> ClientState<P> {
     fn withdraw(&mut self, attempt: Attempt) {
         let is_under_way = self.wanted == Some(attempt) && self.connected != Some(attempt);
         if is_under_way && !self.calls.any(|kind| kind == Kind::Connect(attempt)) {
-            (self.wanted, self.news) = (None, true);
+            (self.wanted, self.has_work) = (None, true);
         }
     }
 
@@ -439,7 +439,7 @@ impl<P: Port> ClientState<P> {
             let first = self.ending;
             Ending { drain: first.drain.min(drain), limit: first.limit.min(limit), hurried: first.hurried || hurried }
         };
-        (self.wanted, self.news) = (None, true);
+        (self.wanted, self.has_work) = (None, true);
         self.session.forget_all();
         self.calls.finish(Cause::Unwanted);
     }

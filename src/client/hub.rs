@@ -292,8 +292,8 @@ impl<P: Port> Hub<P> {
     }
 
     /// Whether some of our events were delivered since the last call, and enough of them for those who waited.
-    pub(super) fn news(&self) -> (bool, bool) {
-        self.outstanding.lock().news()
+    pub(super) fn deliveries(&self) -> (bool, bool) {
+        self.outstanding.lock().deliveries()
     }
 
     /// Sends a probe behind our events in the queue. `false` when that was full.

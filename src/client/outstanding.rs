@@ -7,11 +7,11 @@ pub(super) struct Outstanding {
     /// Whose they are, and their sizes.
     events: Vec<(usize, usize)>,
     /// How many have left it, modulo 2^32.
-    gone: u32,
+    delivered_count: u32,
     /// The MQTT task is to be woken when so few are left.
     wake_at: Option<usize>,
     /// None has left it since the MQTT task asked, or began to wait.
-    still: bool,
+    is_unchanged: bool,
     /// The event task, once it has shown itself.
     event_task: usize,
 }
@@ -21,7 +21,7 @@ const NUMBERS: u32 = u32::MAX >> 1;
 
 impl Outstanding {
     pub(super) const fn new() -> Self {
-        Self { events: Vec::new(), gone: 0, wake_at: None, still: false, event_task: 0 }
+        Self { events: Vec::new(), delivered_count: 0, wake_at: None, is_unchanged: false, event_task: 0 }
     }
 
     /// Enters an event that is about to be sent, unless our share of the queue is used up, which is twice as large for one
@@ -65,7 +65,7 @@ impl Outstanding {
     fn wait(&mut self) {
         if self.wake_at.is_none() {
             self.wake_at = Some(self.events.len() / 2);
-            self.still = true;
+            self.is_unchanged = true;
         }
     }
 
@@ -80,8 +80,8 @@ impl Outstanding {
         let count = count.min(self.events.len());
         self.events.copy_within(count.., 0);
         self.events.truncate(self.events.len() - count);
-        self.gone = self.gone.wrapping_add(count as u32);
-        self.still = false;
+        self.delivered_count = self.delivered_count.wrapping_add(count as u32);
+        self.is_unchanged = false;
         let wakes = self.wake_at.is_some_and(|few| self.events.len() <= few);
         if wakes {
             self.wake_at = None;
@@ -91,21 +91,21 @@ impl Outstanding {
 
     /// The number of a probe that is sent now: how many events are before it, of all that there ever were.
     pub(super) fn probe(&self) -> u32 {
-        self.gone.wrapping_add(self.events.len() as u32) & NUMBERS
+        self.delivered_count.wrapping_add(self.events.len() as u32) & NUMBERS
     }
 
     /// A probe has arrived, so all events before it have left the queue, whether we were told or not. Whether the MQTT
     /// task is to be woken.
     pub(super) fn arrived(&mut self, event_task: usize, probe: u32) -> bool {
         self.event_task = event_task;
-        let untold = (probe.wrapping_sub(self.gone) & NUMBERS) as usize;
+        let untold = (probe.wrapping_sub(self.delivered_count) & NUMBERS) as usize;
         // A probe older than the deliveries that were told since says nothing new.
         untold <= self.events.len() && self.leave(untold)
     }
 
     /// Whether some were delivered since the last call, and whether that was enough for those who waited.
-    pub(super) fn news(&mut self) -> (bool, bool) {
-        (!core::mem::replace(&mut self.still, true), self.wake_at.is_none())
+    pub(super) fn deliveries(&mut self) -> (bool, bool) {
+        (!core::mem::replace(&mut self.is_unchanged, true), self.wake_at.is_none())
     }
 
     /// The event task; 0 while it is not known.
@@ -134,7 +134,7 @@ mod tests {
             for n in 1..=count {
                 assert_eq!(outstanding.delivered(5), n == wakes_at, "{n} of {count}");
             }
-            assert!(outstanding.news().1);
+            assert!(outstanding.deliveries().1);
         }
     }
 
@@ -177,26 +177,26 @@ mod tests {
         assert_eq!(outstanding.bytes(1, 104, false), 103);
         assert_eq!(outstanding.bytes(1, 104, true), 3);
         assert_eq!(outstanding.bytes(2, 21, true), 20);
-        assert!(outstanding.news().1, "there was room");
+        assert!(outstanding.deliveries().1, "there was room");
         assert_eq!(outstanding.bytes(1, 103, false), 103);
-        assert!(!outstanding.news().1);
+        assert!(!outstanding.deliveries().1);
         assert!(!outstanding.delivered(5));
         assert_eq!(outstanding.bytes(1, 1, false), 3);
         assert!(outstanding.delivered(5));
         assert_eq!(outstanding.bytes(2, 0, false), 0);
-        assert!(outstanding.news().1, "nothing of this client will be delivered");
+        assert!(outstanding.deliveries().1, "nothing of this client will be delivered");
     }
 
     #[test]
     fn a_probe_tells_what_nobody_has_told() {
         for gone in [0, NUMBERS - 1, NUMBERS, u32::MAX - 1, u32::MAX] {
             let mut outstanding = with_events(&[(1, 10), (1, 20)]);
-            outstanding.gone = gone;
+            outstanding.delivered_count = gone;
             let probe = outstanding.probe();
             assert!(outstanding.enter(1, 40, 3, false));
             assert!(!outstanding.enter(1, 40, 3, false));
             assert!(outstanding.arrived(5, probe));
-            assert_eq!(outstanding.news(), (true, true));
+            assert_eq!(outstanding.deliveries(), (true, true));
             assert_eq!(outstanding.bytes(1, 100, false), 40);
             // once more, and one that was overtaken
             assert!(!outstanding.arrived(5, probe));
