@@ -10,44 +10,44 @@ use crate::time::{Clock, Instant};
 /// What a call waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// CONNACK of this attempt, or its end.
+    /// connect, reconnect: CONNACK of this attempt, or the attempt's end.
     Connect(Attempt),
-    /// SUBACK or UNSUBACK with this packet identifier.
+    /// subscribe, unsubscribe: SUBACK or UNSUBACK with this packet identifier.
     Acknowledgement(u16),
-    /// Room for a message with this QoS, or its limit: then it tries for the last time.
+    /// publish: room for a message with this QoS, or the call's limit, at which it tries for the last time.
     Room(QoS),
-    /// The end of the connection that this attempt has made.
+    /// disconnect: the end of the connection that this attempt has made.
     Closed(Attempt),
-    /// Nobody else waiting any more (deinit).
+    /// deinit: the return of all other calls on the handle.
     Quiet,
 }
 
 /// What has happened that calls wait for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cause {
-    /// The attempt has led to a connection.
+    /// CONNACK has accepted this attempt.
     Connected(Attempt),
     /// The attempt has failed.
     Failed(Attempt, Error),
     /// A disconnect, a reconnect or a deinit has begun.
     Unwanted,
-    /// The connection stands no more.
+    /// The connection is lost, or has ended.
     Lost,
-    /// The connection of this attempt has ended: the server has everything, or may not have.
+    /// The connection of this attempt is closed. Ok: the server has received everything before that.
     Closed(Attempt, Result<(), Error>),
-    /// The answer to a request has come.
+    /// SUBACK or UNSUBACK with this packet identifier has come.
     Answered(u16, Result<(), Error>),
-    /// There is no call but a deinit.
+    /// All calls but deinit have returned.
     Quiet,
 }
 
 struct Call<P: Port> {
     ticket: u32,
     kind: Kind,
-    /// The caller stands in the event task, so no event is delivered until it returns.
+    /// The call was made in an event callback: no event is delivered until it returns.
     blocks_events: bool,
     signal: P::Signal,
-    /// When the MQTT task ends it, if it is to be ended for no other reason.
+    /// When the MQTT task ends the call, if no cause has ended it before.
     limit: Instant,
     outcome: Option<Result<(), Error>>,
 }
@@ -67,12 +67,12 @@ impl<P: Port> Calls<P> {
         Self { entries: Vec::new(), next: 0 }
     }
 
-    /// Room for one more; whether there was memory for it.
+    /// Reserves a place for one more call; whether there was memory for it.
     pub(super) fn reserve(&mut self) -> bool {
         self.entries.try_reserve(1).is_ok()
     }
 
-    /// Enters a call; room was reserved. The MQTT task ends it at `limit`.
+    /// Enters a call in the place that was reserved. The MQTT task ends it at `limit`.
     pub(super) fn add(&mut self, kind: Kind, signal: P::Signal, blocks_events: bool, limit: Instant) -> Ticket {
         let ticket = self.next;
         self.next = self.next.wrapping_add(1);
@@ -80,7 +80,7 @@ impl<P: Port> Calls<P> {
         Ticket(ticket)
     }
 
-    /// A call is over; its outcome, `None` when none has come.
+    /// Removes a call that returns now; its outcome, `None` when none has come.
     pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Result<(), Error>> {
         let at = self.entries.iter().position(|call| call.ticket == ticket.0)?;
         let outcome = self.entries.remove(at).outcome;
@@ -90,17 +90,17 @@ impl<P: Port> Calls<P> {
         outcome
     }
 
-    /// The outcome of a call that goes on waiting, in its place.
+    /// Takes the outcome of a call, which keeps its place in the order and waits again.
     pub(super) fn take_outcome(&mut self, ticket: Ticket) -> Option<Result<(), Error>> {
         self.entries.iter_mut().find(|call| call.ticket == ticket.0)?.outcome.take()
     }
 
-    /// Whether a call of this kind is there.
+    /// Whether a call waits whose kind `kinds` accepts.
     pub(super) fn any(&self, kinds: impl Fn(Kind) -> bool) -> bool {
         self.entries.iter().any(|call| kinds(call.kind))
     }
 
-    /// Whether nobody waits but a deinit.
+    /// Whether no call waits but deinit.
     pub(super) fn is_quiet(&self) -> bool {
         !self.any(|kind| kind != Kind::Quiet)
     }
@@ -109,7 +109,7 @@ impl<P: Port> Calls<P> {
         self.entries.iter_mut().filter(|call| call.outcome.is_none())
     }
 
-    /// Ends the calls that have waited for this.
+    /// Ends the calls that wait for `cause`.
     pub(super) fn finish(&mut self, cause: Cause) {
         for call in self.waiting() {
             let outcome = match (call.kind, cause) {
@@ -146,7 +146,7 @@ impl<P: Port> Calls<P> {
         false
     }
 
-    /// When the next of them must be ended.
+    /// The earliest limit of the waiting calls.
     pub(super) fn deadline(&self, clock: &Clock) -> Instant {
         let waiting = self.entries.iter().filter(|call| call.outcome.is_none());
         waiting.fold(Instant::NEVER, |first, call| first.min(clock.end_of(call.limit)))
@@ -165,7 +165,7 @@ impl<P: Port> Calls<P> {
         }
     }
 
-    /// Whether the event task stands still until one of these calls returns.
+    /// Whether a waiting call was made in an event callback: the event task stands still until it returns.
     pub(super) fn block_events(&self) -> bool {
         self.entries.iter().any(|call| call.blocks_events && call.outcome.is_none())
     }

@@ -20,12 +20,12 @@ pub(super) struct Closing<P: Port> {
     is_shut: bool,
     /// The server has received everything.
     is_received: bool,
-    /// Until then the server may take its time.
+    /// When the server must have received everything.
     limit: Instant,
-    /// Until then it may close first, and the next connection waits for that: a server that meets that one before it has
-    /// read DISCONNECT publishes the will.
+    /// Until then the server may close first, and the next connection waits for that: a server that meets that one before it
+    /// has read DISCONNECT publishes the will.
     pause: Instant,
-    /// When to ask again, and after which pause then.
+    /// When to ask the network again whether the server has received everything, and the pause after that.
     ask: Instant,
     next_pause: Millis,
 }
@@ -35,11 +35,11 @@ pub(super) struct Closing<P: Port> {
 pub(super) enum End {
     /// The server has not received everything yet.
     Pending,
-    /// It has, and may still close.
+    /// The server has received everything, and may still close.
     Received,
-    /// It has closed, or will not.
+    /// The server has closed, or is not waited for any longer.
     Closed,
-    /// The time is up.
+    /// The server has not received everything in time.
     TimedOut,
 }
 
@@ -112,7 +112,7 @@ impl<P: Port> Closing<P> {
         }
     }
 
-    /// When to come back.
+    /// When to call [`Self::poll`] again if the network says nothing.
     pub(super) fn deadline(&self, clock: &Clock) -> Instant {
         let (now, limit) = (clock.now(), clock.end_of(self.limit));
         if self.pipe.readable {

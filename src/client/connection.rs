@@ -19,12 +19,12 @@ use crate::port::{Lock, Port, Readiness, Shared, Token};
 use crate::protocol::Receipt;
 use crate::time::{Clock, Instant, Millis};
 
-/// A client in the task's care.
+/// One client, as the MQTT task serves it.
 pub(super) struct Connection<P: Port> {
     client: Shared<Client<P>>,
-    /// Which of the client's connections this is, or the last one was.
+    /// The attempt that `stage` belongs to, or belonged to before it went down.
     attempt: Option<Attempt>,
-    /// When it must have led to CONNACK.
+    /// When the attempt must have led to CONNACK.
     limit: Instant,
     stage: Stage<P>,
     /// The end of the connection before.
@@ -35,15 +35,15 @@ pub(super) struct Connection<P: Port> {
     /// TLS's handshake on the socket.
     handshake: Option<Handshake<P>>,
     preference: Preference,
-    /// When to look after it again.
+    /// When the MQTT task is to call [`Self::advance`] next.
     due: Instant,
-    /// It was looked after in this turn, so there may be something to send.
+    /// [`Self::advance`] was called in this turn of the task, so there may be something to send.
     served: bool,
 }
 
 /// How far an attempt has come.
 enum Stage<P: Port> {
-    /// There is none.
+    /// There is no attempt and no connection.
     Down,
     /// Name lookup and TCP.
     Dialing(Dial<P::Net>),
@@ -53,13 +53,13 @@ enum Stage<P: Port> {
     Up(Pipe<P>),
 }
 
-/// What the task lends to the connection that it serves.
+/// What belongs to the MQTT task, lent to the connection that it serves.
 pub(super) struct Context<P: Port> {
     pub(super) net: P::Net,
     /// The time of this turn: limits are judged with it after what has arrived was read.
     pub(super) clock: Clock,
     pub(super) last_token: Token,
-    /// For reading and writing, one at a time.
+    /// For the bytes of one read or write at a time.
     pub(super) buffer: Vec<u8>,
 }
 
@@ -67,10 +67,10 @@ pub(super) struct Context<P: Port> {
 pub(super) const READS: usize = 4;
 const WRITES: usize = 4;
 
-/// A server that was silent for so long gets no time for the end of a connection, when another one is wanted.
+/// When another connection is wanted, an old one whose server was silent for so long ends at once.
 const SILENCE: Millis = 1000;
 
-/// Due at the next turn.
+/// For `due`: in the next turn.
 const AT_ONCE: Instant = Instant::from_millis(0);
 
 impl<P: Port> Connection<P> {
@@ -100,7 +100,7 @@ impl<P: Port> Connection<P> {
         &mut self.receiver.backlog
     }
 
-    /// The same, of a connection that is over.
+    /// The backlog of a connection that is dropped.
     pub(super) fn into_backlog(self) -> Backlog<P::Buffer> {
         self.receiver.backlog
     }
@@ -139,7 +139,7 @@ impl<P: Port> Connection<P> {
         self.served && is_down && self.client.state().lock().closed
     }
 
-    /// Does what can be done now.
+    /// Reads, judges limits and goes on with the attempt, as far as that goes now.
     pub(super) fn advance(&mut self, context: &mut Context<P>) {
         let is_due = core::mem::replace(&mut self.due, Instant::NEVER) <= context.now();
         self.served = true;
@@ -150,7 +150,7 @@ impl<P: Port> Connection<P> {
         }
     }
 
-    /// Sends what this turn has added; when to come back.
+    /// Sends what this turn has added; when [`Self::advance`] is due next.
     pub(super) fn finish_turn(&mut self, context: &mut Context<P>) -> Instant {
         if core::mem::take(&mut self.served) {
             if let Err(error) = self.transmit(context) {
@@ -176,7 +176,7 @@ impl<P: Port> Connection<P> {
         }
     }
 
-    /// Whether there is input that was left where it is.
+    /// Whether input waits in the socket or was left over.
     fn stopped_reading(&self) -> bool {
         match &self.stage {
             Stage::Up(pipe) => pipe.readable || self.receiver.has_leftover(),
@@ -285,7 +285,8 @@ impl<P: Port> Connection<P> {
     }
 
     /// TCP stands: the layers on it begin.
-    // Not inlined, like `begin_session` and `end_unwanted`: in one function their frames would lie under everything that TLS needs.
+    // Not inlined, like `begin_session` and `end_unwanted`: in one function their frames would lie under everything that TLS
+    // needs.
     #[cfg_attr(feature = "tls", inline(never))]
     fn secure(&mut self, token: Token, socket: LinkSocket<P>) -> Result<(), ConnectionError> {
         let broker = self.client.config().broker().map_err(|_| ConnectionError::BadUri)?;
@@ -446,7 +447,7 @@ impl<P: Port> Connection<P> {
         self.due = AT_ONCE;
     }
 
-    /// Goes on with the end of the connection before.
+    /// Goes on with `closing`, the end of the connection before this one.
     fn advance_closing(&mut self, context: &mut Context<P>) {
         let Some(closing) = &mut self.closing else { return };
         let is_gone = self.client.state().lock().closed;
@@ -484,7 +485,8 @@ impl<P: Port> Connection<P> {
         state.calls.finish(Cause::Closed(attempt, Ok(())));
     }
 
-    /// The stream is gone; the server is told why as far as that goes at once.
+    /// Drops the stream. What the layers still have for the server (an alert, a close frame) goes out as far as the socket
+    /// takes it at once.
     fn hang_up(&mut self) {
         if let Stage::Securing(pipe) | Stage::Up(pipe) = core::mem::replace(&mut self.stage, Stage::Down) {
             pipe.give_up();

@@ -13,7 +13,7 @@ use super::connection_error::ConnectionError;
 use crate::port::{Net, NetError, Socket, Token};
 use crate::time::{Clock, Instant, Millis};
 
-/// How long a connection has the network to itself (RFC 8305 section 5).
+/// How long a connection is under way alone, before the next address is tried beside it (RFC 8305 section 5).
 const HEAD_START: Millis = 250;
 /// How long one of two connections stays when another address waits for its place: enough for a lost SYN. Its address is
 /// tried again, and then has more time.
@@ -30,7 +30,7 @@ pub(super) struct Preference {
 
 /// An attempt to connect to a host by TCP.
 pub(super) struct Dial<N: Net> {
-    /// Of all its lookups and sockets.
+    /// Names all lookups and sockets of this attempt.
     token: Token,
     begun: Instant,
     limit: Instant,
@@ -42,7 +42,7 @@ pub(super) struct Dial<N: Net> {
     /// What the last lookup has given, and how many of those were tried.
     addresses: Vec<SocketAddr>,
     tried: usize,
-    /// Which of them is not to race.
+    /// Which of the addresses is not tried beside another, see [`Preference`].
     last_resort: Option<usize>,
     tries: [Option<Try<N>>; 2],
     /// When the next address may be tried beside another.
@@ -64,14 +64,14 @@ struct Try<N: Net> {
     /// Which of the addresses, when they were looked up once.
     at: usize,
     is_ipv6: bool,
-    /// When its place is another's, if one waits.
+    /// When the try ends if another address waits for its place.
     give_up: Instant,
 }
 
 impl Preference {
     pub(super) const NONE: Self = Self { last: None, is_ipv6: false, has_served: true };
 
-    /// MQTT was connected.
+    /// MQTT has connected over the address that TCP was connected to last.
     pub(super) fn served(&mut self) {
         self.has_served = true;
     }
@@ -193,7 +193,7 @@ impl<N: Net> Dial<N> {
         }
     }
 
-    /// Nobody wants the answer to a lookup any more that is under way.
+    /// The attempt ends: the answer to a lookup that is under way is not wanted any more.
     pub(super) fn give_up(&self, net: &mut N) {
         if self.looking {
             net.forget(self.token);

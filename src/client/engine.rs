@@ -9,10 +9,11 @@ use crate::log;
 use crate::port::{Net, Port, Task};
 use crate::time::{Clock, Instant, Millis};
 
-/// First and longest pause before an event is tried again that met a queue full of other people's events.
+/// First and longest pause before an event is sent again that found the SDK's queue full of other modules' events.
 const RETRY: (Millis, Millis) = (10, 100);
 
-/// Time without a delivery that is waited for, before anything is done about it, and the longest until it is done again.
+/// How long a delivery may fail to come before the registration with the SDK is renewed, and the longest pause until it is
+/// renewed again.
 const STALL: (Millis, Millis) = (500, 60_000);
 
 /// The task's whole state.
@@ -22,16 +23,16 @@ pub(super) struct Engine<P: Port> {
     connections: Vec<Connection<P>>,
     /// Last events of clients that were removed. There is a place reserved for those of each client that was not.
     last_events: Vec<Backlog<P::Buffer>>,
-    /// When they are given up.
+    /// When `last_events` are given up.
     last_events_until: Instant,
     /// The SDK reports deliveries to us.
     listening: bool,
-    /// When to try the event queue again, which is full of other people's events.
+    /// When to send the next event again, which found the SDK's queue full of other modules' events.
     retry: Timer,
     /// When to do something about events and input that wait for deliveries, if any do: the application may have begun
     /// the SDK's queue anew, and our registration is gone then, with events that will never be delivered.
     stall: Timer,
-    /// Our registration was renewed. The probe that follows will be seen, and says how many of those before were not.
+    /// Our registration was renewed, and a probe is to follow: it tells how many events before it left the queue untold.
     registered: bool,
     /// The connection whose event is next, by its index; the one behind the last: `last_events`.
     next_client: usize,
@@ -93,7 +94,8 @@ impl<P: Port> Engine<P> {
         }
     }
 
-    /// Renews the registration with the SDK when deliveries fail to come that events or input wait for; whether enough have come.
+    /// Renews the registration with the SDK when deliveries fail to come that events or input wait for; whether enough have
+    /// come.
     fn check_deliveries(&mut self, now: Instant) -> bool {
         if self.stall.at == Instant::NEVER {
             return false;
@@ -187,7 +189,7 @@ impl<P: Port> Engine<P> {
 }
 
 impl Timer {
-    /// After a pause; the next one is so many times as long, or the longest.
+    /// Sets the timer to `now` and a pause; the next pause is `times` as long, but not above `longest`.
     fn next(&mut self, now: Instant, times: Millis, longest: Millis) {
         self.at = now + self.pause;
         self.pause = (self.pause * times).min(longest);

@@ -19,12 +19,12 @@ pub struct Client<P: Port> {
     pub(super) hub: &'static Hub<P>,
     token: usize,
     config: Config,
-    /// Something was left for the MQTT task in `state`.
+    /// The application's tasks have left something for the MQTT task in `state`.
     left_work: AtomicBool,
     state: P::Lock<ClientState<P>>,
 }
 
-/// How long a connection that a reconnect has made is what another reconnect asks for.
+/// A connection that a reconnect has made less than this ago satisfies the next reconnect too.
 const FRESH: Millis = 1000;
 
 /// A connection that calls ask for, from the first of them to its end. Another one has another number.
@@ -34,11 +34,11 @@ pub(super) struct Attempt(NonZeroU32);
 /// How a connection ends that is not wanted any more.
 #[derive(Clone, Copy)]
 pub(super) struct Ending {
-    /// Until then what is in flight may still be acknowledged. Then comes DISCONNECT.
+    /// When DISCONNECT is sent at the latest: until then messages in flight may still be acknowledged.
     pub(super) drain: Instant,
-    /// Until then the server may take what was sent.
+    /// When the connection ends at the latest: until then the server may receive what was sent.
     pub(super) limit: Instant,
-    /// Not if the server is silent: another connection is wanted.
+    /// Another connection is wanted: if the server is silent, this one ends before its limit.
     pub(super) hurried: bool,
 }
 
@@ -52,26 +52,26 @@ pub(super) struct ClientState<P: Port> {
     pub(super) wanted: Option<Attempt>,
     /// The connection that stands: from CONNACK until DISCONNECT is with the network, or it is lost.
     pub(super) connected: Option<Attempt>,
-    /// How that ends once it is not wanted any more.
+    /// How `connected` ends once it is not `wanted` any more.
     pub(super) ending: Ending,
     next_attempt: Attempt,
     pub(super) calls: Calls<P>,
-    /// Something was acknowledged or sent since those who wait for room were told.
+    /// Something was acknowledged or sent since a waiting publisher was last woken.
     pub(super) has_room: bool,
     /// When the MQTT task looks after publishers that wait for room, if any do: none of them need wake it before.
     pub(super) room_limit: Instant,
-    /// A reconnect has asked for the attempt.
+    /// The `wanted` attempt was asked for by a reconnect.
     by_reconnect: bool,
-    /// Until then the connection, if a reconnect has made it, is what another reconnect asks for.
+    /// Until then a reconnect leaves the connection alone, see [`FRESH`].
     fresh_until: Instant,
-    /// Deinit has begun.
+    /// deinit has begun: no call may begin any more.
     pub(super) closed: bool,
-    /// Something was left for the MQTT task, which is to be told.
+    /// Whoever holds the lock has left something for the MQTT task; [`Client::release`] tells it.
     has_work: bool,
     waker: Option<<P::Net as Net>::Waker>,
 }
 
-/// How long a publisher whose turn it is may keep the next ones waiting, when its task is not run.
+/// How long a woken publisher, whose task may not be run, keeps those behind it waiting.
 const TURN: Millis = 20;
 
 /// A message that waits for room.
@@ -111,7 +111,7 @@ impl<P: Port> Client<P> {
         self.token
     }
 
-    /// What it was made with.
+    /// The configuration that init was called with.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -120,7 +120,7 @@ impl<P: Port> Client<P> {
         &self.state
     }
 
-    /// Whether something was left for the MQTT task since the last call.
+    /// Called by the MQTT task: whether calls have left something for it since it last asked.
     pub(super) fn take_work(&self) -> bool {
         self.left_work.swap(false, Ordering::SeqCst)
     }
@@ -151,7 +151,7 @@ impl<P: Port> Client<P> {
         }
     }
 
-    /// Waits for what a call was entered for; its outcome, `None` when none has come until then.
+    /// Waits until the call has an outcome, or `until` has passed: then `None`. Removes the call.
     fn wait(&self, ticket: Ticket, signal: &P::Signal, until: Instant) -> Option<Result<(), Error>> {
         signal.wait(until);
         self.change(|state| state.calls.remove(ticket))
@@ -370,7 +370,7 @@ impl<P: Port> Client<P> {
 }
 
 impl<P: Port> ClientState<P> {
-    /// Whether the connection that is wanted stands.
+    /// Whether the wanted connection has had its CONNACK and is not lost.
     pub(super) fn is_connected(&self) -> bool {
         self.wanted.is_some() && self.wanted == self.connected
     }
@@ -396,7 +396,7 @@ impl<P: Port> ClientState<P> {
         }
     }
 
-    /// Soon the MQTT task lets the next publisher try, in case that the one whose turn it is is not run.
+    /// Makes the MQTT task wake the next publisher a moment later, in case that the woken one's task is not run.
     fn look_after_publishers(&mut self, now: Instant) {
         if self.room_limit == Instant::NEVER {
             (self.room_limit, self.has_work) = (now + TURN, true);
@@ -414,7 +414,7 @@ impl<P: Port> ClientState<P> {
         attempt
     }
 
-    /// CONNACK has come.
+    /// CONNACK has accepted `attempt`.
     pub(super) fn connected(&mut self, attempt: Attempt, now: Instant) {
         self.connected = Some(attempt);
         self.fresh_until = if self.by_reconnect { now + FRESH } else { now };

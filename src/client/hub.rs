@@ -17,7 +17,7 @@ pub trait Events<P: Port>: Sync {
     /// [`Hub::arrived`] for each probe. Asking again changes nothing. `false` when the queue was full: ask again later.
     fn listen(&self) -> bool;
 
-    /// Takes back [`Self::listen`], in order with the events.
+    /// Ends what [`Self::listen`] has asked for, behind the events that were sent before.
     fn unlisten(&self);
 
     /// Sends an event without blocking, and takes it. `false` when the queue is full: then it is still there.
@@ -27,28 +27,28 @@ pub trait Events<P: Port>: Sync {
     fn probe(&self, number: u32) -> bool;
 }
 
-/// The clients, and the task that serves them.
+/// All clients of the program, and the MQTT task that serves them.
 pub struct Hub<P: Port> {
     state: P::Lock<HubState<P>>,
     events: &'static dyn Events<P>,
     /// Our events in the SDK's queue. Locked behind a client's state, never the other way round.
     outstanding: P::Lock<Outstanding>,
-    /// The task is running or will be woken: nobody else needs to.
+    /// The MQTT task runs, or its waker was called: who leaves something for it need not call that.
     awake: AtomicBool,
-    /// Clients have come since the task looked, or the task of handshakes has ended.
+    /// The MQTT task is to call [`Hub::take_arrivals`]: clients have come, or the task of handshakes has ended.
     arrivals: AtomicBool,
 }
 
 struct HubState<P: Port> {
-    /// Handles, by the key that the application knows them by.
+    /// All clients, each with the handle's address as its key.
     clients: Vec<(usize, Shared<Client<P>>)>,
-    /// Clients that the task has not seen yet.
+    /// Clients that the MQTT task has not taken yet.
     arrivals: Vec<Shared<Client<P>>>,
     last_token: usize,
     task: Option<RunningTask<P>>,
-    /// What is left of the last task that ended.
+    /// The last MQTT task that ended, to be joined.
     ended: Option<P::Join>,
-    /// Deinits that wait for the task's end.
+    /// Signals of deinits that wait for the MQTT task's end.
     end_waiters: Vec<P::Signal>,
     /// The task that computes TLS handshakes.
     #[cfg(feature = "tls")]
@@ -56,7 +56,7 @@ struct HubState<P: Port> {
 }
 
 impl<P: Port> HubState<P> {
-    /// The task has ended, or will not, since there are clients again.
+    /// Wakes those deinits: the MQTT task has ended, or goes on since there are clients again.
     fn release_end_waiters(&mut self) {
         for waiter in core::mem::take(&mut self.end_waiters) {
             waiter.notify();
@@ -149,7 +149,7 @@ impl<P: Port> Hub<P> {
         self.join_ended();
     }
 
-    /// Joins the last task that ended; it has nothing left to do.
+    /// Joins the last MQTT task that ended: it has left its loop.
     fn join_ended(&self) {
         let ended = self.state.lock().ended.take();
         if let Some(ended) = ended {
@@ -206,7 +206,8 @@ impl<P: Port> Hub<P> {
         }
     }
 
-    /// Whether the caller, who has left something for the task, is the one to call its waker.
+    /// Whether the caller, who has left something for the MQTT task, is to call its waker: nobody has since the task last
+    /// looked.
     pub(super) fn must_wake(&self) -> bool {
         !self.awake.swap(true, Ordering::SeqCst)
     }
@@ -216,7 +217,7 @@ impl<P: Port> Hub<P> {
         self.awake.store(false, Ordering::SeqCst);
     }
 
-    /// The clients that came since the last call.
+    /// Called by the MQTT task: the clients that came since it last asked.
     pub(super) fn take_arrivals(&self) -> Vec<Shared<Client<P>>> {
         if self.arrivals.swap(false, Ordering::SeqCst) {
             #[cfg(feature = "tls")]

@@ -16,22 +16,23 @@ const ANSWERS: usize = 4096;
 
 /// A stream to the server.
 pub(super) struct Pipe<P: Port> {
-    /// What the network calls the socket.
+    /// Names the socket in what [`Net::wait`] reports.
     token: Token,
     socket: LinkSocket<P>,
     layers: Layers,
-    /// News of the socket has not been followed to its end yet.
+    /// The socket may have something to read, or room for a write: no call has said [`NetError::WouldBlock`] since it was
+    /// ready.
     pub(super) readable: bool,
     pub(super) writable: bool,
-    /// What the socket has not taken yet: what the layers have to send, or without any what MQTT has.
+    /// Bytes for the socket: what the layers have made, or without layers what the socket did not take of MQTT's.
     output: Vec<u8>,
-    /// How much of it the socket has.
+    /// How much of `output` the socket has taken.
     sent: usize,
-    /// How much of MQTT's own stands in it.
+    /// How many bytes of MQTT the rest of `output` carries.
     carried: usize,
-    /// How much of MQTT's own the socket has taken since [`take_left`](Self::take_left).
+    /// How many bytes of MQTT the socket has taken since [`take_left`](Self::take_left).
     left: usize,
-    /// How much of it are answers to the server.
+    /// How many bytes of `output` are the layers' answers to the server.
     answers: usize,
 }
 
@@ -61,12 +62,12 @@ impl<P: Port> Pipe<P> {
         self.layers.description()
     }
 
-    /// Something may have happened to the socket.
+    /// The network has reported the socket: reading and writing are tried again.
     pub(super) fn ready(&mut self) {
         (self.readable, self.writable) = (true, true);
     }
 
-    /// Whether to read on must wait until the server has taken what it asked for.
+    /// Whether reading must wait until the server has taken the answers that it has asked the layers for.
     pub(super) fn is_congested(&self) -> bool {
         self.answers > ANSWERS
     }
@@ -151,7 +152,8 @@ impl<P: Port> Pipe<P> {
                 Err(NetError::Failed(failure)) => return Err(ConnectionError::Network(failure)),
             };
             self.sent += taken;
-            // Where MQTT's bytes stand in the layers' output is not known here: the last of them counts as sent with the last byte of all.
+            // Where MQTT's bytes stand in the layers' output is not known here: the last of them counts as sent with the last
+            // byte of all.
             let left = taken.min(self.carried.saturating_sub(1));
             self.carried -= left;
             self.left += left;
@@ -199,7 +201,7 @@ impl<P: Port> Pipe<P> {
         self.socket.is_acknowledged()
     }
 
-    /// Reads once, and forgets it.
+    /// Reads once, and drops what it brings.
     pub(super) fn discard(&mut self, buffer: &mut [u8]) -> Result<usize, NetError> {
         if !self.readable {
             return Err(NetError::WouldBlock);

@@ -17,16 +17,16 @@ pub(super) struct Receiver<P: Port> {
     pub(super) backlog: Backlog<P::Buffer>,
     /// Input that was read but could not be taken, because the backlog was full, or there was no memory.
     leftover: Vec<u8>,
-    /// Until then messages wait for memory, and the connection does not end for want of it: an application that connects
-    /// again at once would soon have used up all tries.
+    /// Until this instant messages wait for memory, and the connection does not end for want of it: an application that
+    /// connects again at once would soon have used up all tries.
     memory_wait_until: Instant,
-    /// Since then the connection ends as soon as it can, since a message was missed.
+    /// When a message was missed: since then the connection ends as soon as nothing is in flight on it.
     missed_since: Instant,
 }
 
-/// How long a message waits for memory, and nothing is read meanwhile. Then there is no such wait for as long.
+/// How long a message waits for memory, and nothing is read meanwhile. Behind such a wait there is none for as long.
 const MEMORY_WAIT: Millis = 2000;
-/// How often it tries meanwhile.
+/// How often memory is tried again during [`MEMORY_WAIT`].
 const MEMORY_RETRY: Millis = 50;
 /// How long a connection goes on that must end since a message was missed.
 const MISSED_TIMEOUT: Millis = 10_000;
@@ -84,7 +84,7 @@ impl<P: Port> Receiver<P> {
         has_room && !state.session.is_congested()
     }
 
-    /// Takes what was left.
+    /// As [`Self::consume`], for the input that was left over.
     pub(super) fn consume_leftover(
         &mut self,
         client: &Client<P>,
@@ -123,8 +123,8 @@ impl<P: Port> Receiver<P> {
                 room = 0;
                 continue;
             }
-            // The rest of `input` begins a message for which there is no room or no memory. If it cannot be left over, the message is
-            // taken all the same: it has at most the bytes of one read.
+            // The rest of `input` begins a message for which there is no room or no memory. If it cannot be left over, the
+            // message is taken all the same: it has at most the bytes of one read.
             room = state.session.announced();
             if input.is_empty() {
                 break;
