@@ -48,10 +48,10 @@ pub(super) fn hub_or_new() -> Option<&'static Hub<Platform>> {
 const RETIRED: usize = 8;
 
 static RETIRED_BLOCKS: [AtomicPtr<wm_mqtt_client_handle_st>; RETIRED] = [const { AtomicPtr::new(null_mut()) }; RETIRED];
-/// How many were retired so far.
+/// How many handles were retired so far.
 static RETIRED_COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// Where the members behind `client` begin, which is the first.
+/// Where the members behind the first one, `client`, begin.
 const BEHIND_CLIENT: usize = size_of::<*mut c_void>();
 const _: () = assert!(core::mem::offset_of!(wm_mqtt_client_handle_st, client) == 0);
 

@@ -10,7 +10,7 @@ use super::{FreeRtos, shim};
 use crate::port::{Net, NetError, Port, Readiness, Socket, Token, Waker};
 use crate::time::Instant;
 
-/// What the MQTT task sleeps on.
+/// The network of the device: what the MQTT task sleeps on in the C half of the port.
 pub struct LwipNet {
     waker: LwipWaker,
 }
@@ -127,7 +127,7 @@ fn addresses(event: &shim::PortEvent) -> Vec<SocketAddr> {
     addresses
 }
 
-/// A netconn.
+/// A TCP connection: a netconn of lwIP.
 pub struct LwipSocket(NonNull<c_void>);
 
 // SAFETY: the MQTT task alone uses it, whichever task that is.

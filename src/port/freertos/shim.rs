@@ -6,7 +6,7 @@ use core::ffi::{c_char, c_int, c_void};
 pub(super) const WOULD_BLOCK: c_int = c_int::MIN;
 /// lwIP's `ERR_MEM`: no memory, or no netconn left.
 pub(super) const NO_MEMORY: c_int = -1;
-/// The time-out that means for ever.
+/// The time-out of `wm_mqtt_port_net_wait` that means no time-out.
 pub(super) const FOREVER: u32 = u32::MAX;
 
 /// Sizes, times and priorities.
@@ -29,7 +29,7 @@ pub(super) struct PortConfig {
     pub(super) authorities: *const c_void,
 }
 
-/// An IP address in network order: four bytes of it or sixteen.
+/// An IP address in network order: four bytes, or sixteen of IPv6.
 #[repr(C)]
 pub(super) struct PortAddress {
     pub(super) bytes: [u8; 16],

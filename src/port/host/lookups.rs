@@ -16,7 +16,7 @@ use crate::port::{Token, Waker};
 
 /// Threads in the process, those included whose answers nobody waits for any more.
 const THREADS: usize = 8;
-/// How many of them one name may have: while its name servers are silent, other names are looked up.
+/// How many threads may look up the same name: while its name servers are silent, other names get their turn.
 const SAME: usize = 2;
 
 /// The addresses of a name, maybe none; `None` when there was no thread, file or memory to look it up.
@@ -26,25 +26,25 @@ type Resolver = fn(&str) -> Found;
 /// The lookups of this process.
 pub(super) static LOOKUPS: Lookups = Lookups::new(resolve);
 
-/// Lookups that wait for a thread, and threads.
+/// The lookups that wait for a thread, and the threads.
 #[derive(Debug)]
 pub(super) struct Lookups {
     resolver: Resolver,
-    state: Mutex<State>,
+    state: Mutex<LookupState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct LookupState {
     threads: usize,
-    /// What they look up.
+    /// The name that each thread looks up.
     running: Vec<String>,
     waiting: VecDeque<Lookup>,
 }
 
-/// A lookup that somebody waits for.
+/// A lookup whose answer a network waits for.
 #[derive(Debug)]
 pub(super) struct Lookup {
-    /// Whose it is.
+    /// The network that has asked.
     pub(super) asker: usize,
     pub(super) token: Token,
     pub(super) host: String,
@@ -62,8 +62,8 @@ impl Lookup {
     }
 }
 
-impl State {
-    /// The first that may have a thread.
+impl LookupState {
+    /// The first waiting lookup whose name has fewer threads than it may have.
     fn next(&self) -> Option<usize> {
         let running = |host: &String| self.running.iter().filter(|name| *name == host).count();
         self.waiting.iter().position(|lookup| running(&lookup.host) < SAME)
@@ -72,15 +72,15 @@ impl State {
 
 impl Lookups {
     pub(super) const fn new(resolver: Resolver) -> Self {
-        let state = State { threads: 0, running: Vec::new(), waiting: VecDeque::new() };
+        let state = LookupState { threads: 0, running: Vec::new(), waiting: VecDeque::new() };
         Self { resolver, state: Mutex::new(state) }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LookupState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers when a thread has come to it.
+    /// Puts a lookup in the queue; the answer goes to its `done` and `waker`.
     pub(super) fn ask(&'static self, lookup: Lookup) {
         let mut state = self.state();
         state.waiting.push_back(lookup);
@@ -100,13 +100,13 @@ impl Lookups {
         lost.into_iter().for_each(|lookup| lookup.answer(None));
     }
 
-    /// Nobody waits for this asker's lookups any more, or for the one of `token`.
+    /// Forgets the waiting lookups of this network, or only that of `token`.
     pub(super) fn forget(&self, asker: usize, token: Option<Token>) {
         let is_forgotten = |lookup: &Lookup| lookup.asker == asker && token.is_none_or(|token| lookup.token == token);
         self.state().waiting.retain(|lookup| !is_forgotten(lookup));
     }
 
-    /// What a thread does.
+    /// The body of a lookup thread.
     fn work(&self) {
         while let Some(lookup) = self.take() {
             let found = (self.resolver)(&lookup.host);
@@ -115,7 +115,7 @@ impl Lookups {
         }
     }
 
-    /// The next lookup; without one the thread is over.
+    /// The next lookup for the calling thread, which ends without one.
     fn take(&self) -> Option<Lookup> {
         let mut state = self.state();
         let lookup = state.next().and_then(|at| state.waiting.remove(at));

@@ -19,17 +19,17 @@ use crate::time::Instant;
 /// The token of the poller's own waker; tokens of sockets count up from 1.
 const WAKER: mio::Token = mio::Token(usize::MAX);
 
-/// The poller.
+/// The network on Linux: a poller, and lookups in threads.
 #[derive(Debug)]
 pub struct HostNet {
     poll: Poll,
     events: Events,
     waker: HostWaker,
     lookups: &'static Lookups,
-    /// Who we are to them.
+    /// This network, as [`Lookups`] know it.
     asker: usize,
     found: Receiver<(Token, Found)>,
-    /// The lookups that could not be made, of those that the last wait has reported.
+    /// Of the lookups that the last wait has reported, those that could not be made.
     failed: Vec<Token>,
     lookup_done: Sender<(Token, Found)>,
 }
