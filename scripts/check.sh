@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 export SIM_SEEDS=${SIM_SEEDS:-30}
 step "setup" scripts/setup.sh check
 step "documents" scripts/check-documents.py
+step "unsafe" scripts/check-unsafe.py
 step "rustfmt" "$CARGO" fmt --check
 step "clippy" "$CARGO" clippy --locked --all-targets -- -D warnings
 step "Rust tests, $SIM_SEEDS seeds" "$CARGO" test --locked

@@ -22,10 +22,12 @@ with_features() { # NAME FEATURES PROGRAM:SCHEME...
 
 step "setup" scripts/setup.sh
 step "documents" scripts/check-documents.py
+step "unsafe" scripts/check-unsafe.py
 step "rustfmt" "$CARGO" fmt --check
 step "clippy" "$CARGO" clippy --locked --all-targets -- -D warnings
 step "Rust tests" "$CARGO" test --locked
 step "builds with fewer features" scripts/features.sh
+step "licences and versions of dependencies" scripts/check-dependencies.py
 for command in "fmt --check" "clippy --locked --all-targets -- -D warnings" "test --locked"; do
     # shellcheck disable=SC2086 # a list of options
     CARGO_TARGET_DIR=$PWD/target/peephole step "csky-peephole: ${command%% *}" env -C targets/csky-peephole "$CARGO" $command
