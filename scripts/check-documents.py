@@ -4,7 +4,8 @@
 PAGE.zh-CN.md has the blocks of PAGE.md in the same order: headings of the same level, paragraphs, items, rows of tables, code
 blocks. In each of them stand the same pieces of code, the same numbers and the same links, so whoever changes one of these in one
 page has to change the other too. What the words say nobody checks but the reader. The toolchain that they name is that of
-targets/toolchain.
+targets/toolchain. The table in docs/deviations.md of what ends a connection and what is a warning has every text with which the
+source says so, no other, and tests that there are.
 
 Pictures, PICTURE.svg and PICTURE.zh-CN.svg, are XML, have a title and a description, and their translation differs in text alone.
 """
@@ -20,6 +21,18 @@ LANGUAGE = ".zh-CN"
 TRANSLATED = LANGUAGE + ".md"
 # Where a page is read, if not where it is kept.
 READ_IN = {"scripts/release/README.md": "."}
+
+# Where the source says why a connection ends, or what it warns of: a file, and where in it.
+REFUSALS = [
+    ("src/protocol/event.rs", "impl Say for Violation", "\n}"),
+    ("src/protocol/warnings.rs", "fn tell", "\n    }\n"),
+    ("src/transport/websocket/error.rs", "impl Say for Error", "\n}"),
+    ("src/transport/websocket/error.rs", "const HTTP_STATUS", "\n"),
+    ("src/transport/websocket/mod.rs", "mod violation", "\n}"),
+    ("src/transport/websocket/tungstenite.rs", "fn error", "\n}"),
+    ("src/transport/websocket/upgrade.rs", "static FIELDS", ";\n"),
+    ("src/transport/websocket/upgrade.rs", "fn check", "\n}"),
+]
 
 LINK = re.compile(r"\[((?:`[^`]*`|[^\]`])*)\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`]+)`")
@@ -146,13 +159,53 @@ def without_words(element):
     return element.tag.removeprefix(SVG), attributes, None if element.tag in WORDS else (element.text or "").strip()
 
 
-def tracked(pattern):
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", pattern]
+def literals(path, begin, end):
+    """(what it leads to, text) of each string in a part of a source; "either" for a name that other texts are made with."""
+    source = Path(path).read_text(encoding="utf-8")
+    start = source.index(begin)
+    for line in source[start : source.index(end, start)].splitlines():
+        for text in re.findall(r'(?<!b)"([^"]+)"', re.sub(r"(?<!:)//.*", "", line)):
+            if re.search(r"\w", text):
+                verdict = "either" if begin.startswith("static") else "warn" if "warn" in path + line else "end"
+                yield verdict, text.strip(" :;")
+
+
+def check_refusals():
+    page = Path("docs/deviations.md")
+    rows = [
+        (line, *[cell.strip() for cell in text.split("|")])
+        for line, kind, text in blocks(page)
+        if kind == "row of 6" and not text.startswith(("from the server", "---"))
+    ]
+    says = {(verdict, text) for place in REFUSALS for verdict, text in literals(*place)}
+    if not rows or len(says) < 40:
+        yield f"{page}: {len(rows)} rows, {len(says)} texts in the source: that is not the table, or not the source"
+    for verdict, text in sorted(says):
+        if not any(verdict in (row[2], "either") and text in " ".join(CODE.findall(row[3])) for row in rows):
+            yield f"{page}: no row says that {text!r} in the source is: {verdict}"
+    files = [path for path in listed("*.rs", "*.c") if path.exists() and "tests" in path.parts]
+    tests = {name for path in files for name in re.findall(r"^\s*(?:fn|static void) (\w+)[(<]", path.read_text(), re.M)}
+    for line, _, verdict, log, _, held in (row[:6] for row in rows):
+        if verdict not in ("end", "warn", "pass") or (verdict == "pass") == bool(log):
+            yield f"{page}:{line}: {verdict!r} with {log!r} in the log"
+        for text in CODE.findall(log):
+            rest = text
+            for said in sorted((said for of, said in says if of in (verdict, "either")), key=len, reverse=True):
+                rest = re.sub(rf"(?<!\w){re.escape(said)}(?!\w)", "", rest)
+            if not re.fullmatch(r"[A-Z :]*", rest):
+                yield f"{page}:{line}: nothing in the source says {text!r}"
+        for test in CODE.findall(held) or [""]:
+            if test not in tests:
+                yield f"{page}:{line}: there is no test {test!r}"
+
+
+def listed(*patterns):
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns]
     return [Path(name) for name in subprocess.check_output(command, text=True).splitlines()]
 
 
 def main():
-    pages, pictures = tracked("*.md"), tracked("*.svg")
+    pages, pictures = listed("*.md"), listed("*.svg")
     translations = [page for page in pages if page.name.endswith(TRANSLATED)]
     pairs = [(page.with_name(page.name.removesuffix(TRANSLATED) + ".md"), page) for page in translations]
     wrong = [message for page in pages for message in check_links(page)]
@@ -160,6 +213,7 @@ def main():
     wrong += [message for page in pages for message in check_toolchain(page, pinned)]
     wrong += [message for pair in pairs for message in check_pair(*pair)]
     wrong += check_pictures(pictures)
+    wrong += check_refusals()
     if wrong or not pairs:
         sys.exit("\n".join([*wrong, f"check-documents: {len(wrong)} wrong, {len(pairs)} translations"]))
     print(f"{len(pages)} pages, {len(pairs)} of them translations; {len(pictures)} pictures")

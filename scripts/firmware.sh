@@ -19,7 +19,7 @@ export WM_MQTT_PEERS=$peers WM_MQTT_CERTS=${WM_MQTT_CERTS:-$PWD/target/test-cert
 # Warnings and errors are printed, as an application would have it: the stack that this takes counts, and what fails once says why.
 export WM_LOG_LEVEL=${WM_LOG_LEVEL:-2}
 target=riscv32imac-unknown-none-elf
-tests=(bad_peers callbacks config connect events flow hostile keepalive publish real_broker receive session subscribe threads)
+tests=(bad_peers callbacks config connect events flow hostile keepalive publish real_broker receive session sloppy subscribe threads)
 # TLS runs into the limits of the heap on the other machine.
 [ "$machine" != csky ] || tests+=(tls tls_traffic)
 own=()

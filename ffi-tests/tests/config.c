@@ -1,8 +1,14 @@
 /* Where a configuration leads: addresses, schemes, and values that are refused before anything is sent. */
+#define _GNU_SOURCE
 #include <string.h>
+#ifndef WM_MQTT_ON_DEVICE
+#include <dlfcn.h>
+#include <netdb.h>
+#endif
 
 #include "check.h"
 #include "client.h"
+#include "log_capture.h"
 
 #define FAILURE WM_MQTT_CLIENT_ERROR_FAILURE
 
@@ -43,6 +49,10 @@ static void no_such_broker(void)
         "",
         "mqtt://",
         "mqtt://:1883",
+        /* No IPv6 addresses. */
+        "mqtt://[12]",
+        "[cafe]",
+        "[127.0.0.1]:1883",
     };
     only_over_mqtt("these URIs say mqtt, and it takes long");
     for (size_t i = 0; i < sizeof uris / sizeof uris[0]; i++) {
@@ -156,6 +166,54 @@ static void credentials_in_the_uri(void)
     CHECK_EQ(wm_mqtt_client_connect(handle), WM_MQTT_CLIENT_ERROR_BAD_UTF8_STRING);
 }
 
+static int lookups;
+
+#ifndef WM_MQTT_ON_DEVICE
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **found)
+{
+    static int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    if (!real) *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    __atomic_add_fetch(&lookups, 1, __ATOMIC_SEQ_CST);
+    return real(node, service, hints, found);
+}
+#endif
+
+/* The user name would be the host, which a name server and the log would learn, with a part of the password. */
+static void password_not_encoded(void)
+{
+    static const char *const schemes[] = {"mqtt://", "tcp://", "mqtts://", "ssl://", "MQTT://", ""},
+                             *const rest[] = {
+                                 "mallory:swor/dfish@127.0.0.1", "mallory:swor?dfish@127.0.0.1",
+                                 "mallory:swor#dfish@127.0.0.1", "mallory:1883/dfish@127.0.0.1",
+                                 "mall/ory:dfish@127.0.0.1",     "mall/ory@127.0.0.1",
+                                 "mallory:/dfish@127.0.0.1/",    "mallory@dfish:1/swor@127.0.0.1",
+                             },
+                             *const secrets[] = {"mallory", "mall", "ory", "swor", "dfish", "1883", "127.0.0.1"};
+    log_capture();
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        for (size_t j = 0; j < sizeof rest / sizeof rest[0]; j++) {
+            const char *uri = test_printf("%s%s", schemes[i], rest[j]);
+            check_row("%s", uri);
+            handle_t handle = client_new(&(config_t){.uri = (char *)uri, .clean_session = 1, .debug = true});
+            lookups = 0;
+            log_clear();
+            CHECK_EQ(wm_mqtt_client_connect(handle), FAILURE);
+            CHECK_EQ(wm_mqtt_client_reconnect(handle), FAILURE);
+            CHECK_EQ(log_count("must be percent-encoded"), 2);
+            CHECK_EQ(lookups, 0);
+            for (size_t k = 0; k < sizeof secrets / sizeof secrets[0]; k++)
+                if (log_has(secrets[k])) FAIL("%s is in the log:\n%s", secrets[k], log_text());
+            CHECK_EQ(client_deinit(handle), 0);
+        }
+    }
+    expect_no_event(0);
+#ifndef WM_MQTT_ON_DEVICE
+    check_row("lookups are counted");
+    CHECK_EQ(wm_mqtt_client_connect(client_for(test_printf("mqtt://localhost:%d", unused_port()), true)), FAILURE);
+    CHECK(lookups > 0);
+#endif
+}
+
 /* ---- refused before anything is sent ---- */
 
 static void refused_locally(void)
@@ -210,6 +268,7 @@ static const test_t tests[] = {
     TEST(left_out),
 #endif
     TEST(credentials_in_the_uri),
+    TEST(password_not_encoded),
     TEST(refused_locally),
 };
 TESTS_MAIN(tests)

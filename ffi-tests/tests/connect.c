@@ -135,8 +135,7 @@ static void bad_answers(void)
     } rows[] = {
         {"code 6", "20 02 00 06"},
         {"code 0x80", "20 02 00 80"},
-        {"reserved acknowledge flags", "20 02 02 00"},
-        {"session present for a clean session", "20 02 01 00"},
+        {"code 6, session present", "20 02 01 06"},
         {"CONNACK of 0 bytes", "20 00"},
         {"CONNACK of 1 byte", "20 01 00"},
         {"CONNACK of 3 bytes", "20 03 00 00 00"},

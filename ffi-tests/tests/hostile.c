@@ -149,7 +149,6 @@ static void doubtful_packets(void)
         "70 02 0000",
         "b0 02 0000",
         "90 03 0000 00",
-        "38 [ s't' 'dup' ]",   /* DUP with QoS 0 */
         "d0 80 00",            /* a length of 0 in two bytes */
         "d0 00 d0 00 d0 00",   /* PINGRESP that nobody asked for */
         "90 04 1234 00 00",    /* SUBACK of nobody's, with two codes */

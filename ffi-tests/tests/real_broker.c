@@ -278,6 +278,40 @@ static void nothing_lost_by_a_restart(void)
     for (int i = 0; i < N; i++) CHECK(ids[i] > 0);
 }
 
+/* A message that is too large for the broker ends every connection, until the application does what docs/errors.md says. */
+static void never_taken(void)
+{
+    static char large[1000];
+    memset(large, 'x', sizeof large);
+    mosquitto_t *broker = mosquitto_start("max_packet_size 500");
+    for (int qos = 1; qos <= 2; qos++) {
+        check_row("QoS %d", qos);
+        handle_t handle = connected(broker, "c", false);
+        CHECK(wm_mqtt_client_subscribe(handle, "t", 1) > 0);
+        CHECK(publish(handle, "t", large, sizeof large, (uint8_t)qos, 0) > 0);
+        expect_lost(handle);
+        for (int round = 0; round < 3; round++) {
+            CHECK_EQ(wm_mqtt_client_connect(handle), 0);
+            expect_event(CONNECTED);
+            expect_lost(handle);
+        }
+        CHECK_EQ(client_deinit(handle), 0);
+        handle = connected(broker, "c", true);
+        CHECK_EQ(wm_mqtt_client_disconnect(handle), 0);
+        expect_requested_disconnect();
+        CHECK_EQ(client_deinit(handle), 0);
+        check_row("QoS %d, a new session", qos);
+        handle = connected(broker, "c", false);
+        CHECK(wm_mqtt_client_subscribe(handle, "t", 1) > 0);
+        int id = publish(handle, "t", "m", 1, (uint8_t)qos, 0);
+        expect_data("t", "m", 1, 1);
+        expect_published(id);
+        expect_no_event(50);
+        CHECK_EQ(client_deinit(handle), 0);
+        expect_requested_disconnect();
+    }
+}
+
 static const test_t tests[] = {
     TEST(qos_matrix),
     TEST(echo),
@@ -290,5 +324,6 @@ static const test_t tests[] = {
     TEST(bad_credentials),
     TEST(broker_restarts),
     TEST(nothing_lost_by_a_restart),
+    TEST(never_taken),
 };
 TESTS_MAIN(tests)

@@ -338,6 +338,41 @@ static void kept_over_a_disconnect(void)
     expect_published(1);
 }
 
+/* A message that the broker never takes comes again with every connect, until its handle is gone: docs/errors.md. */
+static void never_taken(void)
+{
+    for (int qos = 1; qos <= 2; qos++) {
+        check_row("QoS %d", qos);
+        broker_t *broker = NULL;
+        conn_t *conn;
+        handle_t handle = connected_client(&broker, &conn, false);
+        CHECK_EQ(publish(handle, "forbidden", "m", 1, (uint8_t)qos, 0), 1);
+        expect_bytes(conn, "%02x [ s'forbidden' 0001 'm' ]", 0x30 | qos << 1);
+        for (int round = 0; round < 3; round++) {
+            lose(handle, conn);
+            conn = again(handle, broker, round % 2, true);
+            expect_bytes(conn, "%02x [ s'forbidden' 0001 'm' ]", 0x38 | qos << 1);
+        }
+        lose(handle, conn);
+        check_row("QoS %d: deinit, and a connect with a clean session", qos);
+        CHECK_EQ(client_deinit(handle), 0);
+        handle = client_for(broker_uri(broker), true);
+        conn = client_connect(handle, broker, false);
+        expect_silence(conn, 50);
+        client_leave(handle, conn);
+        check_row("QoS %d: the persistent session begins anew", qos);
+        handle = client_for(broker_uri(broker), false);
+        conn = client_connect(handle, broker, false);
+        expect_silence(conn, 50);
+        CHECK_EQ(publish(handle, "t", "m", 1, (uint8_t)qos, 0), 1);
+        expect_bytes(conn, "%02x [ s't' 0001 'm' ]", 0x30 | qos << 1);
+        conn_close(conn);
+        expect_lost(handle);
+        expect_no_event(0);
+        CHECK_EQ(client_deinit(handle), 0);
+    }
+}
+
 static const test_t tests[] = {
     TEST(resent),
     TEST(large_ones_resent),
@@ -350,6 +385,7 @@ static const test_t tests[] = {
     TEST(inbound_qos2_across_a_reconnect),
     TEST(clean_session_forgets),
     TEST(nothing_is_stored_while_away),
+    TEST(never_taken),
     SLOW_TEST(kept_over_a_disconnect),
 };
 TESTS_MAIN(tests)

@@ -210,7 +210,7 @@ static void bad_answers(void)
     expect_no_event(0);
 }
 
-/* The same from a server that does everything else right. */
+/* The same from a server that does everything else right; without a subprotocol it is let through. */
 static void refused(void)
 {
     static const struct {
@@ -221,16 +221,21 @@ static void refused(void)
         {"--path /other", "/other", 0},
         {"--path /other", "/other?x=1", 0},
         {"--path /other", "/other/", FAILURE},
-        {"--no-subprotocol", "", FAILURE},
+        {"--no-subprotocol", "", 0},
+        {"--interim", "", 0},
+        {"--interim --path /other", "", FAILURE},
     };
     auto_broker_t *broker = auto_broker_open();
+    log_capture();
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         for (int tls = 0; tls <= 1; tls++) {
             check_row("%s, %s, TLS %d", rows[i].options, rows[i].path, tls);
             relay_t *relay = relay_start(auto_broker_port(broker), "--websocket %s %s", rows[i].options,
                                          tls ? "--tls @server.pem @server.key" : "");
             handle_t handle = client_for(test_printf("%s%s", relay_uri(relay, tls ? "wss" : "ws"), rows[i].path), true);
+            log_clear();
             CHECK_EQ(wm_mqtt_client_connect(handle), rows[i].want);
+            CHECK_EQ(log_count("WebSocket: no Sec-WebSocket-Protocol in the answer"), rows[i].options[2] == 'n');
             CHECK_EQ(client_deinit(handle), 0);
         }
     }

@@ -3,7 +3,7 @@
 //! Everything but PUBLISH is at most five bytes long and collects in a scratch pad. A PUBLISH streams: its topic and
 //! then its payload go straight into the memory that the application will own.
 
-use super::packet::QoS;
+use super::packet::{QoS, first_byte};
 use super::topic;
 
 /// Memory that a topic or payload is streamed into; the port says which (the SDK's heap, for the application to free).
@@ -50,13 +50,14 @@ pub enum Malformed {
     Flags,
     /// Remaining length over four bytes, or not that of its packet.
     Length,
-    /// PUBLISH with both QoS bits set `[MQTT-3.3.1-4]`, or DUP at QoS 0 `[MQTT-3.3.1-2]`.
+    /// PUBLISH with both QoS bits set `[MQTT-3.3.1-4]`.
     QoS,
     /// Packet identifier 0 `[MQTT-2.3.1-1]`.
     PacketId,
     /// Topic name empty, not UTF-8, or with NUL or wildcards `[MQTT-3.3.2-1]` `[MQTT-3.3.2-2]`.
     Topic,
-    /// A return code or acknowledge flag that is reserved `[MQTT-3.9.3-2]` `[MQTT-3.2.2-4]`.
+    /// CONNACK with a return code that is reserved (section 3.2.2.3), or SUBACK with one that is reserved and neither grants
+    /// nor refuses `[MQTT-3.9.3-2]`.
     ReturnCode,
 }
 
@@ -67,8 +68,8 @@ pub(super) struct Incoming {
     pub(super) kind: u8,
     /// The return code of CONNACK and SUBACK.
     pub(super) code: u8,
-    /// CONNACK says so.
-    pub(super) session_present: bool,
+    /// The acknowledge flags of CONNACK, the first byte of PUBLISH.
+    pub(super) flags: u8,
     /// Packet identifier, 0 without.
     pub(super) id: u16,
     /// Length of what it carries: of a PUBLISH its payload, whose fate the [decoder](Decoder::arrived) knows.
@@ -262,8 +263,8 @@ impl<B: Buffer> Decoder<B> {
                         return Ok(None);
                     }
                     self.stage = Stage::FixedHeader;
-                    let (id, len) = (publish.id, publish.len);
-                    return Ok(Some(Incoming { kind: kind::PUBLISH, code: 0, session_present: false, id, len }));
+                    let (flags, id, len) = (publish.first, publish.id, publish.len);
+                    return Ok(Some(Incoming { kind: kind::PUBLISH, code: 0, flags, id, len }));
                 }
             }
         }
@@ -301,7 +302,8 @@ impl<B: Buffer> Decoder<B> {
             topic: publish.topic.take()?,
             payload: publish.payload.take(),
             qos: publish.qos(),
-            dup: publish.first & 0x08 != 0,
+            // [MQTT-3.3.1-2]: not at QoS 0
+            dup: publish.first & 0x0e > first_byte::DUP,
             retain: publish.first & 0x01 != 0,
             id: publish.id,
         })
@@ -392,21 +394,14 @@ impl<B: Buffer> Decoder<B> {
     /// The packet that the scratch pad holds. Its type is one of `SHAPES`.
     fn control_packet(&self) -> Result<Incoming, Malformed> {
         let [first, second, third, _, header] = self.scratch;
-        let mut packet =
-            Incoming { kind: header >> 4, code: third, session_present: false, id: 0, len: self.body as u32 };
+        let mut packet = Incoming { kind: header >> 4, code: third, flags: first, id: 0, len: self.body as u32 };
         match packet.kind {
             kind::PINGRESP => {}
-            kind::CONNACK => {
-                // [MQTT-3.2.2-4]: no session present with a refusal
-                if first > 1 || (first == 1 && second != 0) {
-                    return Err(Malformed::ReturnCode);
-                }
-                (packet.session_present, packet.code) = (first == 1, second);
-            }
+            kind::CONNACK => packet.code = second,
             kind => {
                 packet.id = self.packet_id()?;
-                // [MQTT-3.9.3-2]
-                if kind == kind::SUBACK && !matches!(third, 0..=2 | 0x80) {
+                // [MQTT-3.9.3-2]: none of these codes grants or refuses; whatever has the high bit refuses
+                if kind == kind::SUBACK && matches!(third, 3..=0x7f) {
                     return Err(Malformed::ReturnCode);
                 }
             }
@@ -418,11 +413,8 @@ impl<B: Buffer> Decoder<B> {
 /// Packet type and flags, before anything behind them is looked at.
 fn check_first_byte(byte: u8) -> Result<(), Malformed> {
     if byte >> 4 == kind::PUBLISH {
-        return match byte >> 1 & 7 {
-            // QoS 3 [MQTT-3.3.1-4]; DUP at QoS 0 [MQTT-3.3.1-2]
-            3 | 7 | 4 => Err(Malformed::QoS),
-            _ => Ok(()),
-        };
+        // [MQTT-3.3.1-4]
+        return if byte & 0x06 == 0x06 { Err(Malformed::QoS) } else { Ok(()) };
     }
     match SHAPES[usize::from(byte >> 4)] {
         None => Err(Malformed::PacketType),

@@ -10,7 +10,7 @@ use crate::log::Say;
 pub enum Event {
     /// CONNACK with return code 0.
     Connected {
-        /// The server has kept our session (section 3.2.2.2).
+        /// The server has kept our session (section 3.2.2.2); not in a clean session, whatever it says.
         session_present: bool,
     },
     /// CONNACK with another return code; the connection must be closed.
@@ -27,7 +27,7 @@ pub enum Event {
     Missed,
     /// PUBACK or PUBCOMP for this packet identifier.
     Published(u16),
-    /// SUBACK: the granted QoS, `None` when the server refuses the subscription.
+    /// SUBACK: the granted QoS, `None` when the server refuses the subscription, by 0x80 or any code above.
     Subscribed {
         /// Packet identifier of the SUBSCRIBE.
         id: u16,
@@ -47,8 +47,6 @@ pub enum Violation {
     Unexpected,
     /// An acknowledgement of a packet that has not left yet.
     EarlyAcknowledgement,
-    /// Session present although a clean session was asked for `[MQTT-3.2.2-1]`.
-    SessionPresent,
     /// No memory for an acknowledgement.
     NoMemory,
 }
@@ -56,17 +54,16 @@ pub enum Violation {
 impl Say for Violation {
     fn say(&self, out: &mut dyn FnMut(&str)) {
         out(match self {
-            Violation::Malformed(Malformed::PacketType) => "packet type that no server sends",
+            Violation::Malformed(Malformed::PacketType) => "unknown packet type",
             Violation::Malformed(Malformed::Flags) => "reserved flags",
             Violation::Malformed(Malformed::Length) => "wrong remaining length",
-            Violation::Malformed(Malformed::QoS) => "impossible QoS and DUP",
+            Violation::Malformed(Malformed::QoS) => "QoS 3",
             Violation::Malformed(Malformed::PacketId) => "packet identifier 0",
-            Violation::Malformed(Malformed::Topic) => "topic name that is none",
+            Violation::Malformed(Malformed::Topic) => "bad topic name",
             Violation::Malformed(Malformed::ReturnCode) => "reserved return code",
             Violation::Unexpected => "packet out of place",
-            Violation::EarlyAcknowledgement => "acknowledgement of a packet that was not sent",
-            Violation::SessionPresent => "session present in a clean session",
-            Violation::NoMemory => "no memory for an acknowledgement",
+            Violation::EarlyAcknowledgement => "early acknowledgement",
+            Violation::NoMemory => "out of memory",
         })
     }
 }

@@ -118,8 +118,9 @@ impl InFlight {
         self.leaving.is_some_and(|(leaving, _)| leaving == id)
     }
 
-    pub(super) fn contains(&self, id: u16) -> bool {
-        self.messages.iter().any(|m| m.id == id)
+    /// The place of message `id`.
+    pub(super) fn find(&self, id: u16) -> Option<usize> {
+        self.messages.iter().position(|m| m.id == id)
     }
 
     /// Makes room for one more; whether there was memory for it.
@@ -136,43 +137,41 @@ impl InFlight {
 
     /// The packet of a message that may have to be sent (again).
     pub(super) fn packet(&self, id: u16) -> Option<&[u8]> {
-        self.messages.iter().find(|m| m.id == id).and_then(|m| match &m.stage {
+        match &self.messages[self.find(id)?].stage {
             Stage::AtLeastOnce(packet) | Stage::ExactlyOnce(packet) => Some(packet.as_slice()),
             Stage::Released => None,
-        })
-    }
-
-    /// Whether message `id` is at such a stage.
-    pub(super) fn waits(&self, id: u16, at: impl Fn(&Stage) -> bool) -> bool {
-        self.messages.iter().any(|m| m.id == id && at(&m.stage))
-    }
-
-    /// PUBACK or PUBCOMP: the message is done.
-    pub(super) fn complete(&mut self, id: u16) {
-        if self.waiting > 0 && self.messages.iter().any(|m| m.id == id && m.leaves) {
-            self.waiting -= 1;
         }
-        self.messages.retain(|m| m.id != id);
     }
 
-    /// PUBREC: the server has the message, from now on only PUBREL counts. Whether that may be sent now; else it leaves
-    /// with what must leave from here, in the order of the PUBREC packets `[MQTT-4.6.0-4]`.
-    pub(super) fn received(&mut self, id: u16) -> bool {
-        let Some(mut at) = self.messages.iter().position(|m| m.id == id) else { return false };
+    /// How far the message at this place has come.
+    pub(super) fn stage(&self, at: usize) -> &Stage {
+        &self.messages[at].stage
+    }
+
+    /// PUBACK or PUBCOMP: the message at this place is done.
+    pub(super) fn complete(&mut self, at: usize) {
+        let message = self.messages.remove(at);
+        self.waiting -= usize::from(message.leaves);
+    }
+
+    /// PUBREC: the server has the message at this place, from now on only PUBREL counts. Whether that may be sent now; else it
+    /// leaves with what must leave from here, in the order of the PUBREC packets `[MQTT-4.6.0-4]`.
+    pub(super) fn received(&mut self, at: usize) -> bool {
         let is_released = |m: &Unacknowledged| matches!(m.stage, Stage::Released);
-        if !is_released(&self.messages[at]) {
-            let before = usize::from(self.messages[at].leaves);
-            let leaves = self.waiting > before && self.messages.iter().any(|m| m.leaves && is_released(m));
-            self.waiting = self.waiting - before + usize::from(leaves);
-            self.messages[at] = Unacknowledged { id, stage: Stage::Released, leaves, again: true };
-            // The released ones have nothing but their identifiers, which stand in the order of their PUBREC packets.
-            for next in at + 1..self.messages.len() {
-                if is_released(&self.messages[next]) {
-                    self.messages.swap(at, next);
-                    at = next;
-                }
-            }
+        let leaves = self.messages.iter().any(|m| m.leaves && is_released(m));
+        let mut rest = self.messages[at..].iter_mut();
+        let Some(mut message) = rest.next() else { return false };
+        if is_released(message) {
+            return !message.leaves;
         }
-        !self.messages[at].leaves
+        self.waiting = self.waiting - usize::from(message.leaves) + usize::from(leaves);
+        (message.stage, message.leaves, message.again) = (Stage::Released, leaves, true);
+        // The released ones stand in the order of their PUBREC packets; nothing else is left of them.
+        for next in rest.filter(|next| is_released(next)) {
+            core::mem::swap(&mut message.id, &mut next.id);
+            core::mem::swap(&mut message.leaves, &mut next.leaves);
+            message = next;
+        }
+        !leaves
     }
 }

@@ -11,8 +11,10 @@ mod keep_alive;
 mod missed;
 mod outbox;
 mod packet;
+mod received;
 mod session;
 pub mod topic;
+mod warnings;
 
 pub use decode::{Buffer, Malformed, Message, Receipt};
 pub use event::{Event, KeepAliveError, PublishError, SubscribeError, Violation};

@@ -11,6 +11,8 @@ use super::outbox::{NoMemory, Outbox};
 use super::packet::{
     Connect, ConnectReturnCode, Filter, MAX_PACKET, Publish, QoS, acknowledgement, first_byte, packet_name,
 };
+use super::received::Received;
+use super::warnings::Warnings;
 use crate::log;
 use crate::time::Instant;
 
@@ -35,19 +37,6 @@ enum State {
     Disconnecting,
 }
 
-/// An inbound QoS 2 message between PUBLISH and PUBREL (section 4.3.3).
-struct Received {
-    id: u16,
-    /// Its event was accepted: PUBREC may be sent.
-    accepted: bool,
-    /// PUBREL has come already, which a server does only when it does not wait for PUBREC.
-    released: bool,
-    /// The connection whose receipt it has: another session may use the identifier again.
-    told: u32,
-    /// The connection on which the PUBLISH was last seen.
-    connection: u32,
-}
-
 /// Session state as section 4.1 defines it, and that of the current connection.
 ///
 /// Feed it: [`connect`](Self::connect) when the transport is up, [`handle_input`](Self::handle_input) with what was
@@ -70,7 +59,7 @@ pub struct Session<B> {
     /// Bytes that must reach the network until the last PINGREQ has.
     ahead_of_ping: usize,
     outbox: Outbox,
-    received: Vec<Received>,
+    received: Received,
     /// SUBSCRIBE and UNSUBSCRIBE packets without an answer yet: packet identifier, and which answer it is.
     requests: Vec<(u16, u8)>,
     in_flight: InFlight,
@@ -84,6 +73,8 @@ pub struct Session<B> {
     missed: Missed,
     /// Log each packet, under this name.
     trace: Option<usize>,
+    /// What was told of the server.
+    warnings: Warnings,
 }
 
 impl<B: Buffer> Session<B> {
@@ -100,7 +91,8 @@ impl<B: Buffer> Session<B> {
             decoder: Decoder::new(),
             outbox: Outbox::new(),
             in_flight: InFlight::new(),
-            received: Vec::new(),
+            received: Received::new(),
+            warnings: Warnings::new(),
             requests: Vec::new(),
             keep_alive: KeepAlive::off(),
             held: 0,
@@ -119,7 +111,7 @@ impl<B: Buffer> Session<B> {
         self.clean = connect.clean_session;
         if self.clean {
             self.in_flight.clear();
-            self.received = Vec::new();
+            self.received = Received::new();
             self.last_id = 0;
         }
         connect.encode(self.outbox.room(connect.encoded_len())?);
@@ -135,8 +127,10 @@ impl<B: Buffer> Session<B> {
         self.decoder = Decoder::new();
         self.outbox.clear();
         self.in_flight.closed();
+        self.received.closed();
         self.requests = Vec::new();
         self.keep_alive = KeepAlive::off();
+        self.warnings = Warnings::new();
         (self.held, self.acknowledgements, self.ahead_of_ping) = (0, 0, 0);
     }
 
@@ -272,18 +266,11 @@ impl<B: Buffer> Session<B> {
             }
             QoS::AtLeastOnce => Ok(()),
             QoS::ExactlyOnce => {
-                let is_it = |r: &Received| r.id == receipt.id && r.told == receipt.connection && !r.accepted;
-                let Some(at) = self.received.iter().position(is_it) else { return Ok(()) };
-                let received = &mut self.received[at];
-                received.accepted = true;
-                let (current, released) = (received.connection == self.connection, received.released);
-                if current {
+                let (owed, released) = self.received.accepted(receipt.id, receipt.connection);
+                for _ in 0..owed {
                     self.acknowledge(first_byte::PUBREC, receipt.id)?;
                 }
-                if released {
-                    self.received.remove(at);
-                }
-                if current && released { self.acknowledge(first_byte::PUBCOMP, receipt.id) } else { Ok(()) }
+                if released { self.acknowledge(first_byte::PUBCOMP, receipt.id) } else { Ok(()) }
             }
         }
     }
@@ -331,78 +318,90 @@ impl<B: Buffer> Session<B> {
     // Not inlined on the device: its many packets and events take less flash in memory than in registers.
     #[cfg_attr(feature = "freertos", inline(never))]
     fn handle_packet(&mut self, packet: Incoming) -> Result<Option<Event>, Violation> {
-        let Incoming { kind, code, session_present, id, len } = packet;
+        let Incoming { kind, code, flags, id, len } = packet;
         // [MQTT-3.2.0-1]: the first packet is CONNACK, and there is only one
         if self.state == State::Closed || (kind == kind::CONNACK) != (self.state == State::Connecting) {
             return Err(Violation::Unexpected);
         }
         self.trace("<-", kind << 4, id, len as usize);
         let is_known = match kind {
-            kind::CONNACK => return self.connack(session_present, code).map(Some),
-            kind::PUBLISH => return self.message(id, len),
+            kind::CONNACK => return self.connack(flags, code).map(Some),
+            kind::PUBLISH => {
+                if flags & 0x0e == first_byte::DUP {
+                    // [MQTT-3.3.1-2]
+                    self.warnings.tell(kind, (flags & 0x0f).into());
+                }
+                return self.message(id, len);
+            }
             kind::PINGRESP => true,
             kind::PUBREL => {
-                let at = self.received.iter().position(|r| r.id == id && !r.released);
-                if let Some(at) = at {
-                    if !self.received[at].accepted {
-                        // PUBREC comes first, and PUBCOMP with it.
-                        self.received[at].released = true;
-                        return Ok(None);
-                    }
-                    self.received.remove(at);
+                let may_complete = self.received.release(id);
+                // [MQTT-4.3.3-2]: answered whether known or not, but not before PUBREC
+                if may_complete != Some(false) {
+                    self.acknowledge(first_byte::PUBCOMP, id)?;
                 }
-                // [MQTT-4.3.3-2]: answered whether known or not
-                self.acknowledge(first_byte::PUBCOMP, id)?;
-                at.is_some()
+                may_complete == Some(true)
             }
             kind::SUBACK | kind::UNSUBACK => {
                 let at = self.requests.iter().position(|known| *known == (id, kind));
                 if let Some(at) = at {
                     self.requests.swap_remove(at);
                     let granted = QoS::from_level(code);
-                    let is_subscription = kind == kind::SUBACK;
-                    let event =
-                        if is_subscription { Event::Subscribed { id, granted } } else { Event::Unsubscribed(id) };
-                    return Ok(Some(event));
+                    if kind != kind::SUBACK {
+                        return Ok(Some(Event::Unsubscribed(id)));
+                    }
+                    if code > 0x80 {
+                        // [MQTT-3.9.3-2]
+                        self.warnings.tell(first_byte::SUBSCRIBE >> 4, code.into());
+                    }
+                    return Ok(Some(Event::Subscribed { id, granted }));
                 }
                 false
             }
             _ => {
-                let is_known = self.in_flight.waits(id, |stage| match stage {
+                let message = self.in_flight.find(id);
+                let expected = message.filter(|at| match self.in_flight.stage(*at) {
                     Stage::AtLeastOnce(_) => kind == kind::PUBACK,
                     Stage::ExactlyOnce(_) => kind == kind::PUBREC,
                     Stage::Released => matches!(kind, kind::PUBREC | kind::PUBCOMP),
                 });
-                if is_known {
+                let mut may_release = message.is_none();
+                if let Some(at) = expected {
                     // Then the server has all of it.
                     if self.outbox.holds(id) || self.in_flight.is_cut(id) {
                         return Err(Violation::EarlyAcknowledgement);
                     }
                     if kind != kind::PUBREC {
-                        self.in_flight.complete(id);
+                        self.in_flight.complete(at);
                         return Ok(Some(Event::Published(id)));
                     }
-                    if self.in_flight.received(id) {
-                        self.acknowledge(first_byte::PUBREL, id)?;
-                    }
+                    may_release = self.in_flight.received(at);
                 }
-                is_known
+                // [MQTT-4.3.3-1]: also where no message has this identifier
+                if kind == kind::PUBREC && may_release {
+                    self.acknowledge(first_byte::PUBREL, id)?;
+                }
+                expected.is_some()
             }
         };
         if !is_known {
-            log::warn(&[&packet_name(kind << 4), &" with unknown id ", &id]);
+            self.warnings.tell(kind, id);
         }
         Ok(None)
     }
 
-    fn connack(&mut self, session_present: bool, code: u8) -> Result<Event, Violation> {
+    fn connack(&mut self, flags: u8, code: u8) -> Result<Event, Violation> {
+        // [MQTT-3.2.2-1] [MQTT-3.2.2-4]: there is a session only if one was asked for, and none with a refusal. The other flags
+        // are reserved.
+        let may_be_present = !self.clean && code == 0;
+        if flags > may_be_present.into() {
+            self.warnings.tell(kind::CONNACK, flags.into());
+        }
+        let session_present = may_be_present && flags & 1 != 0;
         if code != 0 {
             self.state = State::Closed;
             let code = ConnectReturnCode::from_code(code).ok_or(Malformed::ReturnCode)?;
             return Ok(Event::Refused(code));
-        }
-        if session_present && self.clean {
-            return Err(Violation::SessionPresent);
         }
         self.state = State::Connected;
         self.connection = self.connection.wrapping_add(1);
@@ -410,7 +409,7 @@ impl<B: Buffer> Session<B> {
         self.outbox.shrink();
         if !session_present {
             // The server remembers none of the identifiers it used; ours it must still get.
-            self.received = Vec::new();
+            self.received = Received::new();
         }
         self.in_flight.begin_resends();
         Ok(Event::Connected { session_present })
@@ -419,8 +418,14 @@ impl<B: Buffer> Session<B> {
     fn message(&mut self, id: u16, len: u32) -> Result<Option<Event>, Violation> {
         let (qos, fate) = self.decoder.arrived();
         let receipt = Receipt { id, qos, connection: self.connection };
-        if qos == QoS::ExactlyOnce && self.is_known(receipt)? {
+        if qos == QoS::ExactlyOnce
+            && let Some(may_answer) = self.received.repeated(id)
+        {
+            // Until PUBREL it is the same message and must not be told again (section 4.3.3).
             self.decoder.discard();
+            if may_answer {
+                self.acknowledge(first_byte::PUBREC, id)?;
+            }
             return Ok(None);
         }
         if fate == Fate::Kept && self.remember(receipt) {
@@ -452,27 +457,9 @@ impl<B: Buffer> Session<B> {
         self.decoder.take_message()
     }
 
-    /// Whether a QoS 2 message has been taken already. Until PUBREL, a PUBLISH with the same packet identifier is the same
-    /// message and must not be delivered again (section 4.3.3).
-    fn is_known(&mut self, Receipt { id, connection, .. }: Receipt) -> Result<bool, Violation> {
-        let Some(received) = self.received.iter_mut().find(|r| r.id == id && !r.released) else { return Ok(false) };
-        received.connection = connection;
-        if received.accepted {
-            self.acknowledge(first_byte::PUBREC, id)?;
-        }
-        Ok(true)
-    }
-
     /// Remembers a message that is taken, if that is necessary; whether there was memory for it.
     fn remember(&mut self, Receipt { id, qos, connection }: Receipt) -> bool {
-        if qos != QoS::ExactlyOnce {
-            return true;
-        }
-        let may = self.received.try_reserve(1).is_ok();
-        if may {
-            self.received.push(Received { id, accepted: false, released: false, told: connection, connection });
-        }
-        may
+        qos != QoS::ExactlyOnce || self.received.remember(id, connection)
     }
 
     fn acknowledge(&mut self, first: u8, id: u16) -> Result<(), Violation> {
@@ -578,7 +565,7 @@ impl<B: Buffer> Session<B> {
         let mut id = self.last_id;
         loop {
             id = id.checked_add(1).unwrap_or(1);
-            if !self.in_flight.contains(id) && !self.requests.iter().any(|(request, _)| *request == id) {
+            if self.in_flight.find(id).is_none() && !self.requests.iter().any(|(request, _)| *request == id) {
                 return id;
             }
         }

@@ -39,8 +39,9 @@ pub enum UriError {
     BadHost,
     /// Not a port number from 1 to 65535.
     BadPort,
-    /// A path or query for WebSocket with a blank, a control character or one outside ASCII.
-    BadPath,
+    /// A character that must be percent-encoded: for WebSocket a blank, a control character or one outside ASCII in path or
+    /// query; elsewhere a `/`, `?` or `#` in the user name or password, so that the `@` seems to stand behind the host.
+    NotEncoded,
 }
 
 impl Say for UriError {
@@ -49,7 +50,7 @@ impl Say for UriError {
             UriError::UnknownScheme => "unknown scheme in the URI",
             UriError::BadHost => "no host name or IP address in the URI",
             UriError::BadPort => "bad port number in the URI",
-            UriError::BadPath => "a character in the URI's path that must be percent-encoded",
+            UriError::NotEncoded => "a character in the URI that must be percent-encoded",
         })
     }
 }
@@ -90,12 +91,16 @@ impl<'a> Uri<'a> {
             None => (&SCHEMES[0], text),
         };
         let (authority, path) = split(rest, b"/?#");
+        // What stands before the path is no host then, but part of a secret, maybe.
+        if !scheme.websocket && path.bytes().any(|c| c == b'@') {
+            return Err(UriError::NotEncoded);
+        }
         let (user_info, place) = split_user_info(authority);
         let (host, port) = split_host(place)?;
         let port = if port.is_empty() { scheme.default_port } else { number(port)? };
         let (path, _) = split(path, b"#");
         if scheme.websocket && !path.bytes().all(|c| c.is_ascii_graphic()) {
-            return Err(UriError::BadPath);
+            return Err(UriError::NotEncoded);
         }
         Ok(Self { scheme, user_info, host, port, path: if path.is_empty() { "/mqtt" } else { path } })
     }
@@ -125,13 +130,28 @@ fn split_user_info(authority: &str) -> (Option<UserInfo<'_>>, &str) {
     ((at > 0).then_some(user_info), &authority[at + 1..])
 }
 
+/// Whether this has the form of an IPv6 address: eight groups, of which an IPv4 address stands for two, or `::` for some of them,
+/// once. How long each group is the name lookup finds out: the standard library's parser would cost 600 bytes of flash.
+fn is_v6(host: &str) -> bool {
+    let (mut colons, mut gaps, mut last) = (0, 0, 0);
+    for c in host.bytes() {
+        if c == b':' {
+            colons += 1;
+            gaps += u32::from(last == c);
+        } else if !c.is_ascii_hexdigit() && c != b'.' {
+            return false;
+        }
+        last = c;
+    }
+    gaps == 1 || (gaps == 0 && colons | 1 == 7)
+}
+
 /// `host`, `host:port`, `[v6]` or `[v6]:port`; the port is empty where there is none.
 fn split_host(place: &str) -> Result<(&str, &str), UriError> {
     let (host, port) = match place.strip_prefix('[') {
         Some(rest) => {
             let (host, rest) = split(rest, b"]");
-            let is_v6 = |c: u8| c.is_ascii_hexdigit() || matches!(c, b':' | b'.');
-            if !host.bytes().all(is_v6) {
+            if !is_v6(host) {
                 return Err(UriError::BadHost);
             }
             (host, rest.strip_prefix(']').ok_or(UriError::BadHost)?)
@@ -185,6 +205,12 @@ mod tests {
             ("ws://b?a=/b", "ws", "b", 80, "?a=/b"),
             ("mqtt://[::1]:1885", "mqtt", "::1", 1885, "/mqtt"),
             ("[fe80::1]", "mqtt", "fe80::1", 1883, "/mqtt"),
+            ("[::]", "mqtt", "::", 1883, "/mqtt"),
+            ("[1:2:3:4:5:6:7:8]", "mqtt", "1:2:3:4:5:6:7:8", 1883, "/mqtt"),
+            ("[::1:2:3:4:5:6:7]", "mqtt", "::1:2:3:4:5:6:7", 1883, "/mqtt"),
+            ("[1:2:3:4:5:6:7::]", "mqtt", "1:2:3:4:5:6:7::", 1883, "/mqtt"),
+            ("ssl://[::ffff:10.0.0.2]:1", "ssl", "::ffff:10.0.0.2", 1, "/mqtt"),
+            ("[1:2:3:4:5:6:10.0.0.2]", "mqtt", "1:2:3:4:5:6:10.0.0.2", 1883, "/mqtt"),
             ("mqtt://b/", "mqtt", "b", 1883, "/"),
             ("mqtt://b:", "mqtt", "b", 1883, "/mqtt"),
         ] {
@@ -204,7 +230,8 @@ mod tests {
             ("mqtt://a@c:1@2@b", Some("a@c"), Some("1@2")),
             ("mqtt://100%:p%zz@b", Some("100%"), Some("p%zz")),
             ("mqtt://@b", None, None),
-            ("mqtt://b/u:p@c", None, None),
+            ("ws://b/u:p@c", None, None),
+            ("wss://u:p@b?u:p@c#@", Some("u"), Some("p")),
         ] {
             let uri = parse(text);
             let bytes = |text: &str| decode(text).collect::<Vec<u8>>();
@@ -227,6 +254,15 @@ mod tests {
             ("mqtt://[::1", UriError::BadHost),
             ("mqtt://[::1]x", UriError::BadHost),
             ("mqtt://[]", UriError::BadHost),
+            ("mqtt://[12]", UriError::BadHost),
+            ("[cafe]:1883", UriError::BadHost),
+            ("ws://[127.0.0.1]", UriError::BadHost),
+            ("mqtt://[1:2]", UriError::BadHost),
+            ("mqtt://[1:2:3:4:5:6]", UriError::BadHost),
+            ("mqtt://[1:2:3:4:5:6:7:8:9]", UriError::BadHost),
+            ("mqtt://[1::2::3]", UriError::BadHost),
+            ("mqtt://[:::]", UriError::BadHost),
+            ("mqtt://[::g]", UriError::BadHost),
             ("mqtt://[fe80::1%eth0]", UriError::BadHost),
             ("mqtt://a b", UriError::BadHost),
             ("mqtt://a%62c", UriError::BadHost),
@@ -236,8 +272,16 @@ mod tests {
             ("mqtt://b:+1", UriError::BadPort),
             ("mqtt://a:1:2", UriError::BadPort),
             ("mqtt://::1", UriError::BadHost),
-            ("ws://b/a b", UriError::BadPath),
-            ("ws://b/\u{fc}", UriError::BadPath),
+            // A password that is not percent-encoded.
+            ("mqtt://user:pa/ss@b", UriError::NotEncoded),
+            ("tcp://user:pa?ss@b:1883", UriError::NotEncoded),
+            ("mqtts://user:pa#ss@b/mqtt", UriError::NotEncoded),
+            ("SSL://us/er@b", UriError::NotEncoded),
+            ("user:12/ss@b", UriError::NotEncoded),
+            ("mqtt://user@a:1/ss@b", UriError::NotEncoded),
+            ("mqtt://a b:/@", UriError::NotEncoded),
+            ("ws://b/a b", UriError::NotEncoded),
+            ("ws://b/\u{fc}", UriError::NotEncoded),
         ] {
             assert_eq!(Uri::parse(text).err(), Some(error), "{text}");
         }

@@ -180,6 +180,23 @@ fn pubrels_keep_the_order_of_pubrecs() {
 }
 
 #[test]
+fn a_pubrec_between_pubrels_of_which_some_have_left() {
+    let mut bench = Bench::connected();
+    let ids = [(); 4].map(|()| bench.publish(2, "t", b"p"));
+    bench.sent();
+    bench.receive(&[PubRec(ids[1]), PubRec(ids[2]), PubRec(ids[3])]);
+    bench.reconnect(&PERSISTENT, true);
+    let first = [again(ids[0], 2, b"p"), PubRel(ids[1])];
+    let len = first.iter().map(|packet| packet.encode().len()).sum();
+    assert_eq!(decode_all(&bench.transmit(len, len)), first);
+    bench.receive(&[PubRec(ids[0])]);
+    // [MQTT-4.6.0-4]
+    assert_eq!(bench.sent(), [PubRel(ids[2]), PubRel(ids[3]), PubRel(ids[0])]);
+    bench.reconnect(&PERSISTENT, true);
+    assert_eq!(bench.sent(), [1, 2, 3, 0].map(|n| PubRel(ids[n])));
+}
+
+#[test]
 fn disconnect_sends_nothing_again_behind_itself() {
     // [MQTT-3.14.4-2]
     let mut bench = Bench::connected();

@@ -73,10 +73,6 @@ fn a_refusal_leaves_the_session_as_it_was() {
 fn session_present() {
     let mut bench = connecting();
     assert_eq!(bench.receive(&[ConnAck { present: true, code: 0 }]), [Seen::Connected { session_present: true }]);
-    // [MQTT-3.2.2-1]: not in a clean session
-    let mut bench = Bench::new(LIMITS);
-    bench.session.connect(bench.now, &CLEAN).unwrap();
-    assert_eq!(bench.violates(&[ConnAck { present: true, code: 0 }]), Violation::SessionPresent);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod limits;
 mod memory;
 mod receive;
 mod resend;
+mod sloppy;
 mod support;
 mod transmit;
 mod wire;

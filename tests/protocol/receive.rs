@@ -49,7 +49,8 @@ fn qos_2_is_told_once_until_pubrel() {
     assert_eq!(bench.receive(&[message_again(1, 2, b"a")]), []);
     assert_eq!(bench.sent(), []);
     bench.accept();
-    assert_eq!(bench.sent(), [PubRec(1)]);
+    // Each of them is answered [MQTT-4.3.3-2].
+    assert_eq!(bench.sent(), [PubRec(1), PubRec(1)]);
     assert_eq!(bench.receive(&[message_again(1, 2, b"a")]), []);
     assert_eq!(bench.sent(), [PubRec(1)]);
     bench.receive(&[PubRel(1)]);
@@ -103,7 +104,54 @@ fn qos_2_is_told_once_when_its_event_was_still_waiting() {
         assert_eq!(bench.sent(), []);
     }
     bench.accept();
+    // What was owed has ended with its connection.
     assert_eq!(bench.sent(), [PubRec(1)]);
+    assert_eq!(bench.receive(&[PubRel(1)]), []);
+    assert_eq!(bench.sent(), [PubComp(1)]);
+}
+
+#[test]
+fn each_qos_2_publish_is_answered_when_its_event_is_accepted() {
+    // [MQTT-4.3.3-2]
+    for (copies, answers) in [(1, 1), (2, 2), (3, 3), (255, 255), (300, 255)] {
+        let mut bench = Bench::connected();
+        assert_eq!(bench.receive(&[message(1, 2, b"a")]).len(), 1);
+        for _ in 1..copies {
+            assert_eq!(bench.receive(&[message_again(1, 2, b"a")]), []);
+        }
+        assert_eq!(bench.sent(), []);
+        bench.accept();
+        assert_eq!(bench.sent(), vec![PubRec(1); answers]);
+    }
+}
+
+#[test]
+fn pubrecs_that_are_owed_end_with_the_connection() {
+    for again in 0..3 {
+        let mut bench = Bench::connected();
+        bench.receive(&[message(1, 2, b"a"), message_again(1, 2, b"a")]);
+        bench.reconnect(&PERSISTENT, true);
+        for _ in 0..again {
+            assert_eq!(bench.receive(&[message_again(1, 2, b"a")]), []);
+        }
+        bench.accept();
+        assert_eq!(bench.sent(), vec![PubRec(1); again]);
+    }
+}
+
+#[test]
+fn pubcomp_comes_behind_all_pubrecs() {
+    let mut bench = Bench::connected();
+    bench.receive(&[message(1, 2, b"a"), message_again(1, 2, b"a"), PubRel(1)]);
+    assert_eq!(bench.sent(), []);
+    bench.accept();
+    assert_eq!(bench.sent(), [PubRec(1), PubRec(1), PubComp(1)]);
+    // Released on a connection that is gone: nothing is owed on the next one.
+    let mut bench = Bench::connected();
+    bench.receive(&[message(1, 2, b"a"), PubRel(1)]);
+    bench.reconnect(&PERSISTENT, true);
+    bench.accept();
+    assert_eq!(bench.sent(), []);
     assert_eq!(bench.receive(&[PubRel(1)]), []);
     assert_eq!(bench.sent(), [PubComp(1)]);
 }

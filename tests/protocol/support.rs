@@ -5,7 +5,11 @@ use std::cell::Cell;
 use wm_mqtt_client::protocol::{Buffer, Connect, Event, Limits, Message, QoS, Receipt, Session, Violation};
 use wm_mqtt_client::time::{Instant, Millis};
 
+#[path = "../shared/logged.rs"]
+mod logged;
+
 use crate::wire::{self, FromClient, FromServer, Publish};
+pub(crate) use logged::logged;
 
 thread_local! {
     /// Which allocation of a [`Bytes`] fails, counted down; 0: none.

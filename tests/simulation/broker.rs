@@ -28,6 +28,8 @@ pub(crate) struct Style {
     pub(crate) reads: bool,
     pub(crate) acknowledges: bool,
     pub(crate) pongs: bool,
+    /// Breaks rules without harm: flags, codes and acknowledgements that there should not be.
+    pub(crate) sloppy: bool,
     /// A memory failure in the client may leave messages unacknowledged, so acknowledgements may come out of order.
     pub(crate) forgives_order: bool,
 }
@@ -44,6 +46,7 @@ impl Style {
         reads: true,
         acknowledges: true,
         pongs: true,
+        sloppy: false,
         forgives_order: false,
     };
 }
@@ -217,12 +220,12 @@ pub(crate) fn link_gone(id: usize) {
     });
 }
 
-/// From now on the broker reads, answers, and behaves.
+/// From now on the broker reads, answers, and behaves, but for what it is sloppy in.
 pub(crate) fn behave() {
     act(|broker, _| {
         broker.up = true;
-        broker.style =
-            Style { window: broker.style.window, forgives_order: broker.style.forgives_order, ..Style::GOOD };
+        let Style { window, sloppy, forgives_order, .. } = broker.style;
+        broker.style = Style { window, sloppy, forgives_order, ..Style::GOOD };
     });
     look();
 }
@@ -427,7 +430,8 @@ impl Broker {
         self.links.get_mut(&id).expect("a link").client = Some(client.clone());
         let session = self.sessions.entry(client.clone()).or_default();
         (session.clean, session.link) = (clean, Some(id));
-        let mut output = FromServer::ConnAck { present, code: 0 }.encode();
+        let mut output = FromServer::ConnAck { present: present || self.style.sloppy && clean, code: 0 }.encode();
+        output[2] |= u8::from(self.style.sloppy) << 7;
         // [MQTT-4.4.0-1]
         for outgoing in &mut session.in_flight {
             match outgoing.stage {
@@ -483,7 +487,7 @@ impl Broker {
                 if w.rng.permille(self.style.ignores_subscription) {
                     return;
                 }
-                let mut code = 0x80;
+                let mut code = if self.style.sloppy { 0x87 } else { 0x80 };
                 if !w.rng.permille(self.style.refuses_subscription) {
                     code = qos;
                     let filter = String::from_utf8(filter).expect("checked");
@@ -547,6 +551,11 @@ impl Broker {
             new = self.session(client).unreleased.insert(message.id);
             assert!(new || message.dup, "QoS 2 identifier {} is used again before PUBREL", message.id);
         }
+        if self.style.sloppy && message.qos == 2 {
+            for packet in [message.id, u16::MAX] {
+                self.reply(w, id, &FromServer::PubRec(packet).encode());
+            }
+        }
         match message.qos {
             1 => self.reply(w, id, &FromServer::PubAck(message.id).encode()),
             2 => self.reply(w, id, &FromServer::PubRec(message.id).encode()),
@@ -598,7 +607,8 @@ impl Broker {
             let Some(granted) = wanted.max() else { continue };
             let qos = qos.min(granted);
             let (topic, payload) = (topic.as_bytes().to_vec(), payload.to_vec());
-            let message = Publish { topic, payload, qos, retain: false, dup: false, id: 0 };
+            let dup = qos == 0 && self.style.sloppy;
+            let message = Publish { topic, payload, qos, retain: false, dup, id: 0 };
             if qos > 0 {
                 if let Some(serial) = serial(&message.payload) {
                     self.owed.push(Owed { client: client.clone(), serial, qos });

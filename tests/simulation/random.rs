@@ -271,6 +271,7 @@ fn style(rng: &mut Rng, rough: u64, forgives_order: bool) -> Style {
         reply: pick(rng, &[(0, 0), (0, 5), (50, 300), (0, 3000)]),
         closes: pick(rng, &[0, 500, 1000]),
         window: pick(rng, &[0, 1, 20]),
+        sloppy: rng.permille(300),
         forgives_order,
         ..Style::GOOD
     };

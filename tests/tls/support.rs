@@ -1,8 +1,8 @@
 //! A client and a rustls server, with the test's hands on what goes between them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io::{Read, Write};
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -19,7 +19,11 @@ use wm_mqtt_client::port::host::Host;
 use wm_mqtt_client::transport::Layers;
 use wm_mqtt_client::transport::tls::{Settings, TlsConfig};
 
+#[path = "../shared/logged.rs"]
+mod logged;
+
 use crate::certificates::Identity;
+pub(crate) use logged::logged;
 
 /// What the server's certificates are issued for.
 pub(crate) const HOST: &str = "broker.example";
@@ -357,36 +361,3 @@ impl ClientCertVerifier for Curious {
 
 /// How long a test waits for another process.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What the log says, on each thread.
-struct Lines;
-
-thread_local! {
-    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-}
-
-impl log::Log for Lines {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if record.target() == "mqtt" {
-            LINES.with_borrow_mut(|lines| lines.push(format!("{}: {}", record.level(), record.args())));
-        }
-    }
-
-    fn flush(&self) {}
-}
-
-/// What the log says meanwhile: warnings and worse.
-pub(crate) fn logged<R>(work: impl FnOnce() -> R) -> (R, Vec<String>) {
-    static BEGIN: Once = Once::new();
-    BEGIN.call_once(|| {
-        log::set_logger(&Lines).unwrap();
-        log::set_max_level(log::LevelFilter::Warn);
-    });
-    LINES.take();
-    let result = work();
-    (result, LINES.take())
-}

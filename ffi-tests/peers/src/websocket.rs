@@ -16,12 +16,16 @@ use crate::report::Report;
 
 const SUBPROTOCOL: &str = "mqtt";
 const HEAD_LIMIT: usize = 8 << 10;
+const INTERIM: &[u8] =
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nServer: x\r\n\r\n";
 
 /// What can be chosen about the server.
 #[derive(Clone)]
 pub struct Options {
     /// Another path is answered with 404; `None` takes any.
     pub path: Option<String>,
+    /// Interim answers come before the final one.
+    pub interim: bool,
     /// Names the subprotocol in the answer, if the client has offered it.
     pub subprotocol: bool,
     /// The largest payload of a frame to the client.
@@ -36,7 +40,15 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { path: None, subprotocol: true, frame: usize::MAX, messages: false, ping: false, close: true }
+        Options {
+            path: None,
+            interim: false,
+            subprotocol: true,
+            frame: usize::MAX,
+            messages: false,
+            ping: false,
+            close: true,
+        }
     }
 }
 
@@ -120,6 +132,9 @@ impl Server {
         let config = WebSocketConfig::default().write_buffer_size(0).read_buffer_size(16 << 10);
         let config = config.max_message_size(None).max_frame_size(None);
         let mut memory = Memory { input: head, output: Vec::new() };
+        if options.interim {
+            memory.output.extend_from_slice(INTERIM);
+        }
         match tungstenite::accept_hdr_with_config(&mut memory, answer, Some(config)) {
             Ok(_) => {
                 out.append(&mut memory.output);

@@ -43,6 +43,7 @@ usage: relay --to HOST:PORT [option]...
 
   --websocket          WebSocket, inside of TLS if both are given
   --path PATH          another one than this is answered with 404
+  --interim            answers 100 and 103 before the final one
   --no-subprotocol     the answer names no subprotocol
   --frame N            the largest payload of a frame to the client; what was read at once is fragments of one message
   --frames             these frames are messages of their own
@@ -102,6 +103,7 @@ fn parse() -> Result<(String, Options), Box<dyn Error>> {
             "truncate" => truncate = true,
             "websocket" => use_websocket = true,
             "path" => websocket.path = Some(arguments.value()?.string()?),
+            "interim" => websocket.interim = true,
             "no-subprotocol" => websocket.subprotocol = false,
             "frame" => websocket.frame = size(&arguments.value()?)?,
             "frames" => websocket.messages = true,

@@ -1,6 +1,8 @@
 //! One suite for both engines, against a server side of its own.
 
 mod frames;
+#[path = "../../../../tests/shared/logged.rs"]
+mod logged;
 mod random;
 mod server;
 mod upgrade;

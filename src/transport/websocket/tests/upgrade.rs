@@ -1,5 +1,6 @@
 //! Request and answer.
 
+use super::logged::logged;
 use super::*;
 
 /// Any engine: none of it is theirs.
@@ -79,6 +80,71 @@ fn accepted() {
 }
 
 #[test]
+fn no_subprotocol() {
+    let (result, lines) = logged(|| changed("Sec-WebSocket-Protocol: mqtt\r\n", ""));
+    assert_eq!(result, Ok(()));
+    // Two connections, one of them byte by byte.
+    assert_eq!(lines, ["WARN: WebSocket: no Sec-WebSocket-Protocol in the answer"; 2]);
+    assert_eq!(logged(|| changed("", "")), (Ok(()), vec![]));
+    // Without the others it is refused, and no warning tells of it.
+    for field in ["Upgrade: w", "Connection: U", "Sec-WebSocket-Accept"] {
+        let answer_without = ANSWER.replace("Sec-WebSocket-Protocol: mqtt\r\n", "").replace(field, "X: ");
+        let (result, lines) = logged(|| answer(&answer_without));
+        assert!(matches!(result, Err(Error::Field(name)) if field.starts_with(name)), "{field}: {result:?}");
+        assert_eq!(lines, [""; 0]);
+    }
+}
+
+#[test]
+fn interim_answers_are_skipped() {
+    // RFC 9110 section 15.2
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\nLink: </script.js>\r\n\r\n";
+    for interim in [
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "HTTP/1.1 100 Continue\n\n",
+        "HTTP/1.1 102 Processing\r\nServer: x\r\n\r\n",
+        hints,
+        "HTTP/1.1 199 \r\nSec-WebSocket-Protocol: other\r\n\r\n",
+    ] {
+        for count in [1, 2, 5] {
+            let interim = interim.repeat(count);
+            assert_eq!(answer(&(interim.clone() + ANSWER)), Ok(()), "{interim}");
+            // What comes at last counts, and comes it must.
+            assert_eq!(answer(&(interim.clone() + "HTTP/1.1 403 Forbidden\r\n\r\n")), Err(Error::Status(403)));
+            assert_eq!(answer(&(interim.clone() + "\x20\x02\0\x01\r\n\r\n")), Err(Error::Answer("not in HTTP/1.1")));
+            let mut client = Client::connecting(sample);
+            assert_eq!(client.receive(interim.as_bytes()), Ok(()));
+            assert!(!client.socket.is_open());
+            assert_eq!(client.receive(ANSWER.as_bytes()), Ok(()));
+            assert!(client.socket.is_open());
+        }
+    }
+    // No field of an interim answer counts for the final one.
+    let without = ANSWER.replace("Upgrade: websocket\r\n", "");
+    assert_eq!(
+        answer(&("HTTP/1.1 100 \r\nUpgrade: websocket\r\n\r\n".to_owned() + &without)),
+        Err(Error::Field("Upgrade"))
+    );
+    // A blank line before the answer is the same behind an interim one.
+    assert_eq!(answer(&std::format!("\r\n{ANSWER}")), Ok(()));
+    assert_eq!(answer(&std::format!("HTTP/1.1 100 \r\n\r\n\r\n{ANSWER}")), Ok(()));
+    // Frames may stand right behind.
+    let mut client = Client::connecting(sample);
+    client.receive(&[hints.as_bytes(), ANSWER.as_bytes(), &frame(0x82, b"at once")].concat()).unwrap();
+    assert_eq!(client.up, b"at once");
+}
+
+#[test]
+fn interim_answers_count_for_the_longest_head() {
+    let interim = "HTTP/1.1 100 \r\n\r\n";
+    let count = (8192 - ANSWER.len()) / interim.len();
+    let padding = "HTTP/1.1 100 \r\nA:\r\n\r\n";
+    assert_eq!(answer(&(interim.repeat(count) + ANSWER)), Ok(()));
+    assert_eq!(answer(&(interim.repeat(count + 1) + ANSWER)), Err(Error::HeadTooLong));
+    assert_eq!(Client::connecting(sample).receive(padding.repeat(1000).as_bytes()), Err(Error::HeadTooLong));
+}
+
+#[test]
 fn refused() {
     let [upgrade, connection] = [Error::Field("Upgrade"), Error::Field("Connection")];
     let [wrong, protocol] = [Error::Field("Sec-WebSocket-Accept"), Error::Field("Sec-WebSocket-Protocol")];
@@ -96,7 +162,6 @@ fn refused() {
         ("s3pPL", "S3pPL", wrong),
         ("xOo=", "xOo", wrong),
         (accept, "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Accept: x\r\n", wrong),
-        ("Sec-WebSocket-Protocol: mqtt\r\n", "", protocol),
         ("Protocol: mqtt", "Protocol: mqttv3.1", protocol),
         ("Protocol: mqtt", "Protocol: mqtt, mqttv3.1", protocol),
         ("Protocol: mqtt", "Protocol:", protocol),
