@@ -12,6 +12,7 @@
 //! | [`constants`] | numbers near 2^32 without an upper half from elsewhere |
 //! | [`values`] | tests of what the flag is already, bits cleared where there are none, results that nobody needs |
 //! | [`registers`] | registers that short instructions reach for what is used most |
+//! | [`outline`] | one copy of what many functions have in common |
 //!
 //! [`flow`] knows what each instruction reads and writes, and which registers are needed where; a function with one that it
 //! does not know stays as it is. Tests run random functions before and after (`machine`).
@@ -27,6 +28,7 @@ mod frames;
 mod literals;
 #[cfg(test)]
 mod machine;
+mod outline;
 mod pairs;
 mod registers;
 mod values;
@@ -58,5 +60,6 @@ fn shorten(text: &str) -> String {
     constants::shorten(&mut lines);
     values::shorten(&mut lines);
     registers::shorten(&mut lines);
+    outline::shorten(&mut lines);
     assembly::print(&lines)
 }
