@@ -13,8 +13,10 @@ mod outbox;
 mod packet;
 mod session;
 pub mod topic;
+mod utf8;
 
 pub use decode::{Buffer, Malformed, Message, Receipt};
 pub use event::{Event, KeepAliveError, PublishError, SubscribeError, Violation};
 pub use packet::{Connect, ConnectReturnCode, QoS, Will};
 pub use session::{Limits, Session};
+pub use utf8::is_utf8;
