@@ -271,7 +271,7 @@ impl Program {
             }
             let codes = self.codes(copy);
             let (Some(end), Some((last, rest))) = (self.end(&codes), codes.split_last()) else { continue };
-            let mut body: Vec<Instruction> = rest.iter().map(|code| Instruction::clone(code)).collect();
+            let mut body: Vec<Instruction> = rest.iter().copied().cloned().collect();
             let target = last.args.first().map_or("", String::as_str);
             let place = match end {
                 End::Here(line) => in_front.entry(line).or_default(),
@@ -284,8 +284,8 @@ impl Program {
                 End::Here(_) => body.push(Instruction::new("br", &[target])),
                 End::Elsewhere => body.push(Instruction::new("jmpi", &[target])),
                 End::Jump => body.push(Instruction::new("jmp", &[target])),
-                End::Pop => body.push(Instruction::clone(last)),
-                End::Return => body.extend([Instruction::clone(last), Instruction::new("rts", &[])]),
+                End::Pop => body.push((*last).clone()),
+                End::Return => body.extend([(*last).clone(), Instruction::new("rts", &[])]),
             }
             let start = [Line::Other(format!("\t.type\t{name},@function")), Line::Label(name.clone())];
             let size = Line::Other(format!("\t.size\t{name}, .-{name}"));
@@ -426,6 +426,23 @@ mod tests {
         let expected = functions_around(&calls.each_ref().map(String::as_str))
             .replace("f2:\n", &format!("outlined.1:\n{one}\tbr\tf2\noutlined.0:\n{two}f2:\n"));
         assert_eq!(shortened(&bodies), expected);
+    }
+
+    #[test]
+    fn copies_do_not_overlap() {
+        for count in 8..16 {
+            let body = "\tld.w\tl4, (l0, 8)\n".repeat(count) + "\tcmpne\tl4, t0\n\tbt\t.LBB0_1\n.LBB0_1:\n";
+            let text = shortened(&[&body]);
+            let mut parts = text.split("\t.section");
+            let mut function = parts.next().unwrap_or_default().to_string();
+            for copy in parts {
+                let (name, instructions) = copy.split_once(":\n").unwrap();
+                let name = name.lines().nth(1).unwrap();
+                function = function.replace(&format!("\tbsr\t{name}\n"), instructions.trim_end_matches("\trts\t\n"));
+            }
+            assert_ne!(text, function);
+            assert_eq!(function, functions_around(&[&body]));
+        }
     }
 
     #[test]
