@@ -36,12 +36,13 @@ fn make_whole(lines: &mut Vec<Line>) {
     }
 }
 
-/// Compares the opposite of a register with the opposite of such a number, if neither is needed any more.
+/// Compares the opposite of a register with the opposite of such a number, or what is that much above it with 0, if neither the
+/// number is needed any more nor the register that has changed.
 fn compare_opposite(lines: &mut Vec<Line>) -> bool {
     let Some(flow) = Flow::new(lines) else { return false };
     for at in 2..lines.len() {
-        let [Line::Code(small), Line::Code(opposite), Line::Code(compare)] = &lines[at - 2..=at] else { continue };
-        let ("movi", [number, small]) = (small.op.as_str(), &small.args[..]) else { continue };
+        let [Line::Code(first), Line::Code(opposite), Line::Code(compare)] = &lines[at - 2..=at] else { continue };
+        let ("movi", [number, small]) = (first.op.as_str(), &first.args[..]) else { continue };
         if opposite.op != "not" || opposite.args.iter().any(|arg| arg != number) {
             continue;
         }
@@ -51,12 +52,21 @@ fn compare_opposite(lines: &mut Vec<Line>) -> bool {
             ("cmphs", [one, other]) if one == number && small != "0" => ("cmphsi", other),
             _ => continue,
         };
-        let (Some(first), Some(second)) = (Set::register(number), Set::register(register)) else { continue };
-        let short = [Instruction::new("not", &[register, register]), Instruction::new(op, &[register, small])];
-        let is_shorter = size(&short[0]) + size(&short[1]) < size(opposite) + size(compare) + 2;
-        if register != number && is_shorter && !flow.after[at].meets(first | second) {
-            lines.splice(at - 2..=at, short.map(Line::Code));
-            return true;
+        let is_needed = |register| Set::register(register).is_none_or(|register| flow.after[at].meets(register));
+        if register == number || is_needed(number) {
+            continue;
+        }
+        let Some(above) = small.parse::<u32>().ok().and_then(|small| small.checked_add(1)) else { continue };
+        let sum = [
+            Instruction::new("addi", &[number, register, &above.to_string()]),
+            Instruction::new("cmpnei", &[number, "0"]),
+        ];
+        let opposites = [Instruction::new("not", &[register, register]), Instruction::new(op, &[register, small])];
+        for (short, may_be) in [(sum, op == "cmpnei"), (opposites, !is_needed(register))] {
+            if may_be && size(&short[0]) + size(&short[1]) < size(first) + size(opposite) + size(compare) {
+                lines.splice(at - 2..=at, short.map(Line::Code));
+                return true;
+            }
         }
     }
     false
@@ -149,16 +159,22 @@ mod tests {
     #[test]
     fn comparisons_with_opposites() {
         let number = "\tmovi\ta2, 2\n\tnot\ta2, a2\n";
+        let high = number.replace("a2", "t0");
         let rest = "\tbt\t.LBB0_1\n\tmovi\ta1, 1\n.LBB0_1:\n\tmovi\ta0, 1\n\tpop\tlr\n";
-        for (compare, short) in
-            [("cmpne\ta0, a2", "cmpnei\ta0, 2"), ("cmpne\ta2, a0", "cmpnei\ta0, 2"), ("cmphs\ta2, a0", "cmphsi\ta0, 2")]
-        {
-            let short = format!("\tnot\ta0, a0\n\t{short}\n{rest}");
-            assert_eq!(shortened(&format!("{number}\t{compare}\n{rest}")), short);
+        for (number, compare, short) in [
+            (number, "cmpne\ta0, a2", "\taddi\ta2, a0, 3\n\tcmpnei\ta2, 0\n"),
+            (number, "cmpne\ta2, a1", "\taddi\ta2, a1, 3\n\tcmpnei\ta2, 0\n"),
+            // longer that way
+            (&high, "cmpne\ta0, t0", "\tnot\ta0, a0\n\tcmpnei\ta0, 2\n"),
+            (&high, "cmpne\tt0, a0", "\tnot\ta0, a0\n\tcmpnei\ta0, 2\n"),
+            (&number.replace('2', "9").replace("a9", "a2"), "cmpne\ta0, a2", "\tnot\ta0, a0\n\tcmpnei\ta0, 9\n"),
+            (number, "cmphs\ta2, a0", "\tnot\ta0, a0\n\tcmphsi\ta0, 2\n"),
+        ] {
+            assert_eq!(shortened(&format!("{number}\t{compare}\n{rest}")), format!("{short}{rest}"));
         }
         for body in [
             // one of them is needed
-            format!("{number}\tcmpne\ta1, a2\n{rest}"),
+            format!("{high}\tcmpne\ta1, t0\n{}", rest.replace("movi\ta1, 1", "mov\ta0, a1")),
             format!("{number}\tcmpne\ta0, a2\n\tst.w\ta2, (sp, 0)\n{rest}"),
             // the wrong way round
             format!("{number}\tcmphs\ta0, a2\n{rest}"),

@@ -81,9 +81,10 @@ pub struct Effects {
 fn full_count(op: &str) -> Option<usize> {
     Some(match op {
         "addi" | "addu" | "subi" | "subu" | "and" | "andi" | "andni" | "or" | "ori" | "xor" | "xori" | "nor"
-        | "lsl" | "lsli" | "lsr" | "lsri" | "asr" | "asri" | "mult" | "divu" | "divs" | "bclri" | "bseti" | "ixh"
-        | "ixw" | "ixd" => 3,
-        "mov" | "movi" | "movih" | "lrw" | "grs" | "not" | "zextb" | "zexth" | "sextb" | "sexth" | "revb" | "revh" => 2,
+        | "lsl" | "lsli" | "rotl" | "rotli" | "andn" | "lsr" | "lsri" | "asr" | "asri" | "mult" | "divu" | "divs"
+        | "bclri" | "bseti" | "ixh" | "ixw" | "ixd" => 3,
+        "mov" | "movi" | "movih" | "lrw" | "grs" | "not" | "zextb" | "zexth" | "sextb" | "sexth" | "revb" | "revh"
+        | "brev" | "ff1.32" => 2,
         _ => return None,
     })
 }
@@ -282,6 +283,10 @@ mod tests {
             ("not\ta0", &["a0"], &["a0"]),
             ("not\ta0, a1", &["a1"], &["a0"]),
             ("lrw\ta0, a1_symbol", &[], &["a0"]),
+            ("rotli\ta0, a1, 7", &["a1"], &["a0"]),
+            ("andn\ta0, a1, l4", &["a1", "l4"], &["a0"]),
+            ("brev\ta0, a1", &["a1"], &["a0"]),
+            ("ff1.32\tt0, t0", &["t0"], &["t0"]),
             ("ldr.w\tl4, (a1, a3 << 2)", &["a1", "a3"], &["l4"]),
             ("ld.b\ta0, (a0, 1)", &["a0"], &["a0"]),
             ("st.w\ta0, (sp, 8)", &["a0", "sp"], &[]),

@@ -32,20 +32,46 @@ impl Random {
 
 /// Compares what functions do before and after a pass, which must have changed most of them.
 pub fn compare(pass: fn(&mut Vec<Line>)) {
-    let mut changed = 0;
-    for seed in 0..FUNCTIONS {
-        let before = function(seed);
-        let mut after = before.clone();
-        pass(&mut after);
-        changed += usize::from(before != after);
-        for run_seed in 0..8 {
-            let seed = seed << 8 | run_seed;
-            if let Err(traces) = run(&before, seed).check(&run(&after, seed)) {
-                panic!("function {seed}:\n{}\nis not\n{}\n{traces}", print(&before), print(&after));
+    let changed = (0..FUNCTIONS).filter(|seed| is_changed(pass, *seed, function(*seed), &["f"])).count();
+    assert!(changed > FUNCTIONS as usize / 20, "{changed} changed");
+}
+
+/// The same of programs of several functions, of which two are almost the same and one is called.
+pub fn compare_programs(pass: fn(&mut Vec<Line>)) {
+    let program = |seed: u64| {
+        let mut random = Random::new(seed);
+        let one = print(&function(seed));
+        let mut other: Vec<&str> = one.lines().collect();
+        for _ in 0..random.below(4) {
+            let at = random.below(other.len() as u32) as usize;
+            if other[at].starts_with("\tmov") {
+                other.remove(at);
             }
         }
+        let rename = |text: &str, name: &str, number: u32| {
+            text.replace("\tf,@", &format!("\t{name},@"))
+                .replace("f:\n", &format!("{name}:\n"))
+                .replace("BB0_", &format!("BB{number}_"))
+                .replace("_end0", &format!("_end{number}"))
+        };
+        let other = rename(&(other.join("\n") + "\n"), "other", 1);
+        parse(&(rename(&print(&function(seed + FUNCTIONS)), "g", 2) + &one + &other))
+    };
+    let changed = (0..FUNCTIONS).filter(|seed| is_changed(pass, *seed, program(*seed), &["f", "g", "other"])).count();
+    assert!(changed > FUNCTIONS as usize / 2, "{changed} changed");
+}
+
+/// Whether the pass changes the functions; they must do the same as before.
+fn is_changed(pass: fn(&mut Vec<Line>), seed: u64, before: Vec<Line>, names: &[&str]) -> bool {
+    let mut after = before.clone();
+    pass(&mut after);
+    for (name, run_seed) in names.iter().flat_map(|name| (0..8).map(move |run_seed| (name, run_seed))) {
+        let seed = seed << 8 | run_seed;
+        if let Err(traces) = run(&before, name, seed).check(&run(&after, name, seed)) {
+            panic!("{name} of {seed}:\n{}\nis not\n{}\n{traces}", print(&before), print(&after));
+        }
     }
-    assert!(changed > FUNCTIONS as usize / 20, "{changed} changed");
+    before != after
 }
 
 const FUNCTIONS: u64 = 400;
@@ -60,7 +86,7 @@ pub fn function(seed: u64) -> Vec<Line> {
     while random.below(4) != 0 && free.len() > 2 {
         free.swap_remove(random.below(free.len() as u32) as usize);
     }
-    let kinds: Vec<u32> = (0..4 + random.below(24)).map(|_| random.below(30)).collect();
+    let kinds: Vec<u32> = (0..4 + random.below(24)).map(|_| random.below(31)).collect();
     let blocks = 2 + random.below(6);
     let mut text = format!("\t.type\tf,@function\nf:\n\tpush\t{list}\n\tsubi\tsp, sp, 32\n");
     for block in 0..blocks {
@@ -99,9 +125,9 @@ fn instruction(random: &mut Random, kind: u32, free: &[&str]) -> String {
         4 => format!("\tmovi\t{x}, {small}\n"),
         5 => format!("\taddi\t{x}, {y}, {}\n", small + 1),
         6 => format!("\taddi\t{x}, {}\n", small + 1),
-        7 => format!("\taddu\t{x}, {y}, {z}\n"),
+        7 => format!("\t{}\t{x}, {y}, {z}\n", random.pick(&["addu", "andn"])),
         8 => format!("\tmult\t{x}, {y}\n"),
-        9 => format!("\tnot\t{x}, {y}\n"),
+        9 => format!("\t{}\t{x}, {y}\n", random.pick(&["not", "brev"])),
         10 => format!("\tcmpne\t{x}, {y}\n"),
         11 => format!("\tcmphs\t{x}, {y}\n"),
         12 => format!("\tcmpnei\t{x}, {small}\n"),
@@ -117,13 +143,15 @@ fn instruction(random: &mut Random, kind: u32, free: &[&str]) -> String {
         22 => format!("\tldr.w\t{x}, ({y}, {z} << 2)\n"),
         23 => format!("\tandi\t{x}, {y}, {}\n", random.pick(&["1", "3", "255", "256"])),
         24 => format!("\tmvcv\t{x}\n\tbtsti\t{x}, 0\n"),
+        25 if small == 0 => format!("\trotli\t{x}, {y}, 7\n"),
         25 => format!("\tmovih\t{x}, 65535\n"),
         26 => format!("\tori\t{x}, {y}, {}\n", 0xffff - small),
         27..=28 => {
             let compare = random.pick(&["cmpne", "cmphs"]);
             format!("\tmovi\t{x}, {small}\n\tnot\t{x}, {x}\n\t{compare}\t{x}, {y}\n")
         }
-        _ => format!("\tbsr\t{}\n", random.pick(&["g", "h"])),
+        29 => format!("\tbsr\t{}\n", random.pick(&["g", "h"])),
+        _ => format!("\tjsr\t{x}\n"),
     }
 }
 
@@ -144,39 +172,53 @@ impl Trace {
     }
 }
 
-/// Runs the lines for a while, with registers and memory full of what the seed says.
-pub fn run(lines: &[Line], seed: u64) -> Trace {
+/// What `lr` holds while a copy of [`crate::outline`] runs: this, and the line to go back to.
+const COPY: u32 = 0x7357_0000;
+
+/// Runs the function for a while, with registers and memory full of what the seed says. Others are not run: that they are
+/// called is seen.
+fn run(lines: &[Line], name: &str, seed: u64) -> Trace {
     let mut random = Random::new(seed);
     let mut machine =
         Machine { registers: [0; 16], flag: random.below(2) == 1, memory: HashMap::new(), salt: random.next() };
     machine.registers.fill_with(|| if random.below(2) == 0 { random.next() } else { random.below(3) });
     machine.registers[14] = 0x8000;
     let mut trace = Trace { seen: Vec::new(), is_over: false };
-    let (mut at, mut calls) = (0, 0);
+    let place = |name: &str| lines.iter().position(|line| matches!(line, Line::Label(label) if label == name));
+    let start = place(name).expect("a function");
+    let (mut at, mut calls) = (start, 0);
     for _ in 0..2000 {
         let Some(line) = lines.get(at) else { break };
+        // Where a copy has led to a function, that is called and goes back to where the copy was called.
+        let called = match line {
+            Line::Code(code) if matches!(code.op.as_str(), "jmpi" | "jmp") => Some(&code.args[0]),
+            Line::Label(label) if at != start && !label.contains('.') => Some(label),
+            _ => None,
+        };
+        if let Some(called) = called {
+            let back = machine.registers[15];
+            machine.call(called, seed ^ calls << 32, &mut trace.seen);
+            calls += 1;
+            at = machine.back(back);
+            continue;
+        }
         at += 1;
         let Line::Code(code) = line else { continue };
-        let target = || {
-            let target = code.args.last().expect("a target");
-            lines.iter().position(|line| matches!(line, Line::Label(label) if label == target)).expect("a label")
-        };
+        let target = || place(code.args.last().expect("a target")).expect("a label");
         match code.op.as_str() {
             "bsr" if code.args == ["abort"] => {
                 trace.is_over = true;
                 break;
             }
-            "bsr" => {
-                trace.seen.push(code.args[0].bytes().map(u32::from).sum());
-                trace.seen.extend(&machine.registers[..4]);
-                calls += 1;
-                // It changes what it may change.
-                let mut random = Random::new(seed ^ calls << 32);
-                for number in [0, 1, 2, 3, 12, 13, 15] {
-                    machine.registers[number] = if random.below(2) == 0 { random.next() } else { random.below(3) };
-                }
-                machine.flag = random.below(2) == 1;
+            "bsr" if code.args[0].starts_with("outlined.") => {
+                machine.registers[15] = COPY + at as u32;
+                at = target();
             }
+            "bsr" | "jsr" => {
+                machine.call(&code.args[0], seed ^ calls << 32, &mut trace.seen);
+                calls += 1;
+            }
+            "rts" => at = machine.back(machine.registers[15]),
             "pop" => {
                 machine.pop(code);
                 trace.seen.extend(&machine.registers[..2]);
@@ -206,6 +248,27 @@ struct Machine {
 }
 
 impl Machine {
+    /// Of a function by its name or by a register that has its address.
+    fn call(&mut self, function: &str, seed: u64, seen: &mut Vec<u32>) {
+        seen.push(match NAMES.contains(&function) {
+            true => self.value(function),
+            false => function.bytes().map(u32::from).sum(),
+        });
+        seen.extend(&self.registers[..4]);
+        seen.push(self.registers[14]);
+        // It changes what it may change.
+        let mut random = Random::new(seed);
+        for number in [0, 1, 2, 3, 12, 13, 15] {
+            self.registers[number] = if random.below(2) == 0 { random.next() } else { random.below(3) };
+        }
+        self.flag = random.below(2) == 1;
+    }
+
+    /// The line to go back to from a copy.
+    fn back(&self, link: u32) -> usize {
+        link.checked_sub(COPY).expect("in a copy") as usize
+    }
+
     /// Of a register or a number.
     fn value(&self, arg: &str) -> u32 {
         match NAMES.iter().position(|name| *name == arg) {
@@ -285,6 +348,9 @@ impl Machine {
             "subi" | "subu" => left.wrapping_sub(last),
             "mult" => left.wrapping_mul(last),
             "not" => !last,
+            "brev" => last.reverse_bits(),
+            "andn" => left & !last,
+            "rotli" => left.rotate_left(last),
             "zextb" => last & 0xff,
             "zexth" => last & 0xffff,
             "andi" => left & last,

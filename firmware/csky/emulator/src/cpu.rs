@@ -165,6 +165,7 @@ impl Cpu {
             Kind::Bt | Kind::Bf | Kind::Bez | Kind::Bnez | Kind::Bhz | Kind::Blsz | Kind::Blz | Kind::Bhsz => {}
             Kind::Bsr => (self.r[LINK], to) = (next, target),
             Kind::Jmp => to = a,
+            Kind::Jmpi => to = self.memory.load32(literal)?,
             Kind::Jsr => (self.r[LINK], to) = (next, a),
             Kind::Jsri => (self.r[LINK], to) = (next, self.memory.load32(literal)?),
             Kind::Lrw => self.r[z] = self.memory.load32(literal)?,
