@@ -109,7 +109,7 @@ pub struct Config {
 impl Config {
     /// The broker's address.
     pub(super) fn broker(&self) -> Result<Uri<'_>, UriError> {
-        Uri::parse(crate::port::from_utf8(&self.uri).ok_or(UriError::BadHost)?)
+        Uri::parse(core::str::from_utf8(&self.uri).map_err(|_| UriError::BadHost)?)
     }
 
     fn will(&self) -> Result<Option<Will<'_>>, Error> {

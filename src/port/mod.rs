@@ -21,11 +21,9 @@ mod heap;
 #[cfg(feature = "host")]
 pub mod host;
 mod shared;
-mod text;
 
 pub use heap::CBuffer;
 pub use shared::Shared;
-pub use text::from_utf8;
 
 /// The port that the C ABI runs on.
 #[cfg(feature = "freertos")]

@@ -15,10 +15,8 @@ mod received;
 mod session;
 pub mod topic;
 mod warnings;
-mod utf8;
 
 pub use decode::{Buffer, Malformed, Message, Receipt};
 pub use event::{Event, KeepAliveError, PublishError, SubscribeError, Violation};
 pub use packet::{Connect, ConnectReturnCode, QoS, Will};
 pub use session::{Limits, Session};
-pub use utf8::is_utf8;
