@@ -319,9 +319,7 @@ static void websocket(void)
         {"frames", "close", LOST, "lost: cut off"},
         {"frames", "reset", LOST, "lost: network error|lost: cut off"},
         /* Answers to the request, or none. */
-        {"request", "long-head many-fields", REFUSED, "WebSocket: HTTP head over 8 KB"},
-        {"request", "continues", REFUSED, "WebSocket: HTTP status 100"},
-        {"request", "early-hints", REFUSED, "WebSocket: HTTP status 103"},
+        {"request", "long-head many-fields continues early-hints", REFUSED, "WebSocket: HTTP head over 8 KB"},
         {"request", "redirect", REFUSED, "WebSocket: HTTP status 302"},
         {"start request", "http", REFUSED, "WebSocket: HTTP status 400"},
         {"start request", "ssh mqtt", WAITS, NULL}, /* it may become a head yet */

@@ -185,8 +185,16 @@ static void ids_wrap(void)
 
 static void unknown_acks(void)
 {
-    static const char *const acks[] = {
-        "40 02 1234", "50 02 1234", "70 02 1234", "90 03 1234 00", "90 03 1234 80", "b0 02 1234", "d0 00",
+    static const struct {
+        const char *bytes, *answer;
+    } acks[] = {
+        {"40 02 1234", ""},
+        {"50 02 1234", "62 02 1234"}, /* [MQTT-4.3.3-1] */
+        {"70 02 1234", ""},
+        {"90 03 1234 00", ""},
+        {"90 03 1234 80", ""},
+        {"b0 02 1234", ""},
+        {"d0 00", ""},
     };
     broker_t *broker = NULL;
     conn_t *conn;
@@ -195,10 +203,10 @@ static void unknown_acks(void)
     CHECK_EQ(publish(handle, "t", "m", 1, 2, 0), 2);
     expect_bytes(conn, "32 [ s't' 0001 'm' ] 34 [ s't' 0002 'm' ]");
     for (size_t i = 0; i < sizeof acks / sizeof acks[0]; i++) {
-        check_row("%s", acks[i]);
+        check_row("%s", acks[i].bytes);
         /* The answer to the message behind it shows that it has been read. */
-        send_bytes(conn, "%s 32 [ s'x' 77%02x ]", acks[i], (int)i);
-        expect_bytes(conn, "40 02 77%02x", (int)i);
+        send_bytes(conn, "%s 32 [ s'x' 77%02x ]", acks[i].bytes, (int)i);
+        expect_bytes(conn, "%s 40 02 77%02x", acks[i].answer, (int)i);
         expect_event(DATA);
         expect_no_event(0);
     }
