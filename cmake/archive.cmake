@@ -1,6 +1,6 @@
 # cmake -P: makes the component's archive (LIBRARY) from cargo's (BUILT) and the assembly of its Rust half (ASSEMBLY), with
 # cargo (CARGO, TOOLCHAIN) and the toolchain's compiler (COMPILER, FLAGS), AR and OBJCOPY.
-# - If SHORTEN says so, the assembly is shortened by targets/csky-peephole and assembled by the toolchain: a fifth less flash.
+# - If SHORTEN says so, the assembly is shortened by targets/csky-peephole and assembled by the toolchain: a quarter less flash.
 #   An assembler that does not take it, if there is one, leaves us LLVM's object.
 # - Objects carry an attribute section; the linker refuses to mix LLVM's with gcc's, and those of gccs that name the core otherwise.
 # - compiler_builtins brings weak twins of memcpy, sin, division and much more. The SDK links the whole archive, so they would
@@ -43,7 +43,7 @@ if(SHORTEN)
     separate_arguments(FLAGS)
     execute_process(COMMAND ${COMPILER} ${FLAGS} -c ${object}.s -o ${object} RESULT_VARIABLE failed)
     if(failed)
-        message(WARNING "mqtt: the assembler does not take the shortened assembly: the library is a quarter larger than it could be")
+        message(WARNING "mqtt: the assembler does not take the shortened assembly: the library is a third larger than it could be")
     else()
         list(APPEND unwanted ${rust})
         run(${AR} rD ${copy} ${object})

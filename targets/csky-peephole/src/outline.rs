@@ -197,22 +197,10 @@ impl Program {
         let is_first =
             codes.last().and_then(|last| last.args.first()).is_some_and(|target| !self.called.contains(target));
         let end = match end {
-            End::Pop => 0,
-            End::Here(_) => {
-                if is_first {
-                    -CALL
-                } else {
-                    2 - CALL
-                }
-            }
-            End::Elsewhere => {
-                if is_first {
-                    CONSTANT
-                } else {
-                    0
-                }
-            }
-            End::Jump => 0,
+            End::Here(_) if is_first => -CALL,
+            End::Here(_) => 2 - CALL,
+            End::Elsewhere if is_first => CONSTANT,
+            End::Elsewhere | End::Jump | End::Pop => 0,
             End::Return => 2,
         };
         let sites = self.free(sequence);
