@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::calls::{Calls, Cause, Kind, Ticket};
 use super::{
-    ACKNOWLEDGE_TIMEOUT, CONNECT_TIMEOUT, Config, DRAIN_TIMEOUT, END_TIMEOUT, Error, Hub, ROOM_TIMEOUT, TASK_TIMEOUT,
+    ACKNOWLEDGE_TIMEOUT, CONNECT_TIMEOUT, Config, DRAIN_TIMEOUT, END_TIMEOUT, Error, Hub, ROOM_TIMEOUT, TASK_TIMEOUTS,
 };
 use crate::log;
 use crate::port::{Lock, Net, Port, Shared, Signal, Waker};
@@ -151,9 +151,9 @@ impl<P: Port> Client<P> {
         }
     }
 
-    /// Waits until the call has an outcome, or `until` has passed: then `None`. Removes the call.
-    fn wait(&self, ticket: Ticket, signal: &P::Signal, until: Instant) -> Option<Result<(), Error>> {
-        signal.wait(until);
+    /// Waits for the outcome of a call that the MQTT task ends at `limit`, and removes the call; `None` when the task could not.
+    fn wait(&self, ticket: Ticket, signal: &P::Signal, limit: Instant) -> Option<Result<(), Error>> {
+        wait_behind::<P>(signal, limit);
         self.change(|state| state.calls.remove(ticket))
     }
 
@@ -198,7 +198,7 @@ impl<P: Port> Client<P> {
             Ok(Some((attempt, ticket)))
         });
         let Some((attempt, ticket)) = entered.map_err(Error::before_the_task)? else { return Ok(()) };
-        let outcome = this.wait(ticket, &signal, now + (DRAIN_TIMEOUT + CONNECT_TIMEOUT + TASK_TIMEOUT));
+        let outcome = this.wait(ticket, &signal, now + (DRAIN_TIMEOUT + CONNECT_TIMEOUT));
         if outcome != Some(Ok(())) {
             this.change(|state| state.withdraw(attempt));
         }
@@ -238,7 +238,7 @@ impl<P: Port> Client<P> {
             Some((signal, state.calls.add(kind, signal.clone(), self.hub.may_block_events(), Instant::NEVER)))
         });
         let Some((signal, ticket)) = ticket else { return Ok(()) };
-        self.wait(ticket, signal, now + (DRAIN_TIMEOUT + TASK_TIMEOUT)).unwrap_or(Err(Error::Failure))
+        self.wait(ticket, signal, now + DRAIN_TIMEOUT).unwrap_or(Err(Error::Failure))
     }
 
     /// Subscribes (with a QoS) or unsubscribes (without), and waits up to 10 s for the answer; the packet identifier.
@@ -260,7 +260,7 @@ impl<P: Port> Client<P> {
             let (kind, blocks_events) = (Kind::Acknowledgement(id), self.hub.may_block_events());
             Ok((id, state.calls.add(kind, signal.clone(), blocks_events, limit)))
         })?;
-        signal.wait(limit + TASK_TIMEOUT);
+        wait_behind::<P>(&signal, limit);
         self.change(|state| match state.calls.remove(ticket) {
             Some(outcome) => outcome.map(|()| id),
             // Under the same lock as `remove`: on the next connection the identifier may be that of another request.
@@ -300,7 +300,7 @@ impl<P: Port> Client<P> {
             });
             match (result, &waiting) {
                 (Some(result), _) => return result,
-                (None, Some(waiting)) => drop(waiting.signal.wait(waiting.limit + TASK_TIMEOUT)),
+                (None, Some(waiting)) => wait_behind::<P>(&waiting.signal, waiting.limit),
                 (None, None) => {}
             }
         }
@@ -366,6 +366,16 @@ impl<P: Port> Client<P> {
         if let Some(attempt) = state.wanted {
             state.failed(attempt, Error::Failure);
         }
+    }
+}
+
+/// Waits for a signal that the MQTT task gives at `limit` at the latest, and somewhat longer: only for a task that cannot run
+/// at all. If the whole system stood still until now (light sleep, SIGSTOP), the task has a turn before the caller judges, and
+/// the second of [`Clock`] behind it.
+fn wait_behind<P: Port>(signal: &P::Signal, limit: Instant) {
+    let (in_time, after_a_stop) = TASK_TIMEOUTS;
+    if !signal.wait(limit + in_time) {
+        signal.wait(P::now() + after_a_stop);
     }
 }
 

@@ -37,8 +37,9 @@ const CONNECT_TIMEOUT: Millis = 30_000;
 const ACKNOWLEDGE_TIMEOUT: Millis = 10_000;
 /// Longest wait of a publish for room.
 const ROOM_TIMEOUT: Millis = 10_000;
-/// How much longer a call waits than the MQTT task lets it: only for a task that cannot run at all.
-const TASK_TIMEOUT: Millis = 2000;
+/// How much longer a call waits than the MQTT task lets it, behind its limit, and then from when the caller runs again: together
+/// 2 s, only for a task that cannot run at all.
+const TASK_TIMEOUTS: (Millis, Millis) = (500, 1500);
 /// Longest wait of a disconnect or deinit for what is in flight, and for the server to receive it.
 const DRAIN_TIMEOUT: Millis = 10_000;
 /// How much of that is left for DISCONNECT and what is before it.

@@ -134,6 +134,43 @@ fn an_answer_that_is_still_in_the_network_has_a_second_more_and_no_other() {
     all_is_gone();
 }
 
+/// In a while the whole system stands still for so long, callers included: light sleep, SIGSTOP, a debugger.
+fn stand_still_later(delay: u64, ms: u64) {
+    with(|w| {
+        w.later(delay, move || {
+            with(|w| w.now += ms);
+            stop(0);
+        })
+    });
+}
+
+#[test]
+fn callers_do_not_judge_before_the_task() {
+    // The answers are in the socket when all tasks go on, and the caller is the first to run.
+    for still in [8_000, 12_500, 20_000, 100_000] {
+        let handle = connected();
+        answers_take(150);
+        for _ in 0..20 {
+            assert!(handle.publish("t", 1, 10).1.is_ok());
+        }
+        stand_still_later(50, still);
+        assert!(handle.publish("t", 1, 10).1.is_ok(), "publish, {still} ms");
+        run(1_000);
+        stand_still_later(50, still);
+        assert!(handle.subscribe("f", 1).is_ok(), "subscribe, {still} ms");
+        handle.publish("t", 1, 10);
+        stand_still_later(50, still);
+        assert!(handle.disconnect() <= still + 1_000, "disconnect, {still} ms");
+        run(100);
+        assert_eq!(with(|w| w.books.published.len()), 22, "disconnect, {still} ms");
+        stand_still_later(50, 35_000);
+        assert_eq!(handle.connect(), Ok(()), "connect, {still} ms");
+        assert_eq!(lost(), 0);
+        handle.remove();
+        all_is_gone();
+    }
+}
+
 #[test]
 fn calls_return_when_the_task_cannot_run_at_all() {
     let handle = connected();
