@@ -146,7 +146,7 @@ impl<P: Port> Connection<P> {
         self.advance_closing(context);
         self.follow(context);
         if let Err(error) = self.progress(context, is_due) {
-            self.fail(error);
+            self.end(context.now(), error);
         }
     }
 
@@ -154,7 +154,7 @@ impl<P: Port> Connection<P> {
     pub(super) fn finish_turn(&mut self, context: &mut Context<P>) -> Instant {
         if core::mem::take(&mut self.served) {
             if let Err(error) = self.transmit(context) {
-                self.fail(error);
+                self.end(context.now(), error);
             }
             self.end_unwanted(context);
             self.receiver.backlog.trim();
@@ -172,7 +172,7 @@ impl<P: Port> Connection<P> {
         let Some(receipt) = receipt else { return };
         let result = self.client.state().lock().session.accepted(receipt);
         if let Err(violation) = result {
-            self.fail(ConnectionError::Violation(violation));
+            self.end(P::now(), violation.into());
         }
     }
 
@@ -322,7 +322,7 @@ impl<P: Port> Connection<P> {
         let mut guard = self.client.state().lock();
         let state = &mut *guard;
         let is_attempt = state.connected.is_none();
-        if (is_attempt || state.is_connected()) && clock.is_over(self.limit(state)) {
+        if (is_attempt || state.is_connected() || self.receiver.is_cut()) && clock.is_over(self.limit(state)) {
             return Err(if is_attempt { ConnectionError::TimedOut } else { ConnectionError::NoMemory });
         }
         if state.room_limit <= clock.now() {
@@ -367,8 +367,8 @@ impl<P: Port> Connection<P> {
     fn transmit(&mut self, context: &mut Context<P>) -> Result<(), ConnectionError> {
         let pipe = match &mut self.stage {
             Stage::Securing(pipe) => return pipe.flush().map(|()| pipe.acknowledge()),
-            Stage::Up(pipe) => pipe,
-            Stage::Down | Stage::Dialing(_) => return Ok(()),
+            Stage::Up(pipe) if !self.receiver.is_cut() => pipe,
+            Stage::Down | Stage::Dialing(_) | Stage::Up(_) => return Ok(()),
         };
         if !pipe.may_write() {
             pipe.flush()?;
@@ -463,7 +463,15 @@ impl<P: Port> Connection<P> {
         }
     }
 
-    /// The connection or the attempt ends with an error.
+    /// The connection or the attempt ends with an error: at once, or where a connection stands that there is no memory for, as
+    /// [`Receiver`] says.
+    fn end(&mut self, now: Instant, error: ConnectionError) {
+        let may_wait = matches!(error, ConnectionError::NoMemory) && self.client.state().lock().is_connected();
+        if !may_wait || !self.receiver.cut(now) {
+            self.fail(error);
+        }
+    }
+
     fn fail(&mut self, error: ConnectionError) {
         self.hang_up();
         let Some(attempt) = self.attempt else { return };
@@ -501,7 +509,9 @@ impl<P: Port> Connection<P> {
     fn limit(&self, state: &ClientState<P>) -> Instant {
         match state.connected {
             None => self.limit,
-            connected if connected == state.wanted => self.receiver.end(&state.session, self.stopped_reading()),
+            connected if connected == state.wanted || self.receiver.is_cut() => {
+                self.receiver.end(&state.session, self.stopped_reading())
+            }
             Some(_) if state.session.is_connected() => state.ending.drain,
             Some(_) if state.ending.hurried => state.session.last_received() + SILENCE,
             Some(_) => state.ending.limit,

@@ -43,6 +43,15 @@ impl ConnectionError {
     }
 }
 
+impl From<Violation> for ConnectionError {
+    fn from(violation: Violation) -> Self {
+        match violation {
+            Violation::NoMemory => ConnectionError::NoMemory,
+            violation => ConnectionError::Violation(violation),
+        }
+    }
+}
+
 impl From<KeepAliveError> for ConnectionError {
     fn from(error: KeepAliveError) -> Self {
         match error {

@@ -221,7 +221,8 @@ impl<P: Port> Client<P> {
             waits.then(|| state.calls.add(Kind::Quiet, signal.clone(), false, Instant::NEVER))
         });
         if let Some(ticket) = ticket {
-            self.wait(ticket, &signal, limit);
+            signal.wait(limit);
+            self.change(|state| state.calls.remove(ticket));
         }
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Receiver<P: Port> {
     memory_wait_until: Instant,
     /// When a message was missed: since then the connection ends as soon as nothing is in flight on it.
     missed_since: Instant,
+    /// There was no memory for something that the stream cannot do without: nothing is read or sent any more.
+    is_cut: bool,
 }
 
 /// How long a message waits for memory, and nothing is read meanwhile. Behind such a wait there is none for as long.
@@ -35,7 +37,7 @@ const ORIGIN: Instant = Instant::from_millis(0);
 impl<P: Port> Receiver<P> {
     pub(super) fn new(client: &Client<P>) -> Self {
         let backlog = Backlog::new(client.token(), P::limits().backlog);
-        Self { backlog, leftover: Vec::new(), memory_wait_until: ORIGIN, missed_since: Instant::NEVER }
+        Self { backlog, leftover: Vec::new(), memory_wait_until: ORIGIN, missed_since: Instant::NEVER, is_cut: false }
     }
 
     /// Whether there is input that was left.
@@ -46,7 +48,22 @@ impl<P: Port> Receiver<P> {
     /// The connection that the input came from is gone.
     pub(super) fn drop_leftover(&mut self) {
         self.leftover = Vec::new();
-        (self.memory_wait_until, self.missed_since) = (ORIGIN, Instant::NEVER);
+        (self.memory_wait_until, self.missed_since, self.is_cut) = (ORIGIN, Instant::NEVER, false);
+    }
+
+    /// There is no memory for a TLS record, an acknowledgement or the like, so the connection must end: as behind any message
+    /// without memory, at `memory_wait_until`. `false`: that is over.
+    pub(super) fn cut(&mut self, now: Instant) -> bool {
+        if self.memory_wait_until == ORIGIN {
+            self.memory_wait_until = now + MEMORY_WAIT;
+        }
+        self.is_cut = now < self.memory_wait_until;
+        self.is_cut
+    }
+
+    /// Whether nothing may be read or sent any more.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// When to try again whether there is memory.
@@ -61,6 +78,9 @@ impl<P: Port> Receiver<P> {
     /// When the connection must end for want of memory: it has nothing under way for which it should go on, or its time is
     /// up. More `input` is there.
     pub(super) fn end(&self, session: &Session<P::Buffer>, input: bool) -> Instant {
+        if self.is_cut {
+            return self.memory_wait_until;
+        }
         let is_idle = !input && self.backlog.is_empty() && session.is_idle();
         if is_idle { self.missed_since.max(self.memory_wait_until) } else { self.missed_since + MISSED_TIMEOUT }
     }
@@ -79,6 +99,7 @@ impl<P: Port> Receiver<P> {
         }
         // Without memory for another entry, entries must leave the backlog first.
         has_room &= self.backlog.reserve() || self.backlog.is_empty();
+        has_room &= !self.is_cut;
         has_room &= state.session.has_memory() || now >= self.memory_wait_until;
         state.session.set_reading(now, has_room);
         has_room && !state.session.is_congested()
@@ -118,7 +139,7 @@ impl<P: Port> Receiver<P> {
                 break;
             }
             state.session.set_room(room);
-            if let Some(event) = state.session.handle_input(now, &mut input).map_err(ConnectionError::Violation)? {
+            if let Some(event) = state.session.handle_input(now, &mut input)? {
                 self.handle_event(client, state, now, attempt, event)?;
                 room = 0;
                 continue;

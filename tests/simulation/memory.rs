@@ -32,6 +32,8 @@ pub(crate) enum Plan {
     Over(usize),
     /// Those of more bytes than this for the application: topics and payloads.
     MessagesOver(usize),
+    /// Those of more bytes than this for the library itself.
+    OwnOver(usize),
 }
 
 /// What is done until this is dropped is done by the library, or not.
@@ -103,6 +105,7 @@ pub(crate) fn is_out_for(size: usize, application: bool) -> bool {
         Plan::Permille(n) => Rng::new(number).permille(n),
         Plan::Over(most) => size > most,
         Plan::MessagesOver(most) => application && size > most,
+        Plan::OwnOver(most) => !application && size > most,
     };
     if refused {
         REFUSED.set(REFUSED.get() + 1);

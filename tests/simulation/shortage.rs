@@ -539,6 +539,43 @@ fn over_websocket() {
     }
 }
 
+/// Nor does a connection end at once when there is no memory for something else: what was read, an acknowledgement, what a layer must keep.
+#[test]
+fn no_memory_for_the_rest_of_the_input() {
+    for scheme in ["mqtt", #[cfg(feature = "websocket")] "ws"] {
+        for qos in 1..3 {
+            let handle = persevering(crate::app::with_host(config("c"), &format!("{scheme}://broker:1883")));
+            shortage(Plan::OwnOver(250), 1_000);
+            let (serials, start) = (send(20, qos, 10), now());
+            assert!(run_until(10_000, || losses() == 1), "{scheme}, QoS {qos}");
+            let after = now() - start;
+            assert!((PATIENCE..PATIENCE + LOOK + SLACK).contains(&after), "{scheme}, QoS {qos}: {after} ms");
+            run(20_000);
+            assert_eq!(losses(), 1);
+            assert!(!with(|w| w.broker.owes()));
+            let mut all = got(&handle);
+            all.sort_unstable();
+            all.dedup();
+            assert_eq!(all, serials);
+            end(handle);
+        }
+    }
+}
+
+/// A disconnect does not wait for a connection that has no memory to go on.
+#[test]
+fn disconnect_without_memory() {
+    let handle = persevering(config("c"));
+    shortage(Plan::OwnOver(250), 1_000);
+    send(20, 1, 10);
+    run(1_100);
+    assert_eq!(losses(), 0);
+    let start = now();
+    assert_eq!(handle.client.disconnect(), Ok(()));
+    assert!(now() - start <= 1_000, "{} ms", now() - start);
+    end(handle);
+}
+
 /// A publish says at once that there is no memory for it: its message is still the application's.
 #[test]
 fn publish_without_memory() {
