@@ -12,7 +12,7 @@ use crate::log;
 use crate::port::{Join, Lock, Port, Shared, Signal, Task};
 use crate::time::Instant;
 pub(super) use crate::transport::tls::TlsConfig;
-use crate::transport::tls::{self, Settings, Tls};
+use crate::transport::tls::{self, Need, Settings, Tls};
 use crate::transport::uri::Uri;
 use crate::transport::{LayerError, Layers};
 
@@ -248,13 +248,13 @@ impl<P: Port> Entry<P> {
             let settings = settings::<P>(own).map_err(Trouble::Layer)?;
             let need = settings.need();
             let mut settings = Some(settings);
-            step::<P>(need, &mut || {
+            step::<P>(Need::whole(need), &mut || {
                 *prepared = settings.take().map(TlsConfig::new).transpose()?;
                 Ok(())
             })?;
         }
         let Some(config) = prepared else { return Ok(()) };
-        step::<P>(Tls::first_step(), &mut || layers.begin_tls(config, host, output))
+        step::<P>(Need::whole(Tls::first_step()), &mut || layers.begin_tls(config, host, output))
     }
 }
 
@@ -310,7 +310,7 @@ impl<P: Port> Task for Steps<P> {
 
 /// A step of the handshake, with so much heap in reserve: rustls ends the program where a library for a device should return
 /// an error.
-fn step<P: Port>(need: usize, work: &mut dyn FnMut() -> Result<(), LayerError>) -> Result<(), Trouble> {
+fn step<P: Port>(need: Need, work: &mut dyn FnMut() -> Result<(), LayerError>) -> Result<(), Trouble> {
     P::with_reserve(need, work).ok_or(Trouble::NoMemory)?.map_err(Trouble::Layer)
 }
 

@@ -156,8 +156,8 @@ impl Layers {
 
     /// How much of `input` makes a step of TLS's handshake, and how many bytes of heap that may take: see [`Tls::step`].
     #[cfg(feature = "tls")]
-    pub fn handshake_step(&self, input: &[u8]) -> (usize, usize) {
-        self.tls.as_ref().map_or((input.len(), 0), |tls| tls.step(input))
+    pub fn handshake_step(&self, input: &[u8]) -> (usize, tls::Need) {
+        self.tls.as_ref().map_or((input.len(), tls::Need::whole(0)), |tls| tls.step(input))
     }
 
     /// The TLS layer's version and kind of session, for the log.

@@ -31,7 +31,7 @@ fn receive(client: &mut Client, bytes: &[u8]) -> (Result<(), String>, usize) {
         // What the test itself collects.
         client.up.reserve(bytes.len());
         let (result, peak) = peak(|| client.receive(piece));
-        assert!(!is_handshake || peak <= need, "{peak} bytes, and not {need} for {len} of {}", piece.len());
+        assert!(!is_handshake || peak <= need.bytes, "{peak} bytes, and not {need:?} for {len} of {}", piece.len());
         most = most.max(peak);
         if result.is_err() {
             return (result, most);

@@ -15,6 +15,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::{CBuffer, Join, Limits, Lock, Port, Shared, Signal, Task};
 use crate::protocol;
 use crate::time::Instant;
+#[cfg(feature = "tls")]
+use crate::transport::tls::Need;
 
 mod log;
 mod lookups;
@@ -53,9 +55,9 @@ impl Port for Host {
     }
 
     #[cfg(feature = "tls")]
-    fn with_reserve<R>(bytes: usize, work: impl FnOnce() -> R) -> Option<R> {
+    fn with_reserve<R>(need: Need, work: impl FnOnce() -> R) -> Option<R> {
         let mut block = Vec::<u8>::new();
-        block.try_reserve_exact(bytes).ok()?;
+        block.try_reserve_exact(need.bytes).ok()?;
         // Not held: the allocator is the program's. And not left out by a compiler that finds that nobody needs it.
         drop(black_box(block));
         Some(work())

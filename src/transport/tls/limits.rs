@@ -33,21 +33,43 @@ pub(super) fn check_record(record: usize, before: usize) -> Result<(), Excess> {
     if record <= LARGEST_RECORD && before + record > excess.most() { Err(excess) } else { Ok(()) }
 }
 
+/// What a step of a handshake takes of the heap at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Need {
+    /// Bytes, in all.
+    pub bytes: usize,
+    /// What must fit into one block, and into another one beside it.
+    pub least: [usize; 2],
+}
+
+impl Need {
+    /// So much in one block.
+    pub fn whole(bytes: usize) -> Self {
+        Self { bytes, least: [bytes, 0] }
+    }
+}
+
 /// What rustls and ring allocate at most for `bytes` of a server's flight behind `seen` bytes that they have taken, on a heap
 /// whose blocks have 8 bytes more than was asked for. Measured on x86-64, where pointers are larger than the device's, with every
 /// kind of key (tests/tls/need.rs) and with hostile servers (tests/tls/limits.rs), as the sum of
 /// - the state, keys and our own messages: 2,800 with P-256 and a server that says no more than it must (part of them is in what
 ///   follows, which is never there all at once), up to 1,500 with as many schemes, extensions and certificates as it may send;
-/// - for a verification, RSA's modulus six times: the flight has it twice, as a key and as the length of a signature;
+/// - what is larger, since the names are gone before anything is verified: for a verification, RSA's modulus six times: the
+///   flight has it twice, as a key and as the length of a signature; for each name of an authority its block, its place in a
+///   list that grows by doubling, and one in another list;
 /// - a copy of the certificates, and in TLS 1.2 one more for the session at the end;
-/// - for each name of an authority its block, its place in a list that grows by doubling, and one in another list;
+/// - if there is a session, two copies of its certificates;
 /// - with a certificate of our own, all of the flight once more, in a block that grows by doubling, and `own`.
-pub(super) fn cost(bytes: usize, seen: usize, own: usize) -> usize {
+pub(super) fn cost(bytes: usize, seen: usize, own: usize, remembered: usize) -> Need {
     const STEP: usize = 3072;
     const NAME: usize = 2 * size_of::<Vec<u8>>() + size_of::<&[u8]>() + 16;
     let flight = bytes + seen;
-    let log = if own == 0 { 0 } else { 2 * flight };
-    STEP + 3 * flight.min(2048) + flight + NAMES.load(Relaxed).min(bytes / 3) * NAME + log + own
+    let names = NAMES.load(Relaxed).min(bytes / 3) * NAME;
+    let (log, beside) = if own == 0 { (0, 0) } else { (2 * flight, flight) };
+    Need {
+        bytes: STEP + names.max(3 * flight.min(2048)) + flight + 2 * remembered + log + own,
+        least: [log.max(flight), beside.max(remembered)],
+    }
 }
 
 /// What rustls and ring allocate at most for a ClientHello, without a session that it offers.

@@ -27,7 +27,7 @@ mod verifier;
 
 pub use config::{Settings, TlsConfig};
 pub use error::Error;
-pub use limits::Excess;
+pub use limits::{Excess, Need};
 
 /// What the input buffer begins with and shrinks back to. Larger records make it grow for as long as they come.
 const INPUT: usize = 2048;
@@ -113,25 +113,22 @@ impl Tls {
     /// How much of `input` makes a step of the handshake: up to the end of a record's header, or of a record. And how many bytes
     /// of heap [`receive`](Layers::receive) may take for that at most: what rustls and ring allocate, they do not ask whether it
     /// is there. Behind the handshake, where that is seen to, all of it and 0.
-    pub fn step(&self, input: &[u8]) -> (usize, usize) {
+    pub fn step(&self, input: &[u8]) -> (usize, Need) {
         if self.open {
-            return (input.len(), 0);
+            return (input.len(), Need::whole(0));
         }
         let record = self.record();
         let end = self.begin + record.unwrap_or(HEADER);
         let step = input.len().min(end - self.input.len());
         let len = self.input.len() + step;
         let buffer = if len > self.input.capacity() { end.max(INPUT) } else { 0 };
-        let is_complete = record.is_some() && len == end;
-        (
-            step,
-            buffer
-                + if is_complete {
-                    limits::cost(len, self.seen, self.config.own()) + 2 * self.config.remembered()
-                } else {
-                    ALERT
-                },
-        )
+        let need = if record.is_some() && len == end {
+            limits::cost(len, self.seen, self.config.own(), self.config.remembered())
+        } else {
+            Need::whole(ALERT)
+        };
+        // A larger buffer comes first: nothing is to be cut into pieces for it.
+        (step, if buffer > 0 { Need::whole(buffer + need.bytes) } else { need })
     }
 
     /// Takes what is in the input buffer as far as it goes.
