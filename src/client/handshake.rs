@@ -262,7 +262,7 @@ impl<P: Port> Entry<P> {
 fn go_on<P: Port>(layers: &mut Layers, mut input: &[u8], output: &mut Vec<u8>) -> Result<(), Trouble> {
     let mut is_early = false;
     while !input.is_empty() {
-        let (len, need) = layers.handshake_step(input);
+        let (len, need) = layers.handshake_step(input).map_err(Trouble::Layer)?;
         let (piece, rest) = input.split_at(len);
         step::<P>(need, &mut || layers.receive(piece, output, &mut |_| is_early = true))?;
         input = rest;
@@ -341,6 +341,7 @@ fn settings<P: Port>(config: &Config) -> Result<Settings<'_>, LayerError> {
         record: P::limits().record,
         chain: P::limits().chain,
         names: P::limits().names,
+        more: P::reserve_more,
         clock: P::unix_time,
     })
 }

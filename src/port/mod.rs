@@ -68,6 +68,10 @@ pub trait Port: Sized + Send + Sync + 'static {
     #[cfg(feature = "tls")]
     fn with_reserve<R>(need: Need, work: impl FnOnce() -> R) -> Option<R>;
 
+    /// Adds to the reserve of the work that the calling task does; nothing if it does none. `false`: there is not so much.
+    #[cfg(feature = "tls")]
+    fn reserve_more(need: Need) -> bool;
+
     /// Which task is running, never 0.
     fn current_task() -> usize;
 

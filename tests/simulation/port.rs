@@ -51,6 +51,11 @@ impl Port for Sim {
         None
     }
 
+    #[cfg(feature = "tls")]
+    fn reserve_more(_: Need) -> bool {
+        false
+    }
+
     fn current_task() -> usize {
         with(|w| w.running.last().copied().expect("nobody runs"))
     }

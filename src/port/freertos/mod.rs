@@ -84,8 +84,13 @@ impl Port for FreeRtos {
 
     #[cfg(feature = "tls")]
     fn with_reserve<R>(need: Need, work: impl FnOnce() -> R) -> Option<R> {
-        let _reserve = reserve::Reserve::new(need.bytes, need.least)?;
+        let _reserve = reserve::Reserve::new(need)?;
         Some(work())
+    }
+
+    #[cfg(feature = "tls")]
+    fn reserve_more(need: Need) -> bool {
+        reserve::more(need)
     }
 
     fn current_task() -> usize {

@@ -7,10 +7,11 @@ use super::FreeRtos;
 use super::runtime::{free, malloc};
 use crate::log;
 use crate::port::Port;
+use crate::transport::tls::Need;
 
 /// The task that has it, 0: nobody.
 static OWNER: AtomicUsize = AtomicUsize::new(0);
-/// Its blocks, the smallest first; NULL when the heap has all of them back. Only the owner touches them.
+/// Its blocks; NULL when the heap has all of them back. Only the owner touches them.
 static BLOCKS: AtomicPtr<Block> = AtomicPtr::new(null_mut());
 
 /// It is not made of smaller blocks, but for the last: what is allocated must fit into one.
@@ -27,31 +28,11 @@ struct Block {
 pub(super) struct Reserve(());
 
 impl Reserve {
-    /// Allocates it, in blocks that are as large as there are, the first two at least as large as `least`. `None` when there is
-    /// no memory for it, or another task has one: the handshakes of all clients are one task's.
-    pub(super) fn new(bytes: usize, least: [usize; 2]) -> Option<Self> {
+    /// Allocates it. `None` when there is no memory for it, or another task has one: the handshakes of all clients are one task's.
+    pub(super) fn new(need: Need) -> Option<Self> {
         OWNER.compare_exchange(0, FreeRtos::current_task(), Ordering::Acquire, Ordering::Relaxed).ok()?;
         let reserve = Self(());
-        let (mut left, mut size, mut least) = (bytes, bytes, least.into_iter());
-        while left > 0 {
-            let least = least.next().unwrap_or(0).max(LEAST);
-            size = size.min(left).max(size_of::<Block>());
-            let block = loop {
-                // SAFETY: malloc takes any size.
-                if let Some(block) = NonNull::new(unsafe { malloc(size) }) {
-                    break block.cast::<Block>();
-                }
-                if size <= least {
-                    return None;
-                }
-                size = least.max(size / 2);
-            };
-            // SAFETY: it is nobody else's, large enough and aligned for everything.
-            unsafe { block.write(Block { next: BLOCKS.load(Ordering::Relaxed), size }) };
-            BLOCKS.store(block.as_ptr(), Ordering::Relaxed);
-            left = left.saturating_sub(size);
-        }
-        Some(reserve)
+        more(need).then_some(reserve)
     }
 }
 
@@ -62,29 +43,63 @@ impl Drop for Reserve {
     }
 }
 
-/// Frees the smallest block that has so many bytes, the largest if none has. `false`: there is no block.
+/// Adds to the calling task's reserve, if it has one, in blocks that are as large as there are. `false`: there is no memory for it.
+pub(super) fn more(need: Need) -> bool {
+    if !is_ours() {
+        return true;
+    }
+    let (mut left, mut size, mut least) = (need.bytes, need.bytes, need.least.into_iter());
+    while left > 0 {
+        let least = least.next().unwrap_or(0).max(LEAST);
+        size = size.min(left).max(size_of::<Block>());
+        let block = loop {
+            // SAFETY: malloc takes any size.
+            if let Some(block) = NonNull::new(unsafe { malloc(size) }) {
+                break block.cast::<Block>();
+            }
+            if size <= least {
+                return false;
+            }
+            size = least.max(size / 2);
+        };
+        // SAFETY: it is nobody else's, large enough and aligned for everything.
+        unsafe { block.write(Block { next: BLOCKS.load(Ordering::Relaxed), size }) };
+        BLOCKS.store(block.as_ptr(), Ordering::Relaxed);
+        left = left.saturating_sub(size);
+    }
+    true
+}
+
+/// Frees the smallest block that has so many bytes, any if none has. `false`: there is no block.
 fn give_back(size: usize) -> bool {
-    let mut link = BLOCKS.as_ptr();
     // SAFETY: only the owner calls this, and whatever is in its list is from malloc, and not freed yet.
     unsafe {
-        let mut block = *link;
+        let (mut link, mut found) = (BLOCKS.as_ptr(), BLOCKS.as_ptr());
+        while !(*link).is_null() {
+            let (has, best) = ((**link).size, (**found).size);
+            if has >= size && (best < size || has < best) {
+                found = link;
+            }
+            link = &raw mut (**link).next;
+        }
+        let block = *found;
         if block.is_null() {
             return false;
         }
-        while (*block).size < size && !(*block).next.is_null() {
-            link = &raw mut (*block).next;
-            block = *link;
-        }
-        *link = (*block).next;
+        *found = (*block).next;
         free(block.cast());
     }
     true
 }
 
+fn is_ours() -> bool {
+    OWNER.load(Ordering::Relaxed) == FreeRtos::current_task()
+}
+
 /// The heap has nothing of this size for the calling task: gives it a part of its reserve back, if it has one still. `false`: it has
 /// none.
 pub(super) fn release(size: usize) -> bool {
-    if OWNER.load(Ordering::Relaxed) != FreeRtos::current_task() {
+    if !is_ours() {
         return false;
     }
     let released = give_back(size);

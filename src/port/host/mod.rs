@@ -3,8 +3,6 @@
 use std::cell::Cell;
 use std::fs::{File, metadata};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-#[cfg(feature = "tls")]
-use std::hint::black_box;
 use std::io::Read;
 use std::ops::DerefMut;
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +14,7 @@ use super::{CBuffer, Join, Limits, Lock, Port, Shared, Signal, Task};
 use crate::protocol;
 use crate::time::Instant;
 #[cfg(feature = "tls")]
-use crate::transport::tls::Need;
+use crate::transport::{find_free, tls::Need};
 
 mod log;
 mod lookups;
@@ -56,11 +54,13 @@ impl Port for Host {
 
     #[cfg(feature = "tls")]
     fn with_reserve<R>(need: Need, work: impl FnOnce() -> R) -> Option<R> {
-        let mut block = Vec::<u8>::new();
-        block.try_reserve_exact(need.bytes).ok()?;
-        // Not held: the allocator is the program's. And not left out by a compiler that finds that nobody needs it.
-        drop(black_box(block));
-        Some(work())
+        Self::reserve_more(need).then(work)
+    }
+
+    #[cfg(feature = "tls")]
+    fn reserve_more(need: Need) -> bool {
+        // Not held: the allocator is the program's.
+        find_free([need.bytes])
     }
 
     fn current_task() -> usize {
