@@ -74,6 +74,10 @@ pub(crate) fn shake_hands(pair: &mut Pair) -> (Result<(), String>, usize) {
 /// Without memory for what a message brings, it is not parsed: nothing is allocated for it.
 #[test]
 fn no_memory_for_a_message() {
+    // As with the library's own task, there is one handshake at a time.
+    if !in_own_process("limits::no_memory_for_a_message") {
+        return;
+    }
     for version in VERSIONS {
         for (most, connects) in [(0, false), (2000, false), (20_000, true)] {
             let identity = self_signed(|params| {
@@ -401,6 +405,10 @@ pub(crate) fn names(count: usize) -> Arc<Curious> {
 /// Servers that name many authorities: 600 are in use. With a certificate of our own and without.
 #[test]
 fn honest_servers_with_many_names() {
+    // As with the library's own task, there is one handshake at a time.
+    if !in_own_process("limits::honest_servers_with_many_names") {
+        return;
+    }
     let (identity, own) = (self_signed(|_| {}), self_signed(|_| {}));
     let (chain, key) = (own.pem.concat(), own.key.serialize_pem());
     for version in VERSIONS {
