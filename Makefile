@@ -91,7 +91,7 @@ release:
 	scripts/release.sh
 
 heap-sweep: peers
-	HEAP_STEP=128 scripts/firmware.sh heap:mqtts
+	HEAP_STEP=128 scripts/firmware.sh $(addprefix heap:mqtts:,promised small_ec large_ec small_rsa large_rsa rsa_chain special)
 
 firmware-test: peers
 	CARGO='$(CARGO)' scripts/firmware.sh

@@ -23,7 +23,7 @@ ROWS = [
     ("heap_peak_of_connect", "at most while it connects, with the stack of the handshake", None, None),
     ("heap_idle_after_a_connection", "idle after a connection, with a ticket where there is TLS", 8192, 8192),
     ("stack_of_mqtt_task", "stack of the MQTT task", 6144, 6144),
-    ("stack_of_handshake", "stack of a TLS handshake", None, 24576 - 4096),
+    ("stack_of_handshake", "stack of a TLS handshake", None, 20480 - 4096),
 ]
 ROWS += [
     (f"stack_of_{call}", f"stack of {call}", 1024, 1024)

@@ -19,6 +19,9 @@ void board_failed(const char *what, const char *where, int line) __attribute__((
 size_t board_heap_used(void);
 size_t board_heap_peak(void);
 void board_heap_restart_peak(void);
+/* Takes the heap but for so many bytes, which it leaves in pieces of this size; and gives it back. */
+void **board_heap_take(size_t left, size_t piece);
+void board_heap_give_back(void **blocks);
 
 /* Bytes of stack that the library's task and that of TLS handshakes have needed at most. */
 size_t board_task_stack(void);

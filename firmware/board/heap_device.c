@@ -27,6 +27,39 @@ size_t board_heap_used(void) { return DEVICE_HEAP - xPortGetFreeHeapSize(); }
 size_t board_heap_peak(void) { return DEVICE_HEAP - xPortGetMinimumEverFreeHeapSize(); }
 void board_heap_restart_peak(void) { xPortResetHeapMinimumEverFreeHeapSize(); }
 
+/* A block of the caller's, in front of others. */
+static bool take(void ***blocks, size_t size)
+{
+    void **block = pvPortMalloc(size);
+    if (!block) return false;
+    *block = *blocks;
+    *blocks = block;
+    return true;
+}
+
+void **board_heap_take(size_t left, size_t piece)
+{
+    enum { LEAST = 64 };
+    void **kept = NULL, **blocks = NULL;
+    for (; left >= LEAST; left -= left < piece ? left : piece) {
+        /* Nothing joins the pieces. */
+        if (!take(&kept, left < piece ? left : piece) || !take(&blocks, sizeof *blocks)) break;
+    }
+    for (size_t size = DEVICE_HEAP; size >= LEAST; size /= 2)
+        while (take(&blocks, size)) continue;
+    board_heap_give_back(kept);
+    return blocks;
+}
+
+void board_heap_give_back(void **blocks)
+{
+    while (blocks) {
+        void **next = *blocks;
+        vPortFree(blocks);
+        blocks = next;
+    }
+}
+
 void *malloc(size_t size) { return pvPortMalloc(size ? size : 1); }
 
 void free(void *block)

@@ -205,29 +205,6 @@ static void several_handles(void)
 
 /* ---- no room ---- */
 
-/* Takes the heap but for so many bytes, in blocks that leave no large one. */
-static void **fill_heap(size_t left)
-{
-    void **blocks = NULL;
-    for (size_t size = 8192; size >= 64; size /= 2)
-        while (DEVICE_HEAP - board_heap_used() > left + size) {
-            void **block = pvPortMalloc(size);
-            if (!block) break;
-            *block = blocks;
-            blocks = block;
-        }
-    return blocks;
-}
-
-static void free_all(void **blocks)
-{
-    while (blocks) {
-        void **next = *blocks;
-        vPortFree(blocks);
-        blocks = next;
-    }
-}
-
 static void no_room_for_a_handshake(void)
 {
     auto_broker_t *broker = auto_broker_open();
@@ -238,9 +215,10 @@ static void no_room_for_a_handshake(void)
     int refused = 0, made = 0;
     for (size_t left = 8 * 1024; left <= 96 * 1024; left += 1024) {
         check_row("%u bytes left", (unsigned)left);
-        void **blocks = fill_heap(left);
+        /* There must be one for a stack. */
+        void **blocks = board_heap_take(left, CONFIG_MQTT_CLIENT_HANDSHAKE_STACK + 1024);
         int result = wm_mqtt_client_connect(handle);
-        free_all(blocks);
+        board_heap_give_back(blocks);
         CHECK(result == 0 || result == WM_MQTT_CLIENT_ERROR_FAILURE);
         if (result == 0) made++;
         else refused++;

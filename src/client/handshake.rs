@@ -12,7 +12,7 @@ use crate::log;
 use crate::port::{Join, Lock, Port, Shared, Signal, Task};
 use crate::time::Instant;
 pub(super) use crate::transport::tls::TlsConfig;
-use crate::transport::tls::{self, Settings, Tls};
+use crate::transport::tls::{self, Need, Settings, Tls};
 use crate::transport::uri::Uri;
 use crate::transport::{LayerError, Layers};
 
@@ -248,13 +248,13 @@ impl<P: Port> Entry<P> {
             let settings = settings::<P>(own).map_err(ConnectionError::Layer)?;
             let need = settings.need();
             let mut settings = Some(settings);
-            step::<P>(need, &mut || {
+            step::<P>(Need::whole(need), &mut || {
                 *prepared = settings.take().map(TlsConfig::new).transpose()?;
                 Ok(())
             })?;
         }
         let Some(config) = prepared else { return Ok(()) };
-        step::<P>(Tls::first_step(), &mut || layers.begin_tls(config, host, output))
+        step::<P>(Need::whole(Tls::first_step()), &mut || layers.begin_tls(config, host, output))
     }
 }
 
@@ -262,7 +262,7 @@ impl<P: Port> Entry<P> {
 fn go_on<P: Port>(layers: &mut Layers, mut input: &[u8], output: &mut Vec<u8>) -> Result<(), ConnectionError> {
     let mut is_early = false;
     while !input.is_empty() {
-        let (len, need) = layers.handshake_step(input);
+        let (len, need) = layers.handshake_step(input).map_err(ConnectionError::Layer)?;
         let (piece, rest) = input.split_at(len);
         step::<P>(need, &mut || layers.receive(piece, output, &mut |_| is_early = true))?;
         input = rest;
@@ -310,7 +310,7 @@ impl<P: Port> Task for Steps<P> {
 
 /// A step of the handshake, with so much heap in reserve: rustls ends the program where a library for a device should return
 /// an error.
-fn step<P: Port>(need: usize, work: &mut dyn FnMut() -> Result<(), LayerError>) -> Result<(), ConnectionError> {
+fn step<P: Port>(need: Need, work: &mut dyn FnMut() -> Result<(), LayerError>) -> Result<(), ConnectionError> {
     P::with_reserve(need, work).ok_or(ConnectionError::NoMemory)?.map_err(ConnectionError::Layer)
 }
 
@@ -341,6 +341,7 @@ fn settings<P: Port>(config: &Config) -> Result<Settings<'_>, LayerError> {
         record: P::limits().record,
         chain: P::limits().chain,
         names: P::limits().names,
+        more: P::reserve_more,
         clock: P::unix_time,
     })
 }

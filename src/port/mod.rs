@@ -14,6 +14,8 @@ use rustls::pki_types::TrustAnchor;
 
 use crate::protocol::Buffer;
 use crate::time::Instant;
+#[cfg(feature = "tls")]
+use crate::transport::tls::Need;
 
 #[cfg(feature = "freertos")]
 pub mod freertos;
@@ -61,10 +63,14 @@ pub trait Port: Sized + Send + Sync + 'static {
     #[cfg(feature = "tls")]
     fn spawn_deep<T: Task>(task: T) -> Option<Self::DeepJoin>;
 
-    /// Does `work`, in a task that [`spawn_deep`](Self::spawn_deep) has started, with so many bytes of heap in reserve:
-    /// rustls does not ask whether there is memory. `None`, and nothing is done, when there is not so much in one block.
+    /// Does `work`, in a task that [`spawn_deep`](Self::spawn_deep) has started, with so much heap in reserve: rustls does not ask
+    /// whether there is memory. `None`, and nothing is done, when there is not so much.
     #[cfg(feature = "tls")]
-    fn with_reserve<R>(bytes: usize, work: impl FnOnce() -> R) -> Option<R>;
+    fn with_reserve<R>(need: Need, work: impl FnOnce() -> R) -> Option<R>;
+
+    /// Adds to the reserve of the work that the calling task does; nothing if it does none. `false`: there is not so much.
+    #[cfg(feature = "tls")]
+    fn reserve_more(need: Need) -> bool;
 
     /// Which task is running, never 0.
     fn current_task() -> usize;

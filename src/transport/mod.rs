@@ -154,10 +154,12 @@ impl Layers {
         self.tls.as_ref().is_some_and(|tls| !tls.is_open())
     }
 
-    /// How much of `input` makes a step of TLS's handshake, and how many bytes of heap that may take: see [`Tls::step`].
+    /// Makes room for a step of TLS's handshake: how much of `input` that is, and how much of the heap it may take, see
+    /// [`Tls::step`].
     #[cfg(feature = "tls")]
-    pub fn handshake_step(&self, input: &[u8]) -> (usize, usize) {
-        self.tls.as_ref().map_or((input.len(), 0), |tls| tls.step(input))
+    pub fn handshake_step(&mut self, input: &[u8]) -> Result<(usize, tls::Need), LayerError> {
+        let Some(tls) = &mut self.tls else { return Ok((input.len(), tls::Need::whole(0))) };
+        tls.step(input).map_err(LayerError::from)
     }
 
     /// The TLS layer's version and kind of session, for the log.

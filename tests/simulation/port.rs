@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use wm_mqtt_client::port::{Join, Limits, Lock, Parts, Port, Signal, Task};
 use wm_mqtt_client::protocol::Buffer;
 use wm_mqtt_client::time::Instant;
+#[cfg(feature = "tls")]
+use wm_mqtt_client::transport::tls::Need;
 
 use crate::memory;
 use crate::net::SimNet;
@@ -45,8 +47,13 @@ impl Port for Sim {
     }
 
     #[cfg(feature = "tls")]
-    fn with_reserve<R>(_: usize, _: impl FnOnce() -> R) -> Option<R> {
+    fn with_reserve<R>(_: Need, _: impl FnOnce() -> R) -> Option<R> {
         None
+    }
+
+    #[cfg(feature = "tls")]
+    fn reserve_more(_: Need) -> bool {
+        false
     }
 
     fn current_task() -> usize {

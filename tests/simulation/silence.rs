@@ -158,7 +158,7 @@ fn callers_do_not_judge_before_the_task() {
         run(1_000);
         stand_still_later(50, still);
         assert!(handle.subscribe("f", 1).is_ok(), "subscribe, {still} ms");
-        handle.publish("t", 1, 10);
+        assert!(handle.publish("t", 1, 10).1.is_ok());
         stand_still_later(50, still);
         assert!(handle.disconnect() <= still + 1_000, "disconnect, {still} ms");
         run(100);

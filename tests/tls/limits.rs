@@ -1,10 +1,11 @@
 //! What a server may bring in its handshake: bounds, what is said of what exceeds them, and the heap meanwhile.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, CertifiedIssuer, CustomExtension, ExtendedKeyUsagePurpose};
 use rustls::{DistinguishedName, SupportedProtocolVersion};
-use wm_mqtt_client::transport::tls::{Settings, TlsConfig};
+use wm_mqtt_client::transport::tls::{Need, Settings, TlsConfig};
 
 use crate::certificates::*;
 use crate::memory::{in_own_process, live, peak};
@@ -19,18 +20,32 @@ const ENCRYPTED_EXTENSIONS: u8 = 8;
 const CERTIFICATE: u8 = 11;
 const REQUEST: u8 = 13;
 
+thread_local! {
+    /// What the connection has put in reserve beside what it has said before.
+    static MORE: Cell<usize> = const { Cell::new(0) };
+    /// How much of that there is.
+    static MOST: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+pub(crate) fn more(need: Need) -> bool {
+    MORE.set(MORE.get() + need.bytes);
+    need.least.iter().sum::<usize>() <= need.bytes && need.bytes <= MOST.get()
+}
+
 /// Hands this to the client in pieces. Within each, not more was allocated than it had said that it needs.
 fn receive(client: &mut Client, bytes: &[u8]) -> (Result<(), String>, usize) {
     let mut most = 0;
     let mut rest = bytes;
     while !rest.is_empty() {
-        let (len, need) = client.layers.handshake_step(rest);
+        let (len, need) = client.layers.handshake_step(rest).unwrap();
         let (piece, behind) = rest.split_at(len);
         let is_handshake = !client.layers.is_open();
         rest = behind;
         // What the test itself collects.
         client.up.reserve(bytes.len());
+        MORE.set(0);
         let (result, peak) = peak(|| client.receive(piece));
+        let need = need.bytes + MORE.get();
         assert!(!is_handshake || peak <= need, "{peak} bytes, and not {need} for {len} of {}", piece.len());
         most = most.max(peak);
         if result.is_err() {
@@ -52,6 +67,29 @@ pub(crate) fn shake_hands(pair: &mut Pair) -> (Result<(), String>, usize) {
         most = most.max(peak);
         if result.is_err() {
             return (result, most);
+        }
+    }
+}
+
+/// Without memory for what a message brings, it is not parsed: nothing is allocated for it.
+#[test]
+fn no_memory_for_a_message() {
+    // As with the library's own task, there is one handshake at a time.
+    if !in_own_process("limits::no_memory_for_a_message") {
+        return;
+    }
+    for version in VERSIONS {
+        for (most, connects) in [(0, false), (2000, false), (20_000, true)] {
+            let identity = self_signed(|params| {
+                params.custom_extensions.push(CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![0; 3000]));
+            });
+            let mut pair = Pair::new(&unverified(), &server(version, &identity));
+            MOST.set(most);
+            let (result, peak) = shake_hands(&mut pair);
+            MOST.set(usize::MAX);
+            let expected = if connects { Ok(()) } else { Err("out of memory".to_owned()) };
+            assert_eq!(result, expected, "{} {most}", name(version));
+            assert!(connects || peak < 6000, "{peak}");
         }
     }
 }
@@ -367,6 +405,10 @@ pub(crate) fn names(count: usize) -> Arc<Curious> {
 /// Servers that name many authorities: 600 are in use. With a certificate of our own and without.
 #[test]
 fn honest_servers_with_many_names() {
+    // As with the library's own task, there is one handshake at a time.
+    if !in_own_process("limits::honest_servers_with_many_names") {
+        return;
+    }
     let (identity, own) = (self_signed(|_| {}), self_signed(|_| {}));
     let (chain, key) = (own.pem.concat(), own.key.serialize_pem());
     for version in VERSIONS {

@@ -2,6 +2,8 @@
 //! asserts for each piece), and not much less.
 
 use rcgen::{CertifiedIssuer, KeyPair};
+use rustls::crypto::ring::default_provider;
+use rustls::crypto::ring::kx_group::SECP384R1;
 use wm_mqtt_client::transport::tls::{Settings, Tls, TlsConfig};
 
 use crate::certificates::*;
@@ -53,8 +55,20 @@ fn by_kind_of_key() {
             };
             let ours = (!own.is_empty()).then_some((certificate.as_bytes(), key.as_bytes()));
             for version in VERSIONS {
-                for (count, size) in [(0, None), (0, Some(512)), (100, None), (100, Some(512))] {
-                    let mut server = server_asking(version, &identity, names(count));
+                for (count, size, again) in [
+                    (0, None, false),
+                    (0, None, true),
+                    (0, Some(512), false),
+                    (100, None, false),
+                    (100, None, true),
+                    (100, Some(512), false),
+                ] {
+                    let mut provider = default_provider();
+                    if again {
+                        // The ClientHello has no share of it.
+                        provider.kx_groups = vec![SECP384R1];
+                    }
+                    let mut server = server_of(&[version], provider, &identity, names(count));
                     server.max_fragment_size = size;
                     let ca = Some(ca.as_bytes());
                     let client = TlsConfig::new(Settings {
@@ -75,7 +89,7 @@ fn by_kind_of_key() {
                         pair.assert_works();
                         let version = name(version);
                         println!(
-                            "{certificates} x {kind}, ours: {own}, {count} names, {size:?}, {version}, {resumed}: {peak}"
+                            "{certificates} x {kind}, ours: {own}, {count} names, {size:?}, {again}, {version}, {resumed}: {peak}"
                         );
                     }
                 }

@@ -95,6 +95,7 @@ pub(crate) fn settings() -> Settings<'static> {
         record: 16 * 1024,
         chain: CHAIN,
         names: NAMES,
+        more: crate::limits::more,
         clock,
     }
 }

@@ -16,6 +16,8 @@ use rustls::pki_types::TrustAnchor;
 use super::{CBuffer, Join, Limits, Lock, Parts, Port, Shared, Signal, Task};
 use crate::protocol;
 use crate::time::Instant;
+#[cfg(feature = "tls")]
+use crate::transport::tls::Need;
 
 #[cfg(feature = "tls")]
 mod deep;
@@ -81,9 +83,14 @@ impl Port for FreeRtos {
     }
 
     #[cfg(feature = "tls")]
-    fn with_reserve<R>(bytes: usize, work: impl FnOnce() -> R) -> Option<R> {
-        let _reserve = reserve::Reserve::new(bytes)?;
+    fn with_reserve<R>(need: Need, work: impl FnOnce() -> R) -> Option<R> {
+        let _reserve = reserve::Reserve::new(need)?;
         Some(work())
+    }
+
+    #[cfg(feature = "tls")]
+    fn reserve_more(need: Need) -> bool {
+        reserve::more(need)
     }
 
     fn current_task() -> usize {

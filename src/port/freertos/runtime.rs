@@ -27,7 +27,7 @@ unsafe impl GlobalAlloc for SdkHeap {
             return core::ptr::null_mut();
         }
         // SAFETY: malloc takes any size.
-        or_with_reserve(|| unsafe { malloc(layout.size()) })
+        or_with_reserve(layout.size(), || unsafe { malloc(layout.size()) })
     }
 
     unsafe fn dealloc(&self, block: *mut u8, _: Layout) {
@@ -37,16 +37,17 @@ unsafe impl GlobalAlloc for SdkHeap {
 
     unsafe fn realloc(&self, block: *mut u8, _: Layout, size: usize) -> *mut u8 {
         // SAFETY: the block came from `alloc` or `realloc`, whose alignment realloc keeps, and is still there if it fails.
-        or_with_reserve(|| unsafe { realloc(block.cast(), size) })
+        or_with_reserve(size, || unsafe { realloc(block.cast(), size) })
     }
 }
 
-/// Allocates; when there is no memory, again with what the task has in reserve.
-fn or_with_reserve(allocate: impl Fn() -> *mut c_void) -> *mut u8 {
-    let block = allocate();
+/// Allocates so many bytes; as long as there is no memory, again with more of what the task has in reserve.
+#[cfg_attr(not(feature = "tls"), allow(unused))]
+fn or_with_reserve(size: usize, allocate: impl Fn() -> *mut c_void) -> *mut u8 {
+    let mut block = allocate();
     #[cfg(feature = "tls")]
-    if block.is_null() && super::reserve::release() {
-        return allocate().cast();
+    while block.is_null() && super::reserve::release(size) {
+        block = allocate();
     }
     block.cast()
 }

@@ -3,8 +3,6 @@
 use std::cell::Cell;
 use std::fs::{File, metadata};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-#[cfg(feature = "tls")]
-use std::hint::black_box;
 use std::io::Read;
 use std::ops::DerefMut;
 use std::os::unix::fs::MetadataExt;
@@ -15,6 +13,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::{CBuffer, Join, Limits, Lock, Port, Shared, Signal, Task};
 use crate::protocol;
 use crate::time::Instant;
+#[cfg(feature = "tls")]
+use crate::transport::{find_free, tls::Need};
 
 mod log;
 mod lookups;
@@ -53,13 +53,14 @@ impl Port for Host {
     }
 
     #[cfg(feature = "tls")]
-    fn with_reserve<R>(bytes: usize, work: impl FnOnce() -> R) -> Option<R> {
-        let mut block = Vec::<u8>::new();
-        block.try_reserve_exact(bytes).ok()?;
-        // On Linux the allocator is the program's, which cannot be made to fall back on a reserve: the block is freed again.
-        // Without black_box the compiler may leave it out.
-        drop(black_box(block));
-        Some(work())
+    fn with_reserve<R>(need: Need, work: impl FnOnce() -> R) -> Option<R> {
+        Self::reserve_more(need).then(work)
+    }
+
+    #[cfg(feature = "tls")]
+    fn reserve_more(need: Need) -> bool {
+        // Not held: on Linux the allocator is the program's, which cannot be made to fall back on a reserve.
+        find_free([need.bytes])
     }
 
     fn current_task() -> usize {

@@ -14,6 +14,7 @@ use webpki::EndEntityCert;
 use super::Error;
 use super::clock::Clock;
 use super::limits;
+use super::need::{self, Need};
 use super::pem;
 use super::provider::{load_key, provider};
 use super::tickets::{Tickets, View};
@@ -41,16 +42,19 @@ pub struct Settings<'a> {
     pub chain: usize,
     /// How many names of authorities a server may send when it asks for a certificate. One for all, too.
     pub names: usize,
+    /// Adds to what the task that is in a step of a handshake has in reserve of the heap; `false`: there is no memory for it. One for
+    /// all: that of the first.
+    pub more: fn(Need) -> bool,
     /// Seconds since 1970; anything before this library's build is taken for a clock that was not set.
     pub clock: fn() -> u64,
 }
 
 impl Settings<'_> {
-    /// How many bytes of heap [`TlsConfig::new`] may take at most, beside the texts themselves: 1,600, less than a third of the texts
-    /// of certificates, and for RSA keys 1.4 times the text, as measured.
+    /// How many bytes of heap [`TlsConfig::new`] may take at most, beside the texts themselves: what it looks for itself, and, as
+    /// measured, 1,600, less than a third of the texts of certificates, and for RSA keys 1.4 times the text.
     pub fn need(&self) -> usize {
         let (chain, key) = self.identity.unwrap_or_default();
-        2048 + self.ca.unwrap_or_default().len() / 2 + chain.len() + 2 * key.len()
+        REST + 2048 + self.ca.unwrap_or_default().len() / 2 + chain.len() + 2 * key.len()
     }
 }
 
@@ -72,6 +76,7 @@ impl TlsConfig {
             return Err(Error::Setup("an application protocol in `alpn` is empty or longer than 255 bytes"));
         }
         limits::set(settings.chain, settings.names);
+        need::set(settings.more);
         let provider = provider()?;
         let algorithms = provider.signature_verification_algorithms;
         // As large as the application makes them, so what rustls and ring allocate for them comes first, and what is left

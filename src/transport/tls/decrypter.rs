@@ -13,7 +13,9 @@ use rustls::crypto::cipher::{
 use rustls::crypto::cipher::{KeyBlockShape, Tls12AeadAlgorithm};
 use rustls::{CipherSuiteCommon, ConnectionTrafficSecrets, ContentType, Error, ProtocolVersion, SupportedCipherSuite};
 
+use super::Error as Failure;
 use super::limits::{Excess, Guard};
+use super::need::Account;
 
 /// What decrypts a connection's records until its next key.
 struct Decrypter {
@@ -22,7 +24,7 @@ struct Decrypter {
 }
 
 fn guarded(inner: Box<dyn MessageDecrypter>) -> Box<dyn MessageDecrypter> {
-    Box::new(Decrypter { inner, guard: Guard::new() })
+    Box::new(Decrypter { inner, guard: Guard::new(Account::with_new_keys()) })
 }
 
 impl MessageDecrypter for Decrypter {
@@ -31,6 +33,9 @@ impl MessageDecrypter for Decrypter {
         if plain.typ == ContentType::Handshake {
             let tls13 = plain.version == ProtocolVersion::TLSv1_3;
             self.guard.check(plain.payload, tls13).map_err(Excess::into_rustls)?;
+            if !self.guard.account.provide() {
+                return Err(Failure::NoMemory.into());
+            }
         }
         Ok(plain)
     }

@@ -1,11 +1,11 @@
 //! What a server may bring in its handshake, looked at before rustls parses it: that allocates for each item of a list, and
 //! does not ask whether there is memory.
 
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use rustls::InvalidMessage;
 
+use super::need::Account;
 use crate::log::Say;
 
 /// Bytes of a message with certificates, or with names of authorities, and how many such names. They are the system's, and
@@ -33,27 +33,7 @@ pub(super) fn check_record(record: usize, before: usize) -> Result<(), Excess> {
     if record <= LARGEST_RECORD && before + record > excess.most() { Err(excess) } else { Ok(()) }
 }
 
-/// What rustls and ring allocate at most for `bytes` of a server's flight behind `seen` bytes that they have taken, on a heap
-/// whose blocks have 8 bytes more than was asked for. Measured on x86-64, where pointers are larger than the device's, with every
-/// kind of key (tests/tls/need.rs) and with hostile servers (tests/tls/limits.rs), as the sum of
-/// - the state, keys and our own messages: 2,800 with P-256 and a server that says no more than it must (part of them is in what
-///   follows, which is never there all at once), up to 1,500 with as many schemes, extensions and certificates as it may send;
-/// - for a verification, RSA's modulus six times: the flight has it twice, as a key and as the length of a signature;
-/// - a copy of the certificates, and in TLS 1.2 one more for the session at the end;
-/// - for each name of an authority its block, its place in a list that grows by doubling, and one in another list;
-/// - with a certificate of our own, all of the flight once more, in a block that grows by doubling, and `own`.
-pub(super) fn cost(bytes: usize, seen: usize, own: usize) -> usize {
-    const STEP: usize = 3072;
-    const NAME: usize = 2 * size_of::<Vec<u8>>() + size_of::<&[u8]>() + 16;
-    let flight = bytes + seen;
-    let log = if own == 0 { 0 } else { 2 * flight };
-    STEP + 3 * flight.min(2048) + flight + NAMES.load(Relaxed).min(bytes / 3) * NAME + log + own
-}
-
-/// What rustls and ring allocate at most for a ClientHello, without a session that it offers.
-pub(super) const CLIENT_HELLO: usize = 6144;
-
-/// What a session that is offered adds to that: its ticket in a buffer that grows by doubling, and in two copies.
+/// What a session that is offered adds to a ClientHello's need: its ticket in a buffer that grows by doubling, and in two copies.
 pub(super) fn offer() -> usize {
     5 * TICKETS.load(Relaxed)
 }
@@ -238,12 +218,14 @@ pub(super) struct Guard {
     /// A record, a message, a list in it, an extension in that, a list in the extension, an item of that.
     levels: [Level; 6],
     depth: u8,
+    /// What rustls will take for the record.
+    pub(super) account: Account,
 }
 
 impl Guard {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(account: Account) -> Self {
         let record = Level { parts: ROWS[0].parts, next: 0, items: Some(Unit::Items), count: 0, end: u16::MAX };
-        Self { row: RECORD, tls13: false, at: 0, pass: 0, number: 0, digits: 0, levels: [record; 6], depth: 0 }
+        Self { row: RECORD, tls13: false, at: 0, pass: 0, number: 0, digits: 0, levels: [record; 6], depth: 0, account }
     }
 
     /// Looks at a record with handshake messages, or parts of them, before rustls does.
@@ -254,6 +236,7 @@ impl Guard {
             self.tls13 = tls13;
         }
         self.levels[0].count = 0;
+        self.account.begin();
         loop {
             let passed = usize::from(self.pass).min(record.len());
             record = &record[passed..];
@@ -270,6 +253,8 @@ impl Guard {
                 (self.number, self.digits) = (0, 0);
                 self.depth -= 1;
                 if self.depth == 0 {
+                    let (len, row) = (usize::from(self.at), Excess(self.row, Unit::Items));
+                    self.account.add(row.row().kind & 0xff, len, row.most().min(len / 3));
                     self.at = 0;
                 }
                 continue;
@@ -423,8 +408,8 @@ mod tests {
             sizes in prop::collection::vec(1..40_usize, 1..8),
         ) {
             let message = [&[kind, 0], &(body.len() as u16).to_be_bytes()[..], &body].concat();
-            let whole = Guard::new().check(&message, tls13);
-            let (mut guard, mut rest, mut pieces) = (Guard::new(), &message[..], Ok(()));
+            let whole = Guard::new(Account::behind_hello(0)).check(&message, tls13);
+            let (mut guard, mut rest, mut pieces) = (Guard::new(Account::behind_hello(0)), &message[..], Ok(()));
             for size in sizes.into_iter().cycle() {
                 let (piece, behind) = rest.split_at(size.min(rest.len()));
                 // Only the first record's version counts.

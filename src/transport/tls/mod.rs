@@ -9,6 +9,7 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, Insufficien
 use rustls::{HandshakeKind, ProtocolVersion};
 
 use limits::Guard;
+use need::Account;
 
 #[cfg(doc)]
 use super::Layers;
@@ -20,6 +21,7 @@ mod config;
 mod decrypter;
 mod error;
 mod limits;
+mod need;
 mod pem;
 mod provider;
 mod tickets;
@@ -28,6 +30,7 @@ mod verifier;
 pub use config::{Settings, TlsConfig};
 pub use error::Error;
 pub use limits::Excess;
+pub use need::Need;
 
 /// What the input buffer begins with and shrinks back to. Larger records make it grow for as long as they come.
 const INPUT: usize = 2048;
@@ -36,7 +39,7 @@ const MARGIN: usize = 1024;
 /// And for each of the server's certificates beside its bytes: its place in a list, and what the heap adds to a block.
 const CERTIFICATE: usize = size_of::<CertificateDer<'_>>() + 16;
 /// What rustls allocates for an alert.
-const ALERT: usize = 512;
+const ALERT: usize = 640;
 /// Bytes of a record's header.
 const HEADER: usize = 5;
 /// Kinds of records (RFC 8446 section 5.1).
@@ -56,8 +59,6 @@ pub struct Tls {
     input: Vec<u8>,
     /// Where that record begins.
     begin: usize,
-    /// How many bytes of the handshake rustls has taken.
-    seen: usize,
     config: TlsConfig,
     open: bool,
     /// What has ended it: behind that rustls must not be asked again about the same input.
@@ -77,16 +78,19 @@ impl Tls {
         let connection = boxed(UnbufferedClientConnection::new(config.client_config(), name)?)?;
         let mut tls = Self {
             connection,
-            guard: Guard::new(),
+            guard: Guard::new(Account::behind_hello(0)),
             encrypted: false,
             input: Vec::new(),
             begin: 0,
-            seen: 0,
             config: config.clone(),
             open: false,
             end: None,
         };
+        let before = out.len();
         tls.process(out, &mut |_| {})?;
+        if config.own() > 0 {
+            tls.guard.account = Account::behind_hello(out.len() - before - HEADER);
+        }
         Ok(tls)
     }
 
@@ -107,31 +111,37 @@ impl Tls {
     /// How many bytes of heap [`connect`](Self::connect) may take at most. A session that takes more is not offered without
     /// memory for it.
     pub fn first_step() -> usize {
-        limits::CLIENT_HELLO
+        need::CLIENT_HELLO
     }
 
-    /// How much of `input` makes a step of the handshake: up to the end of a record's header, or of a record. And how many bytes
-    /// of heap [`receive`](Layers::receive) may take for that at most: what rustls and ring allocate, they do not ask whether it
-    /// is there. Behind the handshake, where that is seen to, all of it and 0.
-    pub fn step(&self, input: &[u8]) -> (usize, usize) {
+    /// Makes room for a step of the handshake: how much of `input` that is, up to the end of a record's header, or of a record; and how
+    /// much of the heap [`receive`](Layers::receive) may take for it, beside what is put in reserve when the server's messages are
+    /// known ([`Settings::more`]): what rustls and ring allocate, they do not ask whether it is there. Behind the handshake, where that
+    /// is seen to, all of it and nothing.
+    pub fn step(&mut self, input: &[u8]) -> Result<(usize, Need), Error> {
         if self.open {
-            return (input.len(), 0);
+            return Ok((input.len(), Need::whole(0)));
         }
         let record = self.record();
         let end = self.begin + record.unwrap_or(HEADER);
         let step = input.len().min(end - self.input.len());
         let len = self.input.len() + step;
-        let buffer = if len > self.input.capacity() { end.max(INPUT) } else { 0 };
-        let is_complete = record.is_some() && len == end;
-        (
-            step,
-            buffer
-                + if is_complete {
-                    limits::cost(len, self.seen, self.config.own()) + 2 * self.config.remembered()
-                } else {
-                    ALERT
-                },
-        )
+        // Before there is a reserve: behind that it would leave a gap.
+        self.make_room(len, end)?;
+        let need = if record.is_some() && len == end {
+            need::STEP + self.config.own() + self.chain() + 2 * self.config.remembered()
+        } else {
+            ALERT
+        };
+        Ok((step, Need::whole(need)))
+    }
+
+    /// Lets the input buffer have so many bytes: by record, and not before that is necessary.
+    fn make_room(&mut self, len: usize, end: usize) -> Result<(), Error> {
+        if len > self.input.capacity() {
+            self.input.try_reserve_exact(end.max(INPUT) - self.input.len()).map_err(|_| Error::NoMemory)?;
+        }
+        Ok(())
     }
 
     /// Takes what is in the input buffer as far as it goes.
@@ -166,7 +176,6 @@ impl Tls {
             }
         }
         self.input.drain(..done);
-        self.seen = self.seen.saturating_add(done);
         failure.map_or(Ok(()), Err)
     }
 
@@ -174,10 +183,7 @@ impl Tls {
     fn take<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>, up: &mut dyn FnMut(&[u8])) -> Result<&'a [u8], Error> {
         let end = self.begin + self.record().unwrap_or(HEADER);
         let (input, rest) = input.split_at(input.len().min(end - self.input.len()));
-        // By record, and not before that is necessary.
-        if self.input.len() + input.len() > self.input.capacity() {
-            self.input.try_reserve_exact(end.max(INPUT) - self.input.len()).map_err(|_| Error::NoMemory)?;
-        }
+        self.make_room(self.input.len() + input.len(), end)?;
         self.input.extend_from_slice(input);
         let len = self.input.len();
         let Some(end) = self.record().map(|record| self.begin + record) else {
@@ -217,7 +223,12 @@ impl Tls {
             CHANGE_CIPHER_SPEC if self.connection[0].protocol_version() == Some(ProtocolVersion::TLSv1_2) => {
                 self.encrypted = true;
             }
-            HANDSHAKE if !self.encrypted => self.guard.check(record, version == 4).map_err(Error::Excess)?,
+            HANDSHAKE if !self.encrypted => {
+                self.guard.check(record, version == 4).map_err(Error::Excess)?;
+                if !self.guard.account.provide_before_keys() {
+                    return Err(Error::NoMemory);
+                }
+            }
             // In TLS 1.3 all that is encrypted looks like that.
             APPLICATION_DATA => self.encrypted = true,
             _ => {}

@@ -1,0 +1,141 @@
+//! What a handshake takes of the heap. rustls and ring do not ask whether it is there, so it is put in reserve before: for a step
+//! what does not depend on what the server says, and then, when its messages are decrypted but not parsed, what they take.
+//!
+//! All of it for a heap whose blocks have 8 bytes more than was asked for. Measured on x86-64, where pointers are larger than the
+//! device's, with every kind of key (tests/tls/need.rs) and with hostile servers (tests/tls/limits.rs).
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use spin::Once;
+
+/// How much, at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Need {
+    /// Bytes, in all.
+    pub bytes: usize,
+    /// What must fit into one block, and into another one beside it.
+    pub least: [usize; 2],
+}
+
+impl Need {
+    /// So much in one block.
+    pub fn whole(bytes: usize) -> Self {
+        Self { bytes, least: [bytes, 0] }
+    }
+}
+
+/// For a ClientHello, without a session that it offers.
+pub(super) const CLIENT_HELLO: usize = 6144;
+
+/// For a step, beside what its messages take: state, keys and our own messages, and the lists of schemes, extensions and certificates.
+pub(super) const STEP: usize = 3072;
+
+/// For each name of an authority its block, its place in a list that grows by doubling, and one in another list.
+const NAME: usize = 2 * size_of::<Vec<u8>>() + size_of::<&[u8]>() + 16;
+
+/// The modulus of the largest keys that ring takes, as often as what was seen has it at least.
+const RSA_8192: usize = 2 * 1024;
+
+/// Kinds of messages.
+const CERTIFICATE_REQUEST: u16 = 13;
+/// As one that the limits do not name.
+const SERVER_HELLO_DONE: u16 = 0xff;
+const CERTIFICATE_VERIFY: u16 = 15;
+
+/// The port's way to add to the reserve of the task that is in a step.
+static MORE: Once<fn(Need) -> bool> = Once::new();
+
+/// The copy of the handshake, as long as it is not encrypted, whose keys are made next. rustls has no place where what decrypts for
+/// a connection could find that; but it makes the keys of a handshake in the task of handshakes, in the step that has set this.
+static COPY: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+pub(super) fn set(more: fn(Need) -> bool) {
+    MORE.call_once(|| more);
+}
+
+/// The copy that rustls keeps of a handshake for who has a certificate of his own: a block that grows by doubling.
+#[derive(Clone, Copy)]
+struct Copied {
+    len: usize,
+    /// 0: there is none.
+    capacity: usize,
+}
+
+/// What the messages of a record take, as rustls takes one after the other.
+pub(super) struct Account {
+    copy: Copied,
+    /// The copy's block, as far as this record makes it grow.
+    grown: usize,
+    /// What its messages leave on the heap, and at most beside `grown`, and the largest block of that.
+    kept: usize,
+    rest: usize,
+    block: usize,
+    /// All messages so far, as far as that matters.
+    seen: usize,
+}
+
+impl Account {
+    fn new(copy: Copied) -> Self {
+        Self { copy, grown: 0, kept: 0, rest: 0, block: 0, seen: 0 }
+    }
+
+    /// For what comes unencrypted, behind a ClientHello of which there is such a copy; 0: there is none.
+    pub(super) fn behind_hello(copy: usize) -> Self {
+        Self::new(Copied { len: copy, capacity: copy })
+    }
+
+    /// For what comes encrypted with keys that are made now.
+    pub(super) fn with_new_keys() -> Self {
+        Self::new(Copied { len: COPY[0].load(Relaxed), capacity: COPY[1].load(Relaxed) })
+    }
+
+    /// A record begins.
+    pub(super) fn begin(&mut self) {
+        (self.grown, self.kept, self.rest, self.block) = (0, 0, 0, 0);
+    }
+
+    /// A message is complete; a list in it has at most so many items. What it takes counts as if it stayed: where something is freed
+    /// the next block may not fit.
+    pub(super) fn add(&mut self, kind: u16, len: usize, items: usize) {
+        self.seen = (self.seen + len).min(RSA_8192);
+        self.block = self.block.max(len);
+        let (before, behind) = match kind {
+            // All names are there before the message is copied.
+            CERTIFICATE_REQUEST => (len + items * NAME, 0),
+            _ => (0, len),
+        };
+        self.kept += before;
+        if self.copy.capacity > 0 {
+            self.copy.len = self.copy.len.saturating_add(4 + len);
+            if self.copy.len > self.copy.capacity {
+                self.copy.capacity = self.copy.len.max(self.copy.capacity.saturating_mul(2));
+                // The block before is there still.
+                self.rest = self.rest.max(self.kept) + self.grown;
+                self.block = self.block.max(self.grown);
+                self.grown = self.copy.capacity;
+            }
+        }
+        self.kept += behind;
+        let verification = match kind {
+            // RSA's modulus six times: what was seen has it twice, as a key and as the length of a signature.
+            SERVER_HELLO_DONE | CERTIFICATE_VERIFY => 3 * self.seen,
+            _ => 0,
+        };
+        self.rest = self.rest.max(self.kept + verification);
+    }
+
+    /// Puts it in reserve, before rustls gets the record; `false`: there is no memory for it.
+    pub(super) fn provide(&self) -> bool {
+        let least = [self.grown.max(self.block), self.grown.min(self.block)];
+        let need = Need { bytes: self.grown + self.rest, least };
+        need.bytes == 0 || MORE.get().is_none_or(|more| more(need))
+    }
+
+    /// The same, for a record that was not encrypted.
+    pub(super) fn provide_before_keys(&self) -> bool {
+        COPY[0].store(self.copy.len, Relaxed);
+        COPY[1].store(self.copy.capacity, Relaxed);
+        self.provide()
+    }
+}
