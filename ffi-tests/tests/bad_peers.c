@@ -112,7 +112,7 @@ static void run(const row_t *row, const char *scheme, const char *step, const ch
         CHECK_EQ(result, row->right == REFUSED ? FAILURE : 0);
         if (row->right == LOST && result == 0) expect_lost(handle);
         const event_t *ended = row->right == LIVES ? wait_event(DISCONNECTED, 150) : NULL;
-        if (ended && ended->client == handle)
+        if (ended && ended->client == handle->client)
             check_failed(__FILE__, __LINE__, false, "the connection ended:\n%s", log_text());
         if (row->right == SERVES && result == 0) {
             for (int i = 0; i < 3; i++) send_message(handle);
