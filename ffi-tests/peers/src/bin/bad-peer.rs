@@ -85,14 +85,7 @@ fn parse() -> Result<Script, Box<dyn Error>> {
     let (step, action) = (step.ok_or("no --at")?, action.ok_or("no --do")?);
     let mut identity = identity.ok_or("no --tls")?;
     identity.repeat_up_to(certificates);
-    Ok(Script {
-        step,
-        action,
-        identity: Arc::new(identity),
-        piece,
-        fragment,
-        names,
-    })
+    Ok(Script { step, action, identity: Arc::new(identity), piece, fragment, names })
 }
 
 fn fail(message: impl std::fmt::Display) -> ! {
