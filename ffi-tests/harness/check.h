@@ -101,5 +101,8 @@ int thread_ids(int *ids, int max);
  * background, is still listed for a moment. -1: that did not come within 3 s. */
 int new_thread(const int *before, int before_count);
 long thread_switches(int id); /* voluntary context switches so far; -1: no such thread */
+/* Waits until all other threads sleep at the same time: whatever was begun waits for something from outside, or for time to
+ * pass. False: that did not come within 3 s. */
+bool threads_come_to_rest(void);
 
 #endif

@@ -225,6 +225,12 @@ bool call_done(call_t *call, long ms)
     return done;
 }
 
+bool call_waits(call_t *call)
+{
+    CHECK(threads_come_to_rest());
+    return !call_done(call, 0);
+}
+
 int call_result_at(const char *file, int line, call_t *call, long ms)
 {
     if (!call_done(call, scaled(ms))) check_failed(file, line, true, "the call still runs after %ld ms", scaled(ms));

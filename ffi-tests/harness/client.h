@@ -54,6 +54,7 @@ call_t *start_call(int (*fn)(void *), void *arg);
 #define call_result_within(call, ms) call_result_at(__FILE__, __LINE__, call, ms)
 int call_result_at(const char *file, int line, call_t *call, long ms);
 bool call_done(call_t *call, long ms); /* false if it still runs after ms (not scaled) */
+bool call_waits(call_t *call);         /* once all threads have come to rest: whether it still runs */
 long call_duration(call_t *call);      /* ms, of a finished call */
 
 #endif

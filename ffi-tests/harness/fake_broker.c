@@ -299,6 +299,8 @@ static const char *get_packet(conn_t *conn, packet_t *packet, long ms)
     size_t len = 0, n = 1;
     memset(packet, 0, sizeof *packet);
     if (read_up_to(conn, head, 1, ms, &ended) != 1) return why(ended);
+    /* What has begun is read to its end, or the next packet would begin in the middle of this one. */
+    if (ms < scaled(LIMIT_MS)) until = now_ms() + scaled(LIMIT_MS);
     for (int shift = 0;; shift += 7, n++) {
         if (n == 5) return "a remaining length of five bytes";
         if (read_up_to(conn, head + n, 1, until - now_ms(), &ended) != 1) return why(ended);

@@ -92,10 +92,9 @@ void mosquitto_restart(mosquitto_t *broker)
     }
 }
 
-static mosquitto_t *start(const char *config, int second)
+static mosquitto_t *start(const char *config, bool with_second)
 {
     mosquitto_t *broker = check_alloc(sizeof *broker);
-    broker->second = second;
     const char *tmp = getenv("TMPDIR");
     snprintf(broker->dir, sizeof broker->dir, "%s/wm-mosquitto-XXXXXX", tmp && strlen(tmp) < 40 ? tmp : "/tmp");
     REQUIRE(mkdtemp(broker->dir) != NULL);
@@ -103,6 +102,7 @@ static mosquitto_t *start(const char *config, int second)
     snprintf(broker->log, sizeof broker->log, "%s/log", broker->dir);
     at_test_end(END_SERVERS, clean_up, broker);
     broker->port = unused_port();
+    while (with_second && (!broker->second || broker->second == broker->port)) broker->second = unused_port();
 
     FILE *file = fopen(broker->config, "w");
     REQUIRE(file != NULL);
@@ -110,15 +110,15 @@ static mosquitto_t *start(const char *config, int second)
     fprintf(file, "listener %d 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nlog_type error\nlog_type warning\n",
             broker->port);
     if (user) fprintf(file, "user %s\n", user->pw_name); /* or it drops root's rights and cannot read this */
-    if (second) fprintf(file, "listener %d 127.0.0.1\n", second);
+    if (with_second) fprintf(file, "listener %d 127.0.0.1\n", broker->second);
     fprintf(file, "%s\n", config ? config : "");
     fclose(file);
     mosquitto_restart(broker);
     return broker;
 }
 
-mosquitto_t *mosquitto_start(const char *config) { return start(config, 0); }
-mosquitto_t *mosquitto_start_with(const char *listener) { return start(listener, unused_port()); }
+mosquitto_t *mosquitto_start(const char *config) { return start(config, false); }
+mosquitto_t *mosquitto_start_with(const char *listener) { return start(listener, true); }
 
 int mosquitto_port(const mosquitto_t *broker) { return broker->port; }
 int mosquitto_second_port(const mosquitto_t *broker) { return broker->second; }

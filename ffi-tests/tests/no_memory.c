@@ -297,7 +297,10 @@ static void messages(void)
             task_failures = failures[i];
             send_bytes(conn, "32 [ s'topic' %04x 'payload' ]", ++id);
             packet_t p;
-            bool acknowledged = read_packet(conn, &p, 200);
+            bool acknowledged = false;
+            for (long until = now_ms() + scaled(5000); task_failures == failures[i] && !acknowledged && now_ms() < until;)
+                acknowledged = read_packet(conn, &p, 20);
+            if (!acknowledged) acknowledged = read_packet(conn, &p, 200);
             reached = task_failures < failures[i];
             task_failures = 0;
             if (!acknowledged && !read_packet(conn, &p, 300)) {

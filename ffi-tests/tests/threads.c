@@ -80,8 +80,10 @@ static void failed_connect(void)
 /* How often this thread went to sleep within 3 s: each time it had been woken up. */
 static long wake_ups(int id)
 {
-    sleep_ms(200); /* let it come to rest */
     long switches = thread_switches(id);
+    /* Let it come to rest. */
+    for (long now, until = now_ms() + scaled(5000); sleep_ms(200), (now = thread_switches(id)) != switches && now_ms() < until;)
+        switches = now;
     sleep_ms(3000);
     return thread_switches(id) - switches;
 }

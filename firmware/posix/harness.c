@@ -32,6 +32,25 @@ long thread_switches(int id)
     return -1;
 }
 
+/* But for the idle task, and this one. */
+static bool rests(const TaskStatus_t *task)
+{
+    return task->uxCurrentPriority == tskIDLE_PRIORITY || task->xHandle == xTaskGetCurrentTaskHandle() ||
+           (task->eCurrentState != eReady && task->eCurrentState != eRunning);
+}
+
+bool threads_come_to_rest(void)
+{
+    for (long until = now_ms() + scaled(3000); now_ms() < until;) {
+        TaskStatus_t tasks[MOST];
+        sleep_ms(1);
+        int n = (int)uxTaskGetSystemState(tasks, MOST, NULL), resting = 0;
+        for (int i = 0; i < n; i++) resting += rests(&tasks[i]);
+        if (n > 0 && resting == n) return true;
+    }
+    return false;
+}
+
 const char *certs_make(void)
 {
     FAIL("WM_MQTT_CERTS names no certificates");

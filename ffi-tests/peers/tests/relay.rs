@@ -71,7 +71,8 @@ fn adds_no_delay() {
             assert_eq!(pair.client.receive().unwrap(), b"back");
         }
         println!("{scheme}: {:?} for a round trip", start.elapsed() / 500);
-        assert!(start.elapsed() < Duration::from_secs(5), "{scheme}: {:?}", start.elapsed());
+        // An acknowledgement that is delayed takes 40 ms, and 20 s in all.
+        assert!(start.elapsed() < Duration::from_secs(10), "{scheme}: {:?}", start.elapsed());
     }
 }
 

@@ -1,4 +1,5 @@
 /* The device port's network alone, over lwIP: used by the test's task in place of the MQTT task. */
+#include <pthread.h>
 #include <string.h>
 
 #include "board.h"
@@ -12,6 +13,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/tcpip.h"
 #include "wm_mqtt_port.h"
+#include "wm_task_config.h"
 
 typedef struct wm_mqtt_port_event news_t;
 typedef struct wm_mqtt_port_address address_t;
@@ -470,6 +472,32 @@ static void acknowledges_at_once(void)
     close_without_reset(&link);
 }
 
+/* ---- the processor ---- */
+
+static void *note(void *ran)
+{
+    *(volatile bool *)ran = true;
+    return NULL;
+}
+
+/* A server can keep the MQTT task busy without pause: tasks of lower priority get their turn all the same, to disconnect, say. */
+static void lower_tasks_run(void)
+{
+    enum { SOME = 32, MANY = 1000 };
+    void *net = open_net();
+    volatile bool ran = false;
+    pthread_t lower;
+    news_t event;
+    int turns = 0;
+    vTaskPrioritySet(NULL, WM_TASK_MQTT_CLIENT_PRIO);
+    REQUIRE_EQ(pthread_create(&lower, NULL, note, (void *)&ran), 0);
+    for (; turns < MANY && !ran; turns++) CHECK(!wm_mqtt_port_net_wait(net, 0, &event));
+    vTaskPrioritySet(NULL, WM_TASK_MAIN_PRIO);
+    pthread_join(lower, NULL);
+    CHECK(turns < MANY);
+    CHECK(turns >= SOME);
+}
+
 static const test_t tests[] = {
     LONG_TEST(one_family_at_a_time, 60),
     TEST(client_asks_for_the_other_family),
@@ -483,5 +511,6 @@ static const test_t tests[] = {
     LONG_TEST(both_have_ended, 60),
     LONG_TEST(mailbox_of_a_connection_is_full, 60),
     TEST(acknowledges_at_once),
+    TEST(lower_tasks_run),
 };
 TESTS_MAIN(tests)

@@ -17,6 +17,10 @@
 /* How often a lookup that lwIP had no place for is tried again, in milliseconds. */
 #define LOOKUP_INTERVAL 500
 
+/* A server can keep the MQTT task busy without end. After so many turns without a pause tasks of lower priority get what is left of
+ * a tick: somebody among them may want to disconnect. */
+#define TURNS 64
+
 #define ONE_FAMILY (!LWIP_IPV4 || !LWIP_IPV6)
 
 struct lookup {
@@ -33,7 +37,8 @@ struct lookup {
 /* What the MQTT task sleeps on. Lives until the task, its wakers, its sockets and its lookups are gone. */
 struct net {
     SemaphoreHandle_t wake;
-    unsigned users;
+    uint16_t users;
+    uint16_t turns; /* of the MQTT task, without a pause */
     struct lookup *answers; /* lookups that have ended */
     struct lookup *waiting; /* those that lwIP had no place for: the MQTT task's alone */
 };
@@ -214,8 +219,16 @@ bool wm_mqtt_port_net_wait(void *handle, uint32_t timeout, struct wm_mqtt_port_e
         return true;
     if (net->waiting != NULL && timeout > LOOKUP_INTERVAL)
         timeout = LOOKUP_INTERVAL;
-    if (timeout == 0 || xSemaphoreTake(net->wake, wm_mqtt_port_ticks(timeout)) != pdTRUE)
+    if (timeout == 0) {
+        if (++net->turns % TURNS == 0)
+            vTaskDelay(1);
         return false;
+    }
+    if (xSemaphoreTake(net->wake, 0) != pdTRUE) {
+        net->turns = 0;
+        if (xSemaphoreTake(net->wake, wm_mqtt_port_ticks(timeout)) != pdTRUE)
+            return false;
+    }
     return take_event(net, event);
 }
 

@@ -4,7 +4,6 @@
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::report::Report;
 
@@ -32,8 +31,6 @@ pub struct Script {
     /// Bytes of a write, and of a record's fragment, at most.
     pub piece: usize,
     pub fragment: usize,
-    /// Between the parts of a flood.
-    pub pause: Duration,
     /// Names of authorities in a CertificateRequest, if there is one.
     pub names: usize,
 }
@@ -45,7 +42,6 @@ pub fn serve(listener: &TcpListener, script: &Script, report: &Report) -> Result
         report.line("connection");
         let mut peer = Peer::new(socket, script.identity.clone())?;
         (peer.piece, peer.fragment, peer.names) = (script.piece, script.fragment, script.names);
-        peer.pause = script.pause;
         let result = (script.step.run)(&mut peer).and_then(|()| {
             report.line("step");
             (script.action.run)(&mut peer)

@@ -82,8 +82,6 @@ pub struct Peer {
     pub piece: usize,
     /// Bytes of a fragment at most.
     pub fragment: usize,
-    /// How long a flood stops after what it gives to the socket at once.
-    pub pause: Duration,
     /// So many names of authorities come with the wish for a certificate; none: no wish.
     pub names: usize,
     /// Frames carry what is above.
@@ -112,7 +110,6 @@ impl Peer {
             own_share,
             piece: usize::MAX,
             fragment: FRAGMENT,
-            pause: Duration::ZERO,
             names: 0,
             websocket: false,
             received: Vec::new(),
@@ -169,7 +166,6 @@ impl Peer {
                 bytes.extend(make(self));
             }
             self.write(&bytes)?;
-            thread::sleep(self.pause);
         }
     }
 

@@ -12,7 +12,6 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::exit;
 use std::sync::Arc;
-use std::time::Duration;
 use std::{io, thread};
 
 use lexopt::Arg::Long;
@@ -29,7 +28,6 @@ usage: bad-peer --tls CERT KEY --at STEP --do ACTION [OPTION]...
   --do ACTION       and then this
   --segment N       writes have N bytes at most, each sent at once
   --fragment N      records hold N bytes at most
-  --pause N         milliseconds after each 8,192 bytes of a flood
   --certificates N  the chain has so many, its last one over and over
   --names N         a certificate is asked for, with so many names of authorities
   --list            prints the steps and the actions
@@ -54,7 +52,7 @@ fn main() {
 fn parse() -> Result<Script, Box<dyn Error>> {
     let mut arguments = lexopt::Parser::from_env();
     let (mut step, mut action, mut identity) = (None, None, None);
-    let (mut piece, mut fragment, mut pause, mut names, mut certificates) = (usize::MAX, FRAGMENT, 0, 0, 0);
+    let (mut piece, mut fragment, mut names, mut certificates) = (usize::MAX, FRAGMENT, 0, 0);
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("tls") => {
@@ -71,7 +69,6 @@ fn parse() -> Result<Script, Box<dyn Error>> {
             }
             Long("segment") => piece = arguments.value()?.parse()?,
             Long("fragment") => fragment = arguments.value()?.parse()?,
-            Long("pause") => pause = arguments.value()?.parse()?,
             Long("certificates") => certificates = arguments.value()?.parse()?,
             Long("names") => names = arguments.value()?.parse()?,
             Long("list") => {
@@ -88,15 +85,7 @@ fn parse() -> Result<Script, Box<dyn Error>> {
     let (step, action) = (step.ok_or("no --at")?, action.ok_or("no --do")?);
     let mut identity = identity.ok_or("no --tls")?;
     identity.repeat_up_to(certificates);
-    Ok(Script {
-        step,
-        action,
-        identity: Arc::new(identity),
-        piece,
-        fragment,
-        pause: Duration::from_millis(pause),
-        names,
-    })
+    Ok(Script { step, action, identity: Arc::new(identity), piece, fragment, names })
 }
 
 fn fail(message: impl std::fmt::Display) -> ! {

@@ -70,7 +70,8 @@ impl Relay {
         socket
     }
 
-    /// How many hundredths of a second of processor time it takes in three tenths of a second.
+    /// How many hundredths of a second of processor time it takes in three tenths of a second, once it is through with what there was
+    /// to do: the least of some, where it takes more than one.
     pub fn ticks_while_idle(&self) -> u64 {
         let ticks = || {
             let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
@@ -78,9 +79,16 @@ impl Relay {
             fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
         };
         thread::sleep(Duration::from_millis(50));
-        let before = ticks();
-        thread::sleep(Duration::from_millis(300));
-        ticks() - before
+        let mut least = u64::MAX;
+        for _ in 0..5 {
+            let before = ticks();
+            thread::sleep(Duration::from_millis(300));
+            least = least.min(ticks() - before);
+            if least <= 1 {
+                break;
+            }
+        }
+        least
     }
 }
 
