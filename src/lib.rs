@@ -11,6 +11,7 @@ pub mod client;
 #[cfg(any(feature = "freertos", feature = "host"))]
 pub mod ffi;
 mod log;
+pub mod memory;
 pub mod port;
 pub mod protocol;
 pub mod time;

@@ -186,8 +186,11 @@ impl<P: Port> Connection<P> {
 
     /// Whether there is room for what the next read may bring.
     fn may_read(&mut self, now: Instant) -> bool {
-        let congested = matches!(&self.stage, Stage::Up(pipe) if pipe.is_congested());
-        !congested && self.receiver.may_read(&self.client, now)
+        let (is_congested, has_memory) = match &mut self.stage {
+            Stage::Up(pipe) => (pipe.is_congested(), pipe.has_memory()),
+            _ => (false, true),
+        };
+        !is_congested && self.receiver.may_read(&self.client, now, has_memory)
     }
 
     /// Begins or drops an attempt as the application's tasks want it. A connection that stands ends in order, behind what

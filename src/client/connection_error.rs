@@ -43,6 +43,12 @@ impl ConnectionError {
     }
 }
 
+impl From<LayerError> for ConnectionError {
+    fn from(error: LayerError) -> Self {
+        if error.is_out_of_memory() { ConnectionError::NoMemory } else { ConnectionError::Layer(error) }
+    }
+}
+
 impl From<Violation> for ConnectionError {
     fn from(violation: Violation) -> Self {
         match violation {

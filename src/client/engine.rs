@@ -86,7 +86,7 @@ impl<P: Port> Engine<P> {
                 continue;
             }
             let places = self.connections.len() + 1;
-            if self.connections.try_reserve(1).and_then(|()| self.last_events.try_reserve(places)).is_ok() {
+            if self.connections.try_reserve_exact(1).and_then(|()| self.last_events.try_reserve(places)).is_ok() {
                 self.connections.push(Connection::new(client));
             } else {
                 client.give_up();

@@ -72,6 +72,11 @@ impl<P: Port> Pipe<P> {
         self.answers > ANSWERS
     }
 
+    /// Whether there is memory to read on, see [`Layers::has_memory`].
+    pub(super) fn has_memory(&mut self) -> bool {
+        self.layers.has_memory()
+    }
+
     /// Reads once; what it brings goes to `up`.
     pub(super) fn read(&mut self, buffer: &mut [u8], up: &mut dyn FnMut(&[u8])) -> Result<(), ConnectionError> {
         let len = match self.socket.read(buffer) {
@@ -87,7 +92,7 @@ impl<P: Port> Pipe<P> {
         let before = self.output.len();
         let result = self.layers.receive(&buffer[..len], &mut self.output, up);
         self.answers += self.output.len() - before;
-        result.map_err(ConnectionError::Layer)
+        Ok(result?)
     }
 
     /// Appends an answer of a TLS handshake, which is not among the layers yet, and takes it.
@@ -106,7 +111,7 @@ impl<P: Port> Pipe<P> {
 
     /// Puts WebSocket on top, if the URI asks for it.
     pub(super) fn upgrade(&mut self, broker: &Uri<'_>) -> Result<(), ConnectionError> {
-        self.layers.begin_websocket(broker, P::random, &mut self.output).map_err(ConnectionError::Layer)
+        Ok(self.layers.begin_websocket(broker, P::random, &mut self.output)?)
     }
 
     /// Whether [`write`](Self::write) may be called: the socket has taken what was written before.
@@ -118,7 +123,7 @@ impl<P: Port> Pipe<P> {
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {
         self.carried = bytes.len();
         if !self.layers.is_empty() {
-            self.layers.send(bytes, &mut self.output).map_err(ConnectionError::Layer)?;
+            self.layers.send(bytes, &mut self.output)?;
             return self.flush();
         }
         let taken = self.write_to_socket(bytes)?;

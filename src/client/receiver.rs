@@ -24,6 +24,8 @@ pub(super) struct Receiver<P: Port> {
     missed_since: Instant,
     /// There was no memory for something that the stream cannot do without: nothing is read or sent any more.
     is_cut: bool,
+    /// There is no memory for the TLS record that comes next, until `memory_wait_until` at most.
+    layers_wait: bool,
 }
 
 /// How long a message waits for memory, and nothing is read meanwhile. Behind such a wait there is none for as long.
@@ -37,7 +39,14 @@ const ORIGIN: Instant = Instant::from_millis(0);
 impl<P: Port> Receiver<P> {
     pub(super) fn new(client: &Client<P>) -> Self {
         let backlog = Backlog::new(client.token(), P::limits().backlog);
-        Self { backlog, leftover: Vec::new(), memory_wait_until: ORIGIN, missed_since: Instant::NEVER, is_cut: false }
+        Self {
+            backlog,
+            leftover: Vec::new(),
+            memory_wait_until: ORIGIN,
+            missed_since: Instant::NEVER,
+            is_cut: false,
+            layers_wait: false,
+        }
     }
 
     /// Whether there is input that was left.
@@ -48,7 +57,8 @@ impl<P: Port> Receiver<P> {
     /// The connection that the input came from is gone.
     pub(super) fn drop_leftover(&mut self) {
         self.leftover = Vec::new();
-        (self.memory_wait_until, self.missed_since, self.is_cut) = (ORIGIN, Instant::NEVER, false);
+        (self.memory_wait_until, self.missed_since) = (ORIGIN, Instant::NEVER);
+        (self.is_cut, self.layers_wait) = (false, false);
     }
 
     /// There is no memory for a TLS record, an acknowledgement or the like, so the connection must end: as behind any message
@@ -59,6 +69,16 @@ impl<P: Port> Receiver<P> {
         }
         self.is_cut = now < self.memory_wait_until;
         self.is_cut
+    }
+
+    /// A TLS record waits for memory, or not any more.
+    fn wait_for_layers(&mut self, now: Instant, waits: bool) {
+        if waits && self.memory_wait_until == ORIGIN {
+            self.memory_wait_until = now + MEMORY_WAIT;
+        } else if !waits && self.layers_wait && !self.is_cut && !self.is_ending() {
+            self.memory_wait_until = ORIGIN;
+        }
+        self.layers_wait = waits;
     }
 
     /// Whether nothing may be read or sent any more.
@@ -78,16 +98,17 @@ impl<P: Port> Receiver<P> {
     /// When the connection must end for want of memory: it has nothing under way for which it should go on, or its time is
     /// up. More `input` is there.
     pub(super) fn end(&self, session: &Session<P::Buffer>, input: bool) -> Instant {
-        if self.is_cut {
+        if self.is_cut || self.layers_wait {
             return self.memory_wait_until;
         }
         let is_idle = !input && self.backlog.is_empty() && session.is_idle();
         if is_idle { self.missed_since.max(self.memory_wait_until) } else { self.missed_since + MISSED_TIMEOUT }
     }
 
-    /// Whether there is room for what the next read may bring. Calls that hold up the event task wait for something
+    /// Whether there is room for what the next read may bring; `has_memory` says whether the layers have. Calls that hold up the event task wait for something
     /// behind the messages in the backlog, so for their sake it may grow further; then they fail.
-    pub(super) fn may_read(&mut self, client: &Client<P>, now: Instant) -> bool {
+    pub(super) fn may_read(&mut self, client: &Client<P>, now: Instant, has_memory: bool) -> bool {
+        self.wait_for_layers(now, !has_memory);
         let mut state = client.state().lock();
         let len = state.session.announced();
         let in_callback = state.calls.block_events();
@@ -99,7 +120,7 @@ impl<P: Port> Receiver<P> {
         }
         // Without memory for another entry, entries must leave the backlog first.
         has_room &= self.backlog.reserve() || self.backlog.is_empty();
-        has_room &= !self.is_cut;
+        has_room &= has_memory && !self.is_cut;
         has_room &= state.session.has_memory() || now >= self.memory_wait_until;
         state.session.set_reading(now, has_room);
         has_room && !state.session.is_congested()

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::Layer;
+use super::{Failure, Layer};
 use crate::log::Say;
 
 /// A layer that cannot exist.
@@ -11,6 +11,12 @@ pub(super) enum Absent {}
 
 impl Say for Absent {
     fn say(&self, _: &mut dyn FnMut(&str)) {
+        match *self {}
+    }
+}
+
+impl Failure for Absent {
+    fn is_out_of_memory(&self) -> bool {
         match *self {}
     }
 }

@@ -27,7 +27,7 @@ use websocket::WebSocket;
 /// A layer: what the server sends goes up through it, what we send down.
 trait Layer {
     /// Why it failed, or how it ended. What was appended to `out` before that should still be sent.
-    type Error: Say;
+    type Error: Failure;
 
     /// Whether it is ready to [`send`](Self::send).
     fn is_open(&self) -> bool;
@@ -42,6 +42,12 @@ trait Layer {
     fn close(&mut self, out: &mut Vec<u8>);
 }
 
+/// Why a layer failed, or how it ended.
+trait Failure: Say {
+    /// Whether there was no memory.
+    fn is_out_of_memory(&self) -> bool;
+}
+
 /// Why the layers of a connection failed, or how they ended.
 #[derive(Debug)]
 pub struct LayerError(Either<<Tls as Layer>::Error, <WebSocket as Layer>::Error>);
@@ -50,6 +56,16 @@ pub struct LayerError(Either<<Tls as Layer>::Error, <WebSocket as Layer>::Error>
 enum Either<T, W> {
     Tls(T),
     WebSocket(W),
+}
+
+impl LayerError {
+    /// Whether there was no memory.
+    pub fn is_out_of_memory(&self) -> bool {
+        match &self.0 {
+            Either::Tls(error) => error.is_out_of_memory(),
+            Either::WebSocket(error) => error.is_out_of_memory(),
+        }
+    }
 }
 
 impl Say for LayerError {
@@ -80,16 +96,6 @@ fn tls_error(error: <Tls as Layer>::Error) -> LayerError {
 
 fn websocket_error(error: <WebSocket as Layer>::Error) -> LayerError {
     LayerError(Either::WebSocket(error))
-}
-
-/// Whether there is heap for blocks of these sizes at a time: rustls allocates without asking. So this does, and gives it
-/// back.
-pub fn find_free<const N: usize>(sizes: [usize; N]) -> bool {
-    let mut blocks = [const { Vec::<u8>::new() }; N];
-    let found = blocks.iter_mut().zip(sizes).all(|(block, size)| block.try_reserve_exact(size).is_ok());
-    // Otherwise the compiler may leave the allocations out.
-    drop(core::hint::black_box(blocks));
-    found
 }
 
 /// The layers that a URI's scheme asks for. Without any, bytes pass as they are.
@@ -147,6 +153,14 @@ impl Layers {
     /// Whether MQTT may begin.
     pub fn is_open(&self) -> bool {
         self.tls.as_ref().is_none_or(Layer::is_open) && self.websocket.as_ref().is_none_or(Layer::is_open)
+    }
+
+    /// Whether there is memory for what the server has begun to send; always without TLS, whose records must be complete.
+    pub fn has_memory(&mut self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.as_mut().is_none_or(Tls::has_memory);
+        #[cfg(not(feature = "tls"))]
+        true
     }
 
     /// Whether what comes next is for the handshake of TLS.

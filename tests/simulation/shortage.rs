@@ -542,7 +542,11 @@ fn over_websocket() {
 /// Nor does a connection end at once when there is no memory for something else: what was read, an acknowledgement, what a layer must keep.
 #[test]
 fn no_memory_for_the_rest_of_the_input() {
-    for scheme in ["mqtt", #[cfg(feature = "websocket")] "ws"] {
+    for scheme in [
+        "mqtt",
+        #[cfg(feature = "websocket")]
+        "ws",
+    ] {
         for qos in 1..3 {
             let handle = persevering(crate::app::with_host(config("c"), &format!("{scheme}://broker:1883")));
             shortage(Plan::OwnOver(250), 1_000);

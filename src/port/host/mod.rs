@@ -11,10 +11,13 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{CBuffer, Join, Limits, Lock, Port, Shared, Signal, Task};
+#[cfg(feature = "tls")]
+#[cfg(feature = "tls")]
+use crate::memory::look_for;
 use crate::protocol;
 use crate::time::Instant;
 #[cfg(feature = "tls")]
-use crate::transport::{find_free, tls::Need};
+use crate::transport::tls::Need;
 
 mod log;
 mod lookups;
@@ -60,7 +63,7 @@ impl Port for Host {
     #[cfg(feature = "tls")]
     fn reserve_more(need: Need) -> bool {
         // Not held: on Linux the allocator is the program's, which cannot be made to fall back on a reserve.
-        find_free([need.bytes])
+        look_for([need.bytes]).is_ok()
     }
 
     fn current_task() -> usize {

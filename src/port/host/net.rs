@@ -13,6 +13,7 @@ use mio::{Events, Interest, Poll};
 
 use super::Host;
 use super::lookups::{Found, LOOKUPS, Lookup, Lookups};
+use crate::memory::look_for;
 use crate::port::{Net, NetError, Port, Readiness, Socket, Token, Waker};
 use crate::time::Instant;
 
@@ -33,6 +34,9 @@ pub struct HostNet {
     failed: Vec<Token>,
     lookup_done: Sender<(Token, Found)>,
 }
+
+/// Bytes of heap that a lookup is given without asking.
+const LOOKUP: usize = 16_384;
 
 /// Wakes the poller.
 #[derive(Clone, Debug)]
@@ -87,6 +91,10 @@ impl Net for HostNet {
         if let Ok(address) = host.parse::<IpAddr>() {
             self.waker.wake();
             return self.lookup_done.send((token, Some(vec![(address, port).into()]))).is_ok();
+        }
+        // Of queue, thread, channel and answer; the resolver of the C library takes its own.
+        if look_for([LOOKUP]).is_err() {
+            return false;
         }
         let (done, waker) = (self.lookup_done.clone(), self.waker.clone());
         self.lookups.ask(Lookup { asker: self.asker, token, host: host.to_owned(), port, done, waker });

@@ -19,7 +19,7 @@ use super::pem;
 use super::provider::{load_key, provider};
 use super::tickets::{Tickets, View};
 use super::verifier::{AcceptAnything, Trust, Verifier};
-use crate::transport::find_free;
+use crate::memory::{look_for, push};
 
 /// What a TLS configuration is made of. The texts are PEM and may have a NUL at their end.
 pub struct Settings<'a> {
@@ -83,9 +83,7 @@ impl TlsConfig {
         // must be enough for the rest.
         let identity = settings.identity.map(|(chain, key)| identity(chain, key)).transpose()?;
         let trust = if settings.verify { Some(Trust::new(settings.ca, settings.authorities)?) } else { None };
-        if !find_free([REST]) {
-            return Err(Error::NoMemory);
-        }
+        look_for([REST])?;
         let own = identity.as_ref().map_or(0, |(_, own)| *own);
         if identity.as_ref().is_some_and(|(identity, _)| {
             // What rustls cannot read, X.509 version 1 for one, the server may: that is its affair.
@@ -156,21 +154,6 @@ const REST: usize = 4096;
 
 /// Longest name of an application protocol (RFC 7301 section 3.1).
 const MAX_PROTOCOL: usize = 255;
-
-/// Appends to a list if there is memory for it.
-pub(super) fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Error> {
-    list.try_reserve(1).map_err(|_| Error::NoMemory)?;
-    list.push(item);
-    Ok(())
-}
-
-/// A copy, if there is memory for it.
-pub(super) fn copy(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(bytes.len()).map_err(|_| Error::NoMemory)?;
-    copy.extend_from_slice(bytes);
-    Ok(copy)
-}
 
 /// The client's certificates and key, which may be each other's, or not. And see [`TlsConfig::own`].
 fn identity(cert: &[u8], key: &[u8]) -> Result<(CertifiedKey, usize), Error> {

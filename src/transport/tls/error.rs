@@ -5,6 +5,8 @@ use core::fmt;
 
 use super::limits::Excess;
 use crate::log::Say;
+use crate::memory::OutOfMemory;
+use crate::transport::Failure;
 use rustls::{AlertDescription, CertificateError, PeerIncompatible, PeerMisbehaved};
 
 /// Why a TLS connection did not come about or ended.
@@ -48,6 +50,18 @@ static ALERTS: [(u8, &str); 17] = [
     (116, "certificate_required"),
     (120, "no_application_protocol"),
 ];
+
+impl From<OutOfMemory> for Error {
+    fn from(_: OutOfMemory) -> Self {
+        Error::NoMemory
+    }
+}
+
+impl Failure for Error {
+    fn is_out_of_memory(&self) -> bool {
+        matches!(self, Error::NoMemory)
+    }
+}
 
 impl Say for Error {
     fn say(&self, out: &mut dyn FnMut(&str)) {

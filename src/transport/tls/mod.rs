@@ -11,9 +11,10 @@ use rustls::{HandshakeKind, ProtocolVersion};
 use limits::Guard;
 use need::Account;
 
+use super::Layer;
 #[cfg(doc)]
 use super::Layers;
-use super::{Layer, find_free};
+use crate::memory::{boxed, look_for};
 
 mod certificate;
 mod clock;
@@ -139,9 +140,22 @@ impl Tls {
     /// Lets the input buffer have so many bytes: by record, and not before that is necessary.
     fn make_room(&mut self, len: usize, end: usize) -> Result<(), Error> {
         if len > self.input.capacity() {
-            self.input.try_reserve_exact(end.max(INPUT) - self.input.len()).map_err(|_| Error::NoMemory)?;
+            let room = if len <= INPUT { INPUT } else { end };
+            self.input.try_reserve_exact(room - self.input.len()).map_err(|_| Error::NoMemory)?;
         }
         Ok(())
+    }
+
+    /// Whether there is memory for the record that has begun, with what comes out of it; looks for it once, before the buffer
+    /// grows for a large one. Until there is, the rest can stay in the socket.
+    pub fn has_memory(&mut self) -> bool {
+        match self.record() {
+            Some(record) if self.open && self.begin + record > self.input.capacity() => {
+                let end = self.begin + record;
+                look_for([end, record, self.chain() + MARGIN]).is_ok() && self.make_room(end, end).is_ok()
+            }
+            _ => true,
+        }
     }
 
     /// Takes what is in the input buffer as far as it goes.
@@ -249,7 +263,7 @@ impl Tls {
         if !self.open {
             return Ok(());
         }
-        free([self.input.len(), self.chain() + MARGIN])
+        Ok(look_for([self.input.len(), self.chain() + MARGIN])?)
     }
 }
 
@@ -342,18 +356,6 @@ impl WriteError for EncryptError {
     }
 }
 
-fn free<const N: usize>(sizes: [usize; N]) -> Result<(), Error> {
-    if find_free(sizes) { Ok(()) } else { Err(Error::NoMemory) }
-}
-
-/// What `Box::new` does, if there is memory for it.
-fn boxed<T>(value: T) -> Result<Box<[T; 1]>, Error> {
-    let mut list = Vec::new();
-    list.try_reserve_exact(1).map_err(|_| Error::NoMemory)?;
-    list.push(value);
-    list.try_into().map_err(|_| Error::NoMemory)
-}
-
 /// Appends to `out` what `write` writes: it says itself how much space it needs.
 fn append<E: WriteError>(out: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize, E>) -> Result<(), Error> {
     let begin = out.len();
@@ -363,7 +365,7 @@ fn append<E: WriteError>(out: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> 
     };
     out.try_reserve(required).map_err(|_| Error::NoMemory)?;
     // For its records, one at a time.
-    free([required])?;
+    look_for([required])?;
     out.resize(begin + required, 0);
     let written = write(&mut out[begin..]).unwrap_or(0);
     out.truncate(begin + written);

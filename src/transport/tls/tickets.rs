@@ -12,7 +12,8 @@ use rustls::time_provider::TimeProvider;
 use spin::Mutex;
 
 use super::clock::{Clock, is_set};
-use super::{find_free, limits};
+use super::limits;
+use crate::memory::look_for;
 
 /// A handle connects to one server only, so the names are not looked at. One session of each version is kept, the newest:
 /// it holds a copy of the server's certificates. Each is used once, for TLS 1.2 too: rustls hands a session that was
@@ -76,7 +77,7 @@ impl View {
             }
             self.doubtful.store(true, Ordering::Relaxed);
         }
-        find_free([limits::offer()]).then_some(session)
+        look_for([limits::offer()]).ok().map(|()| session)
     }
 }
 

@@ -18,10 +18,10 @@ use webpki::{
 
 use super::certificate::{self, Extension, SERVER_AUTH, Version1};
 use super::clock::{BUILD_TIME, is_set};
-use super::config::{copy, push};
 use super::error::Error;
 use super::pem;
 use super::provider::{UNVERIFIED, lacking};
+use crate::memory::{copy, push};
 
 /// Whom a handle trusts.
 pub(super) struct Trust {
@@ -179,7 +179,7 @@ impl Verifier {
         if let Some(version_1) = &version_1 {
             signed = version_1.algorithms(self.algorithms.all)?;
             for algorithm in &signed {
-                push(&mut algorithms, algorithm)?;
+                push(&mut algorithms, algorithm).map_err(Error::from)?;
             }
             server.certificate = &version_1.certificate;
             server.algorithms = &algorithms;

@@ -3,6 +3,8 @@
 use core::fmt;
 
 use crate::log::Say;
+use crate::memory::OutOfMemory;
+use crate::transport::Failure;
 
 /// Why there is no WebSocket connection, or no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,18 @@ pub enum Error {
     NoMemory,
     /// No randomness for the key or a mask.
     NoRandom,
+}
+
+impl From<OutOfMemory> for Error {
+    fn from(_: OutOfMemory) -> Self {
+        Error::NoMemory
+    }
+}
+
+impl Failure for Error {
+    fn is_out_of_memory(&self) -> bool {
+        matches!(self, Error::NoMemory)
+    }
 }
 
 impl Say for Error {

@@ -9,6 +9,7 @@ use ::tungstenite::error::ProtocolError;
 use ::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 
 use super::{Engine, Error, Random, code, violation};
+use crate::memory::look_for;
 
 /// Longest message, and longest frame, that is received.
 const MAX_MESSAGE: usize = 16 << 20;
@@ -18,6 +19,8 @@ const READ_BUFFER: usize = 4096;
 /// The engine of hosts: takes messages of up to 16 MB.
 pub struct Tungstenite {
     context: WebSocketContext,
+    /// Bytes received since the last message was complete: tungstenite has them.
+    collected: usize,
 }
 
 impl Engine for Tungstenite {
@@ -29,16 +32,23 @@ impl Engine for Tungstenite {
             .write_buffer_size(0)
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
-        Self { context: WebSocketContext::new(Role::Client, Some(config)) }
+        Self { context: WebSocketContext::new(Role::Client, Some(config)), collected: 0 }
     }
 
     fn receive(&mut self, input: &[u8], out: &mut Vec<u8>, up: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        // Its buffer, which may double, the frame, and the message, which may double.
+        self.collected += input.len();
+        let most = self.collected + READ_BUFFER;
+        look_for([2 * most, most, 2 * most])?;
         let pipe = &mut Pipe { input, out };
         loop {
             // Pings are answered by the read after the one that gives them.
             match self.context.read(pipe) {
-                Ok(Message::Binary(data)) if data.is_empty() => {}
-                Ok(Message::Binary(data)) => up(&data),
+                Ok(Message::Binary(data)) if data.is_empty() => self.collected = 0,
+                Ok(Message::Binary(data)) => {
+                    self.collected = 0;
+                    up(&data);
+                }
                 // [MQTT-6.0.0-1]
                 Ok(Message::Text(_)) => return Err(Error::Protocol(violation::TEXT)),
                 Ok(Message::Close(frame)) => {
@@ -49,6 +59,9 @@ impl Engine for Tungstenite {
                     self.context.flush(pipe).map_err(error)?;
                     return Err(Error::Closed(code));
                 }
+                Ok(Message::Ping(data) | Message::Pong(data)) => {
+                    self.collected = self.collected.saturating_sub(data.len() + 2);
+                }
                 Ok(_) => {}
                 Err(Failure::Io(failure)) if failure.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(failure) => return Err(error(failure)),
@@ -58,6 +71,9 @@ impl Engine for Tungstenite {
 
     fn send(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         let pipe = &mut Pipe { input: &[], out };
+        // The message, its frame, and the output, which may double.
+        let most = pipe.out.len() + data.len() + READ_BUFFER;
+        look_for([data.len(), most, 2 * most])?;
         self.context.write(pipe, Message::Binary(data.to_vec().into())).map_err(error)
     }
 
