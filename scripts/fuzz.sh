@@ -47,7 +47,7 @@ for target in "${targets[@]}"; do
         if [ -n "$crash" ]; then
             "$program" -minimize_crash=1 -max_total_time=20 -exact_artifact_path="$crash.small" "$crash" >"$log.small" 2>&1 || true
             [ -s "$crash.small" ] || cp "$crash" "$crash.small"
-            echo "  $crash.small: $(xxd -p -c 0 "$crash.small" | head -c 400)"
+            echo "  $crash.small: $(head -c 200 "$crash.small" | od -An -v -tx1 | tr -d " \n")"
         fi
     elif [ -n "${WRITE:-}" ]; then
         rm -rf "$out/merged" && mkdir -p "$out/merged"
