@@ -32,6 +32,7 @@ for command in "fmt --check" "clippy --locked --all-targets -- -D warnings" "tes
     # shellcheck disable=SC2086 # a list of options
     CARGO_TARGET_DIR=$PWD/target/peephole step "csky-peephole: ${command%% *}" env -C targets/csky-peephole "$CARGO" $command
 done
+step "what fuzzing has found" "$CARGO" test --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
 step "header" scripts/check-header.sh
 step "build" "$MAKE" all
 step "peers" "$MAKE" peers

@@ -158,7 +158,8 @@ impl InFlight {
     /// leaves with what must leave from here, in the order of the PUBREC packets `[MQTT-4.6.0-4]`.
     pub(super) fn received(&mut self, at: usize) -> bool {
         let is_released = |m: &Unacknowledged| matches!(m.stage, Stage::Released);
-        let leaves = self.messages.iter().any(|m| m.leaves && is_released(m));
+        // Not for one that has begun to leave: the queue waits for that anyway, and DISCONNECT may be in it.
+        let leaves = self.messages.iter().any(|m| m.leaves && is_released(m) && !self.is_cut(m.id));
         let mut rest = self.messages[at..].iter_mut();
         let Some(mut message) = rest.next() else { return false };
         if is_released(message) {

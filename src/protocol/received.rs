@@ -10,6 +10,8 @@ struct Unreleased {
     accepted: bool,
     /// PUBREL has come already, which a server does only when it does not wait for PUBREC.
     released: bool,
+    /// It has come on this connection: PUBCOMP is sent then, too.
+    completes: bool,
     /// The connection whose receipt it has: another session may use the identifier again.
     told: u32,
 }
@@ -23,7 +25,7 @@ impl Received {
 
     /// The connection is gone, and with it what was owed.
     pub(super) fn closed(&mut self) {
-        self.0.iter_mut().for_each(|message| message.owed = 0);
+        self.0.iter_mut().for_each(|message| (message.owed, message.completes) = (0, false));
     }
 
     fn unreleased(&self, id: u16) -> Option<usize> {
@@ -45,7 +47,14 @@ impl Received {
     pub(super) fn remember(&mut self, id: u16, connection: u32) -> bool {
         let may = self.0.try_reserve(1).is_ok();
         if may {
-            self.0.push(Unreleased { id, owed: 1, accepted: false, released: false, told: connection });
+            self.0.push(Unreleased {
+                id,
+                owed: 1,
+                accepted: false,
+                released: false,
+                completes: false,
+                told: connection,
+            });
         }
         may
     }
@@ -57,18 +66,18 @@ impl Received {
         let Some(at) = self.0.iter().position(is_it) else { return (0, false) };
         let message = &mut self.0[at];
         message.accepted = true;
-        let (owed, released) = (message.owed, message.released);
-        if released {
+        let (owed, completes) = (message.owed, message.completes);
+        if message.released {
             self.0.remove(at);
         }
-        (owed, released && owed > 0)
+        (owed, completes)
     }
 
     /// PUBREL has come: whether PUBCOMP may be sent now, and not only behind PUBREC. `None` for an unknown message.
     pub(super) fn release(&mut self, id: u16) -> Option<bool> {
         let at = self.unreleased(id)?;
         let message = &mut self.0[at];
-        message.released = true;
+        (message.released, message.completes) = (true, true);
         let accepted = message.accepted;
         if accepted {
             self.0.remove(at);

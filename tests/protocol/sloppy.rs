@@ -147,6 +147,22 @@ fn after_disconnect_nothing_is_answered() {
     assert_eq!(bench.sent(), []);
 }
 
+/// Nor while a PUBREL is cut off that was sent again.
+#[test]
+fn after_disconnect_no_pubrel_leaves() {
+    let mut bench = Bench::connected();
+    let ids = [bench.publish(2, "t", b"1"), bench.publish(2, "t", b"2")];
+    bench.sent();
+    bench.receive(&[PubRec(ids[0])]);
+    bench.sent();
+    bench.reconnect(&PERSISTENT, true);
+    let begun = bench.transmit(2, 2);
+    bench.session.disconnect();
+    bench.receive(&[PubRec(ids[1])]);
+    let rest = bench.transmit(usize::MAX, 100);
+    assert_eq!(crate::wire::decode_all(&[begun, rest].concat()), [OurPubRel(ids[0]), FromClient::Disconnect]);
+}
+
 #[test]
 fn answers_that_nobody_waits_for() {
     for (answer, name) in [
@@ -188,6 +204,24 @@ fn pubrel_before_pubrec() {
     assert_eq!(bench.sent(), []);
     bench.accept();
     assert_eq!(bench.sent(), [OurPubRec(1), OurPubComp(1)]);
+}
+
+/// On another connection than PUBLISH, for which PUBREC has never left.
+#[test]
+fn pubrel_on_another_connection_before_pubrec() {
+    let mut bench = Bench::connected();
+    bench.receive(&[Publish(publish(1, 2, "t", b"p"))]);
+    bench.reconnect(&PERSISTENT, true);
+    bench.receive(&[PubRel(1)]);
+    assert_eq!(bench.sent(), []);
+    bench.accept();
+    // [MQTT-4.3.3-2]
+    assert_eq!(bench.sent(), [OurPubComp(1)]);
+    // What was owed on a connection is not on the next one.
+    bench.receive(&[Publish(publish(2, 2, "t", b"p")), PubRel(2)]);
+    bench.reconnect(&PERSISTENT, true);
+    bench.accept();
+    assert_eq!(bench.sent(), []);
 }
 
 #[test]

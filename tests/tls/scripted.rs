@@ -23,7 +23,7 @@ use crate::certificates::Identity;
 use crate::support::*;
 
 /// For each key that the server sends with, what stands in its records in place of what it would say.
-type Script = Arc<Mutex<VecDeque<Vec<Vec<u8>>>>>;
+pub(crate) type Script = Arc<Mutex<VecDeque<Vec<Vec<u8>>>>>;
 
 /// A server whose records under its first key (in TLS 1.3 that of the handshake, in TLS 1.2 that of Finished and data) are
 /// these handshake records as long as there are any, and those under the second key (in TLS 1.3 for tickets and data) the
@@ -34,13 +34,23 @@ pub(crate) fn server_saying(
     first: Vec<Vec<u8>>,
     second: Vec<Vec<u8>>,
 ) -> ServerConfig {
-    let script: Script = Arc::new(Mutex::new([first, second].into()));
+    let (server, script) = scripted_server(version, identity);
+    *script.lock().unwrap() = [first, second].into();
+    server
+}
+
+/// Such a server, and where it looks for what it says.
+pub(crate) fn scripted_server(
+    version: &'static SupportedProtocolVersion,
+    identity: &Identity,
+) -> (ServerConfig, Script) {
+    let script = Script::default();
     let suites = default_provider().cipher_suites.into_iter().map(|suite| scripted(suite, &script)).collect();
     let provider = CryptoProvider { cipher_suites: suites, ..default_provider() };
     let nobody = rustls::server::WebPkiClientVerifier::no_client_auth();
     let mut server = server_of(&[version], provider, identity, nobody);
     server.max_fragment_size = Some(64);
-    server
+    (server, script)
 }
 
 /// A handshake message.
