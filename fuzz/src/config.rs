@@ -1,10 +1,11 @@
 //! What an application configures for TLS: PEM, certificates, keys, protocols, host names. None of it takes more of the heap than was said
 //! before, and what is good is taken whatever stands around it.
 
+use std::cell::Cell;
 use std::sync::LazyLock;
 
 use wm_mqtt_client::transport::Layers;
-use wm_mqtt_client::transport::tls::{Settings, Tls, TlsConfig};
+use wm_mqtt_client::transport::tls::{Need, Settings, Tls, TlsConfig};
 
 use crate::heap::peak;
 
@@ -26,9 +27,25 @@ pub(crate) fn settings() -> Settings<'static> {
         record: 16 * 1024,
         chain: 16 * 1024,
         names: 100,
+        more: add,
         // Later than any build.
         clock: || 4_000_000_000,
     }
+}
+
+thread_local! {
+    /// Bytes of heap that steps of handshakes have asked for while they were computed.
+    static ADDED: Cell<usize> = const { Cell::new(0) };
+}
+
+fn add(need: Need) -> bool {
+    ADDED.set(ADDED.get() + need.bytes);
+    true
+}
+
+/// How many bytes were added since the last call.
+pub(crate) fn take_added() -> usize {
+    ADDED.take()
 }
 
 fn config(settings: Settings<'_>) -> Option<TlsConfig> {

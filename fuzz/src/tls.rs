@@ -7,7 +7,7 @@ use rustls::{ServerConfig, ServerConnection};
 use wm_mqtt_client::transport::Layers;
 use wm_mqtt_client::transport::tls::{Settings, TlsConfig};
 
-use crate::config::{CERTIFICATE, KEY, settings};
+use crate::config::{CERTIFICATE, KEY, settings, take_added};
 use crate::heap::peak;
 use crate::pieces::{cut, lengths};
 use crate::scripted::{Script, plain, scripted_server};
@@ -52,13 +52,15 @@ impl Client {
         self.sent.append(&mut self.out);
         self.out = Vec::new();
         while !rest.is_empty() {
-            let (len, need) = self.layers.handshake_step(rest);
+            let (len, need) = self.layers.handshake_step(rest).map_err(|error| error.to_string())?;
+            take_added();
             assert!(len > 0);
             let (piece, behind) = rest.split_at(len);
             rest = behind;
             let is_handshake = !self.layers.is_open();
             let (result, most) =
                 peak(|| self.layers.receive(piece, &mut self.out, &mut |part| assert!(!part.is_empty())));
+            let need = need.bytes + take_added();
             assert!(!is_handshake || most <= need, "{most} bytes, and not {need} for {len}");
             if let Err(error) = result {
                 let error = error.to_string();

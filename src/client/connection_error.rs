@@ -2,7 +2,7 @@
 
 use crate::log::Say;
 use crate::port::NetFailure;
-use crate::protocol::{ConnectReturnCode, KeepAliveError, Violation};
+use crate::protocol::{ConnectReturnCode, TimeoutError, Violation};
 use crate::transport::LayerError;
 
 /// Why a connection or an attempt ended.
@@ -58,11 +58,11 @@ impl From<Violation> for ConnectionError {
     }
 }
 
-impl From<KeepAliveError> for ConnectionError {
-    fn from(error: KeepAliveError) -> Self {
+impl From<TimeoutError> for ConnectionError {
+    fn from(error: TimeoutError) -> Self {
         match error {
-            KeepAliveError::Silence => ConnectionError::KeepAliveTimedOut,
-            KeepAliveError::NoMemory => ConnectionError::NoMemory,
+            TimeoutError::ServerSilent => ConnectionError::KeepAliveTimedOut,
+            TimeoutError::NoMemory => ConnectionError::NoMemory,
         }
     }
 }

@@ -72,7 +72,7 @@ pub(super) struct Incoming {
     pub(super) flags: u8,
     /// Packet identifier, 0 without.
     pub(super) id: u16,
-    /// Length of what it carries: of a PUBLISH its payload, whose fate the [decoder](Decoder::arrived) knows.
+    /// Length of what it carries: of a PUBLISH its payload, of which the [decoder](Decoder::arrived) knows.
     pub(super) len: u32,
 }
 
@@ -91,9 +91,9 @@ pub(super) mod kind {
 
 /// What has become of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum Arrival {
     /// It is there: [`Decoder::take_message`].
-    Kept,
+    Taken,
     /// Larger than what is taken: skipped.
     Oversized,
     /// Its owner did not want to wait for memory any longer: skipped.
@@ -104,7 +104,7 @@ pub(super) enum Fate {
 #[repr(C)] // as `Session`
 struct Partial<B> {
     first: u8,
-    fate: Fate,
+    arrival: Arrival,
     id: u16,
     /// Bytes of the packet that are still to come.
     left: u32,
@@ -118,7 +118,7 @@ struct Partial<B> {
 
 impl<B: Buffer> Partial<B> {
     const fn new(first: u8, left: u32) -> Self {
-        Self { first, left, mark: left, topic: None, id: 0, payload: None, len: 0, fate: Fate::Kept }
+        Self { first, left, mark: left, topic: None, id: 0, payload: None, len: 0, arrival: Arrival::Taken }
     }
 
     fn qos(&self) -> QoS {
@@ -139,7 +139,7 @@ impl<B: Buffer> Partial<B> {
 
 /// What the next bytes are.
 #[derive(Clone, Copy)]
-enum Stage {
+enum Part {
     /// First byte and remaining length.
     FixedHeader,
     /// The bytes after the fixed header of anything but PUBLISH.
@@ -155,9 +155,9 @@ enum Stage {
 #[repr(C)] // as `Session`
 pub(super) struct Decoder<B> {
     scratch: [u8; 5],
-    /// The PUBLISH that the stage is about, if it is about one.
+    /// The PUBLISH that the part belongs to, if it is about one.
     publish: Partial<B>,
-    stage: Stage,
+    part: Part,
     filled: usize,
     /// Length of the body that the scratch pad waits for.
     body: usize,
@@ -180,7 +180,7 @@ const SHAPES: [Option<(u8, u8)>; 16] = {
 
 impl<B: Buffer> Decoder<B> {
     pub(super) const fn new() -> Self {
-        Self { stage: Stage::FixedHeader, publish: Partial::new(0, 0), scratch: [0; 5], filled: 0, body: 0 }
+        Self { part: Part::FixedHeader, publish: Partial::new(0, 0), scratch: [0; 5], filled: 0, body: 0 }
     }
 
     /// Takes bytes off `input` until a packet is complete, the input is used up, a message comes that is longer than
@@ -192,26 +192,26 @@ impl<B: Buffer> Decoder<B> {
         input: &mut &[u8],
     ) -> Result<Option<Incoming>, Malformed> {
         loop {
-            match self.stage {
-                Stage::FixedHeader => {
+            match self.part {
+                Part::FixedHeader => {
                     let Some((first, byte)) = input.split_first() else { return Ok(None) };
                     *input = byte;
                     self.fixed_header(*first)?;
                 }
-                Stage::Body => {
+                Part::Body => {
                     if !self.collect(self.body, input) {
                         return Ok(None);
                     }
-                    self.stage = Stage::FixedHeader;
+                    self.part = Part::FixedHeader;
                     return self.control_packet().map(Some);
                 }
-                Stage::TopicLength => {
+                Part::TopicLength => {
                     if self.announced() > room || !self.collect(2, input) {
                         return Ok(None);
                     }
                     self.topic_length()?;
                 }
-                Stage::Topic(left) => {
+                Part::Topic(left) => {
                     if !self.has_memory() {
                         return Ok(None);
                     }
@@ -224,15 +224,15 @@ impl<B: Buffer> Decoder<B> {
                     publish.left -= part.len() as u32;
                     let left = left - part.len() as u16;
                     if left > 0 {
-                        self.stage = Stage::Topic(left);
+                        self.part = Part::Topic(left);
                         return Ok(None);
                     }
                     if publish.topic.as_ref().is_some_and(|t| topic::check_name(t.as_slice()).is_err()) {
                         return Err(Malformed::Topic);
                     }
-                    self.stage = Stage::PacketId;
+                    self.part = Part::PacketId;
                 }
-                Stage::PacketId => {
+                Part::PacketId => {
                     let len = self.publish.id_len();
                     if !self.collect(len.into(), input) {
                         return Ok(None);
@@ -244,11 +244,11 @@ impl<B: Buffer> Decoder<B> {
                     publish.left -= u32::from(len);
                     publish.len = publish.left;
                     if publish.len > largest {
-                        (publish.fate, publish.topic) = (Fate::Oversized, None);
+                        (publish.arrival, publish.topic) = (Arrival::Oversized, None);
                     }
-                    self.stage = Stage::Payload;
+                    self.part = Part::Payload;
                 }
-                Stage::Payload => {
+                Part::Payload => {
                     if !self.has_memory() {
                         return Ok(None);
                     }
@@ -262,7 +262,7 @@ impl<B: Buffer> Decoder<B> {
                     if publish.left > 0 {
                         return Ok(None);
                     }
-                    self.stage = Stage::FixedHeader;
+                    self.part = Part::FixedHeader;
                     let (flags, id, len) = (publish.first, publish.id, publish.len);
                     return Ok(Some(Incoming { kind: kind::PUBLISH, code: 0, flags, id, len }));
                 }
@@ -273,12 +273,12 @@ impl<B: Buffer> Decoder<B> {
     /// Whether there is memory for what comes next of a message that is to be kept; looks for it.
     pub(super) fn has_memory(&mut self) -> bool {
         let publish = &mut self.publish;
-        let (place, len) = match self.stage {
-            Stage::Topic(len) => (&mut publish.topic, len.into()),
-            Stage::Payload => (&mut publish.payload, publish.left as usize),
+        let (place, len) = match self.part {
+            Part::Topic(len) => (&mut publish.topic, len.into()),
+            Part::Payload => (&mut publish.payload, publish.left as usize),
             _ => return true,
         };
-        if publish.fate == Fate::Kept && len > 0 && place.is_none() {
+        if publish.arrival == Arrival::Taken && len > 0 && place.is_none() {
             *place = B::allocate(len);
             return place.is_some();
         }
@@ -287,12 +287,12 @@ impl<B: Buffer> Decoder<B> {
 
     /// The length of the message that comes next, if its fixed header is all that has come of it; else 0.
     pub(super) fn announced(&self) -> usize {
-        if matches!(self.stage, Stage::TopicLength) && self.filled == 0 { self.publish.left as usize } else { 0 }
+        if matches!(self.part, Part::TopicLength) && self.filled == 0 { self.publish.left as usize } else { 0 }
     }
 
     /// QoS of the message that has arrived, and what has become of it.
-    pub(super) fn arrived(&self) -> (QoS, Fate) {
-        (self.publish.qos(), self.publish.fate)
+    pub(super) fn arrived(&self) -> (QoS, Arrival) {
+        (self.publish.qos(), self.publish.arrival)
     }
 
     /// The message that has [arrived](Self::arrived), once. It goes when the next one comes.
@@ -312,7 +312,7 @@ impl<B: Buffer> Decoder<B> {
     /// The message that is coming, or has just arrived, is not kept.
     pub(super) fn discard(&mut self) {
         let publish = &mut self.publish;
-        (publish.fate, publish.payload) = (Fate::NoMemory, None);
+        (publish.arrival, publish.payload) = (Arrival::NoMemory, None);
         if let Some(topic) = publish.topic.take() {
             publish.add_to_mark(topic.as_slice());
         }
@@ -352,7 +352,7 @@ impl<B: Buffer> Decoder<B> {
         self.filled = 0;
         if first >> 4 == kind::PUBLISH {
             self.publish = Partial::new(first, remaining);
-            self.stage = Stage::TopicLength;
+            self.part = Part::TopicLength;
             // at least the length of the topic name, one character of it, and the packet identifier
             let shortest = 3 + u32::from(self.publish.id_len());
             return if remaining < shortest { Err(Malformed::Length) } else { Ok(()) };
@@ -362,7 +362,7 @@ impl<B: Buffer> Decoder<B> {
                 self.body = body.into();
                 // The type is needed again when the body is complete; it waits behind it.
                 self.scratch[4] = first;
-                self.stage = Stage::Body;
+                self.part = Part::Body;
                 Ok(())
             }
             _ => Err(Malformed::Length),
@@ -380,7 +380,7 @@ impl<B: Buffer> Decoder<B> {
             // [MQTT-4.7.3-1]
             return Err(Malformed::Topic);
         }
-        self.stage = Stage::Topic(len);
+        self.part = Part::Topic(len);
         Ok(())
     }
 

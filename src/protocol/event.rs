@@ -1,9 +1,9 @@
 //! What a session says: events, and the reasons of its refusals.
 
 use super::decode::{Malformed, Receipt};
-use super::outbox::NoMemory;
 use super::packet::{ConnectReturnCode, QoS};
 use crate::log::Say;
+use crate::memory::OutOfMemory;
 
 /// What the session tells its owner.
 #[derive(Clone, Copy, Debug)]
@@ -74,17 +74,17 @@ impl From<Malformed> for Violation {
     }
 }
 
-impl From<NoMemory> for Violation {
-    fn from(_: NoMemory) -> Self {
+impl From<OutOfMemory> for Violation {
+    fn from(_: OutOfMemory) -> Self {
         Violation::NoMemory
     }
 }
 
-/// Why a connection cannot be kept alive.
+/// Why a connection must end when time has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeepAliveError {
+pub enum TimeoutError {
     /// The server answered nothing, not even a PINGREQ, for twice the keep-alive time.
-    Silence,
+    ServerSilent,
     /// No memory for a PINGREQ.
     NoMemory,
 }
@@ -114,14 +114,14 @@ pub enum SubscribeError {
     NoMemory,
 }
 
-impl From<NoMemory> for PublishError {
-    fn from(_: NoMemory) -> Self {
+impl From<OutOfMemory> for PublishError {
+    fn from(_: OutOfMemory) -> Self {
         PublishError::NoMemory
     }
 }
 
-impl From<NoMemory> for SubscribeError {
-    fn from(_: NoMemory) -> Self {
+impl From<OutOfMemory> for SubscribeError {
+    fn from(_: OutOfMemory) -> Self {
         SubscribeError::NoMemory
     }
 }

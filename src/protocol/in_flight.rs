@@ -5,21 +5,21 @@ use alloc::vec::Vec;
 
 use super::packet::{acknowledgement, first_byte};
 
-/// How far a message has come.
+/// Which acknowledgement of a message is awaited.
 #[derive(Debug)]
-pub(super) enum Stage {
-    /// QoS 1, waits for PUBACK; the encoded packet is kept for a resend.
-    AtLeastOnce(Vec<u8>),
-    /// QoS 2, waits for PUBREC; likewise.
-    ExactlyOnce(Vec<u8>),
-    /// QoS 2, waits for PUBCOMP: the message itself must not be sent again `[MQTT-4.3.3-1]`.
-    Released,
+pub(super) enum Awaited {
+    /// Of QoS 1; the encoded packet is kept for a resend.
+    Puback(Vec<u8>),
+    /// Of QoS 2, the first; likewise.
+    Pubrec(Vec<u8>),
+    /// Of QoS 2, the second: the message itself must not be sent again `[MQTT-4.3.3-1]`.
+    Pubcomp,
 }
 
 #[derive(Debug)]
 struct Unacknowledged {
     id: u16,
-    stage: Stage,
+    awaited: Awaited,
     /// Its packet must leave from here, before anything new.
     leaves: bool,
     /// Not for the first time.
@@ -90,9 +90,9 @@ impl InFlight {
         let is_it = |m: &&mut Unacknowledged| leaving.map_or(m.leaves, |(id, _)| m.id == id);
         let Some(message) = self.messages.iter_mut().find(is_it) else { return (0, None) };
         let pubrel = acknowledgement(first_byte::PUBREL, message.id);
-        let packet = match &message.stage {
-            Stage::AtLeastOnce(packet) | Stage::ExactlyOnce(packet) => packet.as_slice(),
-            Stage::Released => &pubrel,
+        let packet = match &message.awaited {
+            Awaited::Puback(packet) | Awaited::Pubrec(packet) => packet.as_slice(),
+            Awaited::Pubcomp => &pubrel,
         };
         let gone = leaving.map_or(0, |(_, gone)| gone);
         let rest = packet.get(gone..).unwrap_or_default();
@@ -100,7 +100,7 @@ impl InFlight {
         out[..len].copy_from_slice(&rest[..len]);
         let mut begun = None;
         if gone == 0 && len > 0 {
-            if message.again && !matches!(message.stage, Stage::Released) {
+            if message.again && !matches!(message.awaited, Awaited::Pubcomp) {
                 out[0] |= first_byte::DUP;
             }
             begun = Some((out[0], message.id, packet.len()));
@@ -129,23 +129,23 @@ impl InFlight {
     }
 
     /// Appends a message; room was reserved. Where older ones must leave from here, so must this one.
-    pub(super) fn push(&mut self, id: u16, stage: Stage) {
+    pub(super) fn push(&mut self, id: u16, awaited: Awaited) {
         let leaves = self.has_resends();
         self.waiting += usize::from(leaves);
-        self.messages.push(Unacknowledged { id, stage, leaves, again: false });
+        self.messages.push(Unacknowledged { id, awaited, leaves, again: false });
     }
 
     /// The packet of a message that may have to be sent (again).
     pub(super) fn packet(&self, id: u16) -> Option<&[u8]> {
-        match &self.messages[self.find(id)?].stage {
-            Stage::AtLeastOnce(packet) | Stage::ExactlyOnce(packet) => Some(packet.as_slice()),
-            Stage::Released => None,
+        match &self.messages[self.find(id)?].awaited {
+            Awaited::Puback(packet) | Awaited::Pubrec(packet) => Some(packet.as_slice()),
+            Awaited::Pubcomp => None,
         }
     }
 
-    /// How far the message at this place has come.
-    pub(super) fn stage(&self, at: usize) -> &Stage {
-        &self.messages[at].stage
+    /// What the message at this place waits for.
+    pub(super) fn awaited(&self, at: usize) -> &Awaited {
+        &self.messages[at].awaited
     }
 
     /// PUBACK or PUBCOMP: the message at this place is done.
@@ -156,8 +156,8 @@ impl InFlight {
 
     /// PUBREC: the server has the message at this place, from now on only PUBREL counts. Whether that may be sent now; else it
     /// leaves with what must leave from here, in the order of the PUBREC packets `[MQTT-4.6.0-4]`.
-    pub(super) fn received(&mut self, at: usize) -> bool {
-        let is_released = |m: &Unacknowledged| matches!(m.stage, Stage::Released);
+    pub(super) fn pubrec(&mut self, at: usize) -> bool {
+        let is_released = |m: &Unacknowledged| matches!(m.awaited, Awaited::Pubcomp);
         // Not for one that has begun to leave: the queue waits for that anyway, and DISCONNECT may be in it.
         let leaves = self.messages.iter().any(|m| m.leaves && is_released(m) && !self.is_cut(m.id));
         let mut rest = self.messages[at..].iter_mut();
@@ -166,7 +166,7 @@ impl InFlight {
             return !message.leaves;
         }
         self.waiting = self.waiting - usize::from(message.leaves) + usize::from(leaves);
-        (message.stage, message.leaves, message.again) = (Stage::Released, leaves, true);
+        (message.awaited, message.leaves, message.again) = (Awaited::Pubcomp, leaves, true);
         // The released ones stand in the order of their PUBREC packets; nothing else is left of them.
         for next in rest.filter(|next| is_released(next)) {
             core::mem::swap(&mut message.id, &mut next.id);

@@ -19,26 +19,32 @@ pub(super) enum Due {
 pub(super) struct KeepAlive {
     /// 0: off.
     interval: Millis,
-    sent: Instant,
-    received: Instant,
+    last_sent: Instant,
+    last_received: Instant,
     /// When the PINGREQ left, or last came nearer to that, which nothing has answered yet.
     ping: Option<Instant>,
-    /// While the client does not read, silence proves nothing.
-    deaf: bool,
+    /// Whether the client reads: while it does not, silence proves nothing.
+    is_reading: bool,
 }
 
 impl KeepAlive {
     pub(super) const fn off() -> Self {
         let origin = Instant::from_millis(0);
-        Self { interval: 0, sent: origin, received: origin, ping: None, deaf: false }
+        Self { interval: 0, last_sent: origin, last_received: origin, ping: None, is_reading: true }
     }
 
     pub(super) fn start(now: Instant, seconds: u16) -> Self {
-        Self { interval: Millis::from(seconds) * 1000, sent: now, received: now, ping: None, deaf: false }
+        Self {
+            interval: Millis::from(seconds) * 1000,
+            last_sent: now,
+            last_received: now,
+            ping: None,
+            is_reading: true,
+        }
     }
 
     pub(super) fn sent(&mut self, now: Instant) {
-        self.sent = now;
+        self.last_sent = now;
     }
 
     /// The PINGREQ is on its way through what was queued before it, or has just left: the peer's time to answer begins.
@@ -48,25 +54,25 @@ impl KeepAlive {
         }
     }
 
-    pub(super) fn received(&mut self, now: Instant) {
-        self.received = now;
+    pub(super) fn bytes_received(&mut self, now: Instant) {
+        self.last_received = now;
         self.ping = None;
     }
 
-    pub(super) fn set_deaf(&mut self, now: Instant, deaf: bool) {
-        if self.deaf && !deaf {
-            self.received(now);
+    pub(super) fn set_reading(&mut self, now: Instant, is_reading: bool) {
+        if is_reading && !self.is_reading {
+            self.bytes_received(now);
         }
-        self.deaf = deaf;
+        self.is_reading = is_reading;
     }
 
     pub(super) fn last_received(&self) -> Instant {
-        self.received
+        self.last_received
     }
 
     /// Whether the deadline is the server's.
     pub(super) fn awaits_answer(&self) -> bool {
-        self.ping.is_some() && !self.deaf
+        self.ping.is_some() && self.is_reading
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -74,10 +80,10 @@ impl KeepAlive {
             return None;
         }
         Some(match self.ping {
-            Some(ping) if !self.deaf => ping + self.interval,
-            Some(ping) => self.sent.max(ping) + (self.interval - EARLY),
-            None if self.deaf => self.sent + (self.interval - EARLY),
-            None => self.sent.min(self.received) + (self.interval - EARLY),
+            Some(ping) if self.is_reading => ping + self.interval,
+            Some(ping) => self.last_sent.max(ping) + (self.interval - EARLY),
+            None if !self.is_reading => self.last_sent + (self.interval - EARLY),
+            None => self.last_sent.min(self.last_received) + (self.interval - EARLY),
         })
     }
 
@@ -117,19 +123,19 @@ mod tests {
         let mut keep_alive = KeepAlive::start(at(0), 2);
         keep_alive.sent(at(1800));
         assert_eq!(keep_alive.poll(at(1900)), Due::Ping);
-        keep_alive.received(at(2000));
+        keep_alive.bytes_received(at(2000));
         assert_eq!(keep_alive.deadline(), Some(at(3700)));
     }
 
     #[test]
     fn silence_proves_nothing_while_the_client_does_not_read() {
         let mut keep_alive = KeepAlive::start(at(0), 2);
-        keep_alive.set_deaf(at(0), true);
+        keep_alive.set_reading(at(0), false);
         for ping in 1..10 {
             assert_eq!(keep_alive.poll(at(2000 * ping)), Due::Ping);
             keep_alive.sent(at(2000 * ping));
         }
-        keep_alive.set_deaf(at(18_000), false);
+        keep_alive.set_reading(at(18_000), true);
         assert_eq!(keep_alive.deadline(), Some(at(19_900)));
     }
 

@@ -17,6 +17,6 @@ pub mod topic;
 mod warnings;
 
 pub use decode::{Buffer, Malformed, Message, Receipt};
-pub use event::{Event, KeepAliveError, PublishError, SubscribeError, Violation};
+pub use event::{Event, PublishError, SubscribeError, TimeoutError, Violation};
 pub use packet::{Connect, ConnectReturnCode, QoS, Will};
 pub use session::{Limits, Session};

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use zeroize::Zeroize;
 
 use super::in_flight::InFlight;
+use crate::memory::OutOfMemory;
 
 /// Packets from this size on are not copied into the queue.
 const LARGE: usize = 512;
@@ -27,10 +28,6 @@ pub(super) struct Outbox {
     /// Bytes in all segments.
     queued: usize,
 }
-
-/// No memory for one more packet; nothing was queued.
-#[derive(Debug)]
-pub(super) struct NoMemory;
 
 impl Outbox {
     pub(super) const fn new() -> Self {
@@ -60,14 +57,14 @@ impl Outbox {
     }
 
     /// The queue, for a packet of `len` bytes that the caller must append now.
-    pub(super) fn room(&mut self, len: usize) -> Result<&mut Vec<u8>, NoMemory> {
-        self.segments.try_reserve(1).map_err(|_| NoMemory)?;
+    pub(super) fn room(&mut self, len: usize) -> Result<&mut Vec<u8>, OutOfMemory> {
+        self.segments.try_reserve(1).map_err(|_| OutOfMemory)?;
         // Bytes that are gone leave once they are the larger part, so that moving the rest is cheap.
         if self.small_gone * 2 > self.small.len() {
             self.small.drain(..self.small_gone);
             self.small_gone = 0;
         }
-        self.small.try_reserve(len).map_err(|_| NoMemory)?;
+        self.small.try_reserve(len).map_err(|_| OutOfMemory)?;
         self.queued += len;
         match self.segments.last_mut() {
             Some(Segment::Small(bytes)) => *bytes += len,
@@ -77,7 +74,7 @@ impl Outbox {
     }
 
     /// Queues a few bytes.
-    pub(super) fn push_bytes(&mut self, bytes: &[u8]) -> Result<(), NoMemory> {
+    pub(super) fn push_bytes(&mut self, bytes: &[u8]) -> Result<(), OutOfMemory> {
         self.room(bytes.len())?.extend_from_slice(bytes);
         Ok(())
     }
@@ -87,8 +84,8 @@ impl Outbox {
         len >= LARGE
     }
 
-    pub(super) fn push_owned(&mut self, id: u16, packet: Vec<u8>) -> Result<(), NoMemory> {
-        self.segments.try_reserve(1).map_err(|_| NoMemory)?;
+    pub(super) fn push_owned(&mut self, id: u16, packet: Vec<u8>) -> Result<(), OutOfMemory> {
+        self.segments.try_reserve(1).map_err(|_| OutOfMemory)?;
         self.queued += packet.len();
         self.segments.push(Segment::Owned { id, packet, gone: 0 });
         Ok(())
@@ -107,11 +104,11 @@ impl Outbox {
     }
 
     /// Queues a stored message.
-    pub(super) fn push_stored(&mut self, id: u16, packet: &[u8]) -> Result<(), NoMemory> {
+    pub(super) fn push_stored(&mut self, id: u16, packet: &[u8]) -> Result<(), OutOfMemory> {
         if !Self::is_large(packet.len()) {
             return self.push_bytes(packet);
         }
-        self.segments.try_reserve(1).map_err(|_| NoMemory)?;
+        self.segments.try_reserve(1).map_err(|_| OutOfMemory)?;
         self.queued += packet.len();
         self.segments.push(Segment::Stored { id, len: packet.len(), gone: 0 });
         Ok(())

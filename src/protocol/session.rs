@@ -2,18 +2,19 @@
 
 use alloc::vec::Vec;
 
-use super::decode::{Buffer, Decoder, Fate, Incoming, Malformed, Message, Receipt, kind};
-use super::event::{Event, KeepAliveError, PublishError, SubscribeError, Violation};
-use super::in_flight::{InFlight, Stage};
+use super::decode::{Arrival, Buffer, Decoder, Incoming, Malformed, Message, Receipt, kind};
+use super::event::{Event, PublishError, SubscribeError, TimeoutError, Violation};
+use super::in_flight::{Awaited, InFlight};
 use super::keep_alive::{Due, KeepAlive};
 use super::missed::Missed;
-use super::outbox::{NoMemory, Outbox};
+use super::outbox::Outbox;
 use super::packet::{
     Connect, ConnectReturnCode, Filter, MAX_PACKET, Publish, QoS, acknowledgement, first_byte, packet_name,
 };
 use super::received::Received;
 use super::warnings::Warnings;
 use crate::log;
+use crate::memory::OutOfMemory;
 use crate::time::Instant;
 
 /// Bounds of a session's memory.
@@ -28,7 +29,7 @@ pub struct Limits {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ConnectionState {
     Closed,
     /// CONNECT sent, no CONNACK yet.
     Connecting,
@@ -46,7 +47,7 @@ enum State {
 // In this order, because the device's short instructions reach the first 31 bytes, 62 for two at a time, 124 for four.
 #[repr(C)]
 pub struct Session<B> {
-    state: State,
+    state: ConnectionState,
     clean: bool,
     last_id: u16,
     decoder: Decoder<B>,
@@ -83,7 +84,7 @@ impl<B: Buffer> Session<B> {
     pub const fn new(limits: Limits, trace: Option<usize>) -> Self {
         Self {
             limits,
-            state: State::Closed,
+            state: ConnectionState::Closed,
             clean: true,
             // Before the first one.
             connection: 1,
@@ -106,7 +107,7 @@ impl<B: Buffer> Session<B> {
     }
 
     /// Begins a connection: queues CONNECT `[MQTT-3.1.0-1]`. A clean session forgets all state `[MQTT-3.1.2-6]`.
-    pub fn connect(&mut self, now: Instant, connect: &Connect<'_>) -> Result<(), SubscribeError> {
+    pub fn connect(&mut self, now: Instant, connect: &Connect<'_>) -> Result<(), OutOfMemory> {
         self.closed();
         self.clean = connect.clean_session;
         if self.clean {
@@ -117,13 +118,13 @@ impl<B: Buffer> Session<B> {
         connect.encode(self.outbox.room(connect.encoded_len())?);
         self.trace("->", first_byte::CONNECT, 0, connect.encoded_len());
         self.keep_alive = KeepAlive::start(now, connect.keep_alive);
-        self.state = State::Connecting;
+        self.state = ConnectionState::Connecting;
         Ok(())
     }
 
     /// The transport is gone. What a persistent session must remember stays `[MQTT-3.1.2-5]`.
     pub fn closed(&mut self) {
-        self.state = State::Closed;
+        self.state = ConnectionState::Closed;
         self.decoder = Decoder::new();
         self.outbox.clear();
         self.in_flight.closed();
@@ -136,13 +137,13 @@ impl<B: Buffer> Session<B> {
 
     /// Whether CONNACK has come and DISCONNECT has not been asked for.
     pub fn is_connected(&self) -> bool {
-        self.state == State::Connected
+        self.state == ConnectionState::Connected
     }
 
     /// Queues DISCONNECT (section 3.14); nothing can be sent after it.
     pub fn disconnect(&mut self) {
-        if self.state == State::Connected {
-            self.state = State::Disconnecting;
+        if self.state == ConnectionState::Connected {
+            self.state = ConnectionState::Disconnecting;
             self.in_flight.end_resends();
             // Without memory for two bytes the transport just closes.
             let _ = self.outbox.push_bytes(&[first_byte::DISCONNECT, 0]);
@@ -187,7 +188,7 @@ impl<B: Buffer> Session<B> {
     ///
     /// `topic` has passed [`topic::check_name`](super::topic).
     pub fn publish(&mut self, topic: &[u8], payload: &[u8], qos: QoS, retain: bool) -> Result<u16, PublishError> {
-        if self.state != State::Connected {
+        if self.state != ConnectionState::Connected {
             return Err(PublishError::NotConnected);
         }
         self.room(qos)?;
@@ -215,8 +216,8 @@ impl<B: Buffer> Session<B> {
         if !resending {
             self.outbox.push_stored(id, &packet)?;
         }
-        let stage = if qos == QoS::AtLeastOnce { Stage::AtLeastOnce(packet) } else { Stage::ExactlyOnce(packet) };
-        self.in_flight.push(id, stage);
+        let awaited = if qos == QoS::AtLeastOnce { Awaited::Puback(packet) } else { Awaited::Pubrec(packet) };
+        self.in_flight.push(id, awaited);
         self.last_id = id;
         self.trace("->", first_byte::PUBLISH, id, len);
         Ok(id)
@@ -225,7 +226,7 @@ impl<B: Buffer> Session<B> {
     /// Queues SUBSCRIBE (with a QoS) or UNSUBSCRIBE (without) for one filter that has passed
     /// [`topic::check_filter`](super::topic); its packet identifier.
     pub fn subscribe(&mut self, filter: &[u8], qos: Option<QoS>) -> Result<u16, SubscribeError> {
-        if self.state != State::Connected {
+        if self.state != ConnectionState::Connected {
             return Err(SubscribeError::NotConnected);
         }
         let packet = Filter { id: self.unused_id(), filter, qos };
@@ -301,7 +302,7 @@ impl<B: Buffer> Session<B> {
     /// [memory](Self::has_memory).
     pub fn handle_input(&mut self, now: Instant, input: &mut &[u8]) -> Result<Option<Event>, Violation> {
         if !input.is_empty() {
-            self.keep_alive.received(now);
+            self.keep_alive.bytes_received(now);
         }
         // An owner that goes on after an error meets a decoder that begins anew.
         let largest = self.limits.payload.into();
@@ -320,7 +321,9 @@ impl<B: Buffer> Session<B> {
     fn handle_packet(&mut self, packet: Incoming) -> Result<Option<Event>, Violation> {
         let Incoming { kind, code, flags, id, len } = packet;
         // [MQTT-3.2.0-1]: the first packet is CONNACK, and there is only one
-        if self.state == State::Closed || (kind == kind::CONNACK) != (self.state == State::Connecting) {
+        if self.state == ConnectionState::Closed
+            || (kind == kind::CONNACK) != (self.state == ConnectionState::Connecting)
+        {
             return Err(Violation::Unexpected);
         }
         self.trace("<-", kind << 4, id, len as usize);
@@ -360,10 +363,10 @@ impl<B: Buffer> Session<B> {
             }
             _ => {
                 let message = self.in_flight.find(id);
-                let expected = message.filter(|at| match self.in_flight.stage(*at) {
-                    Stage::AtLeastOnce(_) => kind == kind::PUBACK,
-                    Stage::ExactlyOnce(_) => kind == kind::PUBREC,
-                    Stage::Released => matches!(kind, kind::PUBREC | kind::PUBCOMP),
+                let expected = message.filter(|at| match self.in_flight.awaited(*at) {
+                    Awaited::Puback(_) => kind == kind::PUBACK,
+                    Awaited::Pubrec(_) => kind == kind::PUBREC,
+                    Awaited::Pubcomp => matches!(kind, kind::PUBREC | kind::PUBCOMP),
                 });
                 let mut may_release = message.is_none();
                 if let Some(at) = expected {
@@ -375,7 +378,7 @@ impl<B: Buffer> Session<B> {
                         self.in_flight.complete(at);
                         return Ok(Some(Event::Published(id)));
                     }
-                    may_release = self.in_flight.received(at);
+                    may_release = self.in_flight.pubrec(at);
                 }
                 // [MQTT-4.3.3-1]: also where no message has this identifier
                 if kind == kind::PUBREC && may_release {
@@ -399,11 +402,11 @@ impl<B: Buffer> Session<B> {
         }
         let session_present = may_be_present && flags & 1 != 0;
         if code != 0 {
-            self.state = State::Closed;
+            self.state = ConnectionState::Closed;
             let code = ConnectReturnCode::from_code(code).ok_or(Malformed::ReturnCode)?;
             return Ok(Event::Refused(code));
         }
-        self.state = State::Connected;
+        self.state = ConnectionState::Connected;
         self.connection = self.connection.wrapping_add(1);
         // CONNECT, with its password, has left.
         self.outbox.shrink();
@@ -416,7 +419,7 @@ impl<B: Buffer> Session<B> {
     }
 
     fn message(&mut self, id: u16, len: u32) -> Result<Option<Event>, Violation> {
-        let (qos, fate) = self.decoder.arrived();
+        let (qos, arrival) = self.decoder.arrived();
         let receipt = Receipt { id, qos, connection: self.connection };
         if qos == QoS::ExactlyOnce
             && let Some(may_answer) = self.received.repeated(id)
@@ -428,12 +431,12 @@ impl<B: Buffer> Session<B> {
             }
             return Ok(None);
         }
-        if fate == Fate::Kept && self.remember(receipt) {
+        if arrival == Arrival::Taken && self.remember(receipt) {
             self.missed.kept(id);
             return Ok(Some(Event::Message(receipt)));
         }
         self.decoder.discard();
-        let is_oversized = fate == Fate::Oversized;
+        let is_oversized = arrival == Arrival::Oversized;
         // A server that will not send it again must not wait for an acknowledgement either.
         let mut event = Event::Missed;
         let will_not_come = qos == QoS::AtMostOnce || self.clean || is_oversized;
@@ -463,7 +466,7 @@ impl<B: Buffer> Session<B> {
     }
 
     fn acknowledge(&mut self, first: u8, id: u16) -> Result<(), Violation> {
-        if self.state == State::Connected {
+        if self.state == ConnectionState::Connected {
             self.outbox.push_bytes(&acknowledgement(first, id))?;
             self.acknowledgements = self.acknowledgements.saturating_add(4);
             self.trace("->", first, id, 4);
@@ -524,7 +527,7 @@ impl<B: Buffer> Session<B> {
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn deadline(&self) -> Option<Instant> {
-        if self.state == State::Connected { self.keep_alive.deadline() } else { None }
+        if self.state == ConnectionState::Connected { self.keep_alive.deadline() } else { None }
     }
 
     /// When the server last sent something; since when it is silent.
@@ -538,8 +541,8 @@ impl<B: Buffer> Session<B> {
     }
 
     /// Time has passed: queues a PINGREQ, or says that the connection is dead (section 3.1.2.10).
-    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), KeepAliveError> {
-        if self.state != State::Connected {
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), TimeoutError> {
+        if self.state != ConnectionState::Connected {
             return Ok(());
         }
         match self.keep_alive.poll(now) {
@@ -547,17 +550,17 @@ impl<B: Buffer> Session<B> {
             Due::Ping => {
                 self.outbox.shrink();
                 self.trace("->", first_byte::PINGREQ, 0, 2);
-                self.outbox.push_bytes(&[first_byte::PINGREQ, 0]).map_err(|NoMemory| KeepAliveError::NoMemory)?;
+                self.outbox.push_bytes(&[first_byte::PINGREQ, 0]).map_err(|OutOfMemory| TimeoutError::NoMemory)?;
                 self.ahead_of_ping = self.unsent();
                 Ok(())
             }
-            Due::Dead => Err(KeepAliveError::Silence),
+            Due::Dead => Err(TimeoutError::ServerSilent),
         }
     }
 
     /// The owner stops (or resumes) reading: meanwhile the server's silence does not count against it.
     pub fn set_reading(&mut self, now: Instant, reading: bool) {
-        self.keep_alive.set_deaf(now, !reading);
+        self.keep_alive.set_reading(now, reading);
     }
 
     /// The next packet identifier that nothing waits for, never 0 `[MQTT-2.3.1-1]` `[MQTT-2.3.1-2]`.
@@ -573,9 +576,9 @@ impl<B: Buffer> Session<B> {
 }
 
 /// A packet of `len` bytes in memory of its own.
-fn encode_alone(len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<u8>, NoMemory> {
+fn encode_alone(len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<u8>, OutOfMemory> {
     let mut packet = Vec::new();
-    packet.try_reserve_exact(len).map_err(|_| NoMemory)?;
+    packet.try_reserve_exact(len).map_err(|_| OutOfMemory)?;
     encode(&mut packet);
     Ok(packet)
 }

@@ -1,6 +1,6 @@
 //! Keep-alive from both sides (section 3.1.2.10).
 
-use wm_mqtt_client::protocol::{Connect, KeepAliveError};
+use wm_mqtt_client::protocol::{Connect, TimeoutError};
 use wm_mqtt_client::time::Millis;
 
 use crate::support::*;
@@ -12,7 +12,7 @@ fn bench(seconds: u16) -> Bench {
 }
 
 /// Lets time pass up to the session's own deadline, which must be `ms` from now.
-fn wait(bench: &mut Bench, ms: Millis) -> Result<(), KeepAliveError> {
+fn wait(bench: &mut Bench, ms: Millis) -> Result<(), TimeoutError> {
     assert_eq!(bench.session.deadline().map(|d| d.millis_from(bench.now)), Some(ms));
     bench.advance(ms - 1);
     assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
@@ -38,7 +38,7 @@ fn a_ping_after_silence_and_the_end_after_another() {
     }
     assert_eq!(wait(&mut bench, 9_900), Ok(()));
     assert_eq!(bench.sent(), [PingReq]);
-    assert_eq!(wait(&mut bench, 10_000), Err(KeepAliveError::Silence));
+    assert_eq!(wait(&mut bench, 10_000), Err(TimeoutError::ServerSilent));
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn sending_postpones_the_ping_only_as_long_as_something_comes_back() {
         pinged += bench.sent().iter().filter(|p| **p == PingReq).count();
     }
     assert_eq!(pinged, 1);
-    assert_eq!(bench.session.handle_timeout(bench.now), Err(KeepAliveError::Silence));
+    assert_eq!(bench.session.handle_timeout(bench.now), Err(TimeoutError::ServerSilent));
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn whoever_does_not_read_cannot_complain_of_silence() {
     bench.session.set_reading(bench.now, true);
     assert_eq!(wait(&mut bench, 9_900), Ok(()));
     assert_eq!(bench.sent(), [PingReq]);
-    assert_eq!(wait(&mut bench, 10_000), Err(KeepAliveError::Silence));
+    assert_eq!(wait(&mut bench, 10_000), Err(TimeoutError::ServerSilent));
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_slow_transport_is_no_dead_one() {
     }
     assert!(left > 60_000);
     // The PINGREQ has just left: from now on silence counts.
-    assert_eq!(wait(&mut bench, 10_000), Err(KeepAliveError::Silence));
+    assert_eq!(wait(&mut bench, 10_000), Err(TimeoutError::ServerSilent));
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn taking_bytes_without_ever_answering_is_no_life() {
         assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
     }
     bench.advance(1_000);
-    assert_eq!(bench.session.handle_timeout(bench.now), Err(KeepAliveError::Silence));
+    assert_eq!(bench.session.handle_timeout(bench.now), Err(TimeoutError::ServerSilent));
 }
 
 #[test]
@@ -223,5 +223,5 @@ fn a_transport_that_takes_nothing_is_dead() {
     bench.advance(9_999);
     assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
     bench.advance(1);
-    assert_eq!(bench.session.handle_timeout(bench.now), Err(KeepAliveError::Silence));
+    assert_eq!(bench.session.handle_timeout(bench.now), Err(TimeoutError::ServerSilent));
 }

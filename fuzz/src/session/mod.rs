@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use arbitrary::{Result, Unstructured};
 use wm_mqtt_client::protocol::{
-    Connect, Event, KeepAliveError, Limits, PublishError, QoS, Session, SubscribeError, Violation, Will,
+    Connect, Event, Limits, PublishError, QoS, Session, SubscribeError, TimeoutError, Violation, Will,
 };
 use wm_mqtt_client::time::{Instant, Millis};
 
@@ -468,7 +468,7 @@ impl Machine {
                 true
             }
             Err(error) => {
-                assert_eq!(error, KeepAliveError::Silence);
+                assert_eq!(error, TimeoutError::ServerSilent);
                 let since = self.last_received.max(self.last_ping);
                 assert!(is_due && self.reading && self.now >= since + self.keep_alive, "not silent for that long");
                 self.close();
