@@ -3,6 +3,8 @@
 //! Everything but PUBLISH is at most five bytes long and collects in a scratch pad. A PUBLISH streams: its topic and
 //! then its payload go straight into the memory that the application will own.
 
+use bytes::Buf;
+
 use super::packet::{QoS, first_byte};
 use super::topic;
 
@@ -194,9 +196,8 @@ impl<B: Buffer> Decoder<B> {
         loop {
             match self.part {
                 Part::FixedHeader => {
-                    let Some((first, byte)) = input.split_first() else { return Ok(None) };
-                    *input = byte;
-                    self.fixed_header(*first)?;
+                    let Ok(byte) = input.try_get_u8() else { return Ok(None) };
+                    self.fixed_header(byte)?;
                 }
                 Part::Body => {
                     if !self.collect(self.body, input) {
@@ -370,7 +371,7 @@ impl<B: Buffer> Decoder<B> {
     }
 
     fn topic_length(&mut self) -> Result<(), Malformed> {
-        let len = u16::from_be_bytes([self.scratch[0], self.scratch[1]]);
+        let len = self.number()?;
         let publish = &mut self.publish;
         publish.left -= 2;
         if publish.left < u32::from(len) + u32::from(publish.id_len()) {
@@ -384,8 +385,13 @@ impl<B: Buffer> Decoder<B> {
         Ok(())
     }
 
+    /// The two bytes that the scratch pad begins with.
+    fn number(&self) -> Result<u16, Malformed> {
+        (&self.scratch[..]).try_get_u16().map_err(|_| Malformed::Length)
+    }
+
     fn packet_id(&self) -> Result<u16, Malformed> {
-        match u16::from_be_bytes([self.scratch[0], self.scratch[1]]) {
+        match self.number()? {
             0 => Err(Malformed::PacketId),
             id => Ok(id),
         }

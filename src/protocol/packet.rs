@@ -1,4 +1,4 @@
-//! The packets a client sends: `encoded_len`, then `encode` straight into the outgoing buffer (chapter 3).
+//! The packets a client sends, encoded straight into the outgoing buffer (chapter 3).
 
 use alloc::vec::Vec;
 
@@ -107,6 +107,29 @@ pub(super) fn packet_name(first: u8) -> &'static str {
     NAMES[usize::from(first >> 4)]
 }
 
+/// A packet with a remaining length of its own (section 2.2.3).
+pub(super) trait Packet {
+    /// Type and flags.
+    fn first_byte(&self) -> u8;
+
+    /// Length of what is behind the fixed header.
+    fn remaining_len(&self) -> usize;
+
+    /// Appends what is behind the fixed header.
+    fn encode_remaining(&self, out: &mut Vec<u8>);
+
+    /// Length of the packet.
+    fn encoded_len(&self) -> usize {
+        fixed_header_len(self.remaining_len()) + self.remaining_len()
+    }
+
+    /// Appends the packet. Room for `encoded_len` is there: nothing is allocated.
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_fixed_header(self.first_byte(), self.remaining_len(), out);
+        self.encode_remaining(out);
+    }
+}
+
 /// Writes the fixed header: first byte and remaining length, seven bits a byte (section 2.2.3).
 fn put_fixed_header(first: u8, remaining: usize, out: &mut Vec<u8>) {
     let mut bytes = [first, 0, 0, 0, 0];
@@ -188,6 +211,12 @@ impl Connect<'_> {
     fn password(&self) -> Option<&[u8]> {
         self.username.and(self.password)
     }
+}
+
+impl Packet for Connect<'_> {
+    fn first_byte(&self) -> u8 {
+        first_byte::CONNECT
+    }
 
     fn remaining_len(&self) -> usize {
         let field = |f: Option<&[u8]>| f.map_or(0, |f| 2 + f.len());
@@ -197,18 +226,12 @@ impl Connect<'_> {
             + field(self.password())
     }
 
-    pub(super) fn encoded_len(&self) -> usize {
-        fixed_header_len(self.remaining_len()) + self.remaining_len()
-    }
-
-    /// Room for `encoded_len` is there: no `encode` allocates.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    fn encode_remaining(&self, out: &mut Vec<u8>) {
         let mut flags = u8::from(self.clean_session) << 1;
         if let Some(will) = &self.will {
             flags |= 0x04 | will.qos.level() << 3 | u8::from(will.retain) << 5;
         }
         flags |= u8::from(self.password().is_some()) << 6 | u8::from(self.username.is_some()) << 7;
-        put_fixed_header(first_byte::CONNECT, self.remaining_len(), out);
         // protocol name and level 4 [MQTT-3.1.2-1] [MQTT-3.1.2-2]
         put_field(b"MQTT", out);
         out.extend_from_slice(&[4, flags]);
@@ -236,18 +259,16 @@ pub(super) struct Publish<'a> {
     pub(super) retain: bool,
 }
 
-impl Publish<'_> {
+impl Packet for Publish<'_> {
+    fn first_byte(&self) -> u8 {
+        first_byte::PUBLISH | self.qos.level() << 1 | u8::from(self.retain)
+    }
+
     fn remaining_len(&self) -> usize {
         2 + self.topic.len() + if self.id.is_some() { 2 } else { 0 } + self.payload.len()
     }
 
-    pub(super) fn encoded_len(&self) -> usize {
-        fixed_header_len(self.remaining_len()) + self.remaining_len()
-    }
-
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        let first = first_byte::PUBLISH | self.qos.level() << 1 | u8::from(self.retain);
-        put_fixed_header(first, self.remaining_len(), out);
+    fn encode_remaining(&self, out: &mut Vec<u8>) {
         put_field(self.topic, out);
         if let Some(id) = self.id {
             out.extend_from_slice(&id.to_be_bytes());
@@ -264,18 +285,16 @@ pub(super) struct Filter<'a> {
     pub(super) qos: Option<QoS>,
 }
 
-impl Filter<'_> {
+impl Packet for Filter<'_> {
+    fn first_byte(&self) -> u8 {
+        if self.qos.is_some() { first_byte::SUBSCRIBE } else { first_byte::UNSUBSCRIBE }
+    }
+
     fn remaining_len(&self) -> usize {
         4 + self.filter.len() + usize::from(self.qos.is_some())
     }
 
-    pub(super) fn encoded_len(&self) -> usize {
-        fixed_header_len(self.remaining_len()) + self.remaining_len()
-    }
-
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        let first = if self.qos.is_some() { first_byte::SUBSCRIBE } else { first_byte::UNSUBSCRIBE };
-        put_fixed_header(first, self.remaining_len(), out);
+    fn encode_remaining(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.id.to_be_bytes());
         put_field(self.filter, out);
         if let Some(qos) = self.qos {

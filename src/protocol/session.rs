@@ -9,7 +9,7 @@ use super::keep_alive::{Due, KeepAlive};
 use super::missed::Missed;
 use super::outbox::Outbox;
 use super::packet::{
-    Connect, ConnectReturnCode, Filter, MAX_PACKET, Publish, QoS, acknowledgement, first_byte, packet_name,
+    Connect, ConnectReturnCode, Filter, MAX_PACKET, Packet, Publish, QoS, acknowledgement, first_byte, packet_name,
 };
 use super::received::Received;
 use super::warnings::Warnings;
@@ -203,13 +203,13 @@ impl<B: Buffer> Session<B> {
             if !Outbox::is_large(len) {
                 publish.encode(self.outbox.room(len)?);
             } else {
-                self.outbox.push_owned(0, encode_alone(len, |out| publish.encode(out))?)?;
+                self.outbox.push_owned(0, encode_alone(&publish)?)?;
             }
             self.trace("->", first_byte::PUBLISH, 0, len);
             return Ok(0);
         };
         // The message must be sent and kept, or neither.
-        let packet = encode_alone(len, |out| publish.encode(out))?;
+        let packet = encode_alone(&publish)?;
         if !self.in_flight.reserve() {
             return Err(PublishError::NoMemory);
         }
@@ -232,14 +232,11 @@ impl<B: Buffer> Session<B> {
         let packet = Filter { id: self.unused_id(), filter, qos };
         self.requests.try_reserve(1).map_err(|_| SubscribeError::NoMemory)?;
         // Alone, so that it can be taken back.
-        self.outbox.push_owned(packet.id, encode_alone(packet.encoded_len(), |out| packet.encode(out))?)?;
-        let (answer, first) = match qos {
-            Some(_) => (kind::SUBACK, first_byte::SUBSCRIBE),
-            None => (kind::UNSUBACK, first_byte::UNSUBSCRIBE),
-        };
+        self.outbox.push_owned(packet.id, encode_alone(&packet)?)?;
+        let answer = if qos.is_some() { kind::SUBACK } else { kind::UNSUBACK };
         self.requests.push((packet.id, answer));
         self.last_id = packet.id;
-        self.trace("->", first, packet.id, packet.encoded_len());
+        self.trace("->", packet.first_byte(), packet.id, packet.encoded_len());
         Ok(packet.id)
     }
 
@@ -575,10 +572,10 @@ impl<B: Buffer> Session<B> {
     }
 }
 
-/// A packet of `len` bytes in memory of its own.
-fn encode_alone(len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<u8>, OutOfMemory> {
-    let mut packet = Vec::new();
-    packet.try_reserve_exact(len).map_err(|_| OutOfMemory)?;
-    encode(&mut packet);
-    Ok(packet)
+/// A packet in memory of its own.
+fn encode_alone(packet: &impl Packet) -> Result<Vec<u8>, OutOfMemory> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(packet.encoded_len()).map_err(|_| OutOfMemory)?;
+    packet.encode(&mut bytes);
+    Ok(bytes)
 }
