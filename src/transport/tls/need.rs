@@ -43,7 +43,7 @@ const CERTIFICATE_REQUEST: u16 = 13;
 const SERVER_HELLO_DONE: u16 = 0xff;
 const CERTIFICATE_VERIFY: u16 = 15;
 
-/// The port's way to add to the reserve of the task that is in a step.
+/// The port's way to add to the reserve of the task that is in a step. Set in the handshakes' task alone, so nobody spins.
 static MORE: Once<fn(Need) -> bool> = Once::new();
 
 /// The copy of the handshake, as long as it is not encrypted, whose keys are made next. rustls has no place where what decrypts for
