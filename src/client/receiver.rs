@@ -105,8 +105,9 @@ impl<P: Port> Receiver<P> {
         if is_idle { self.missed_since.max(self.memory_wait_until) } else { self.missed_since + MISSED_TIMEOUT }
     }
 
-    /// Whether there is room for what the next read may bring; `has_memory` says whether the layers have. Calls that hold up the event task wait for something
-    /// behind the messages in the backlog, so for their sake it may grow further; then they fail.
+    /// Whether there is room for what the next read may bring; `has_memory` says whether the layers have. Calls that hold up
+    /// the event task wait for something behind the messages in the backlog, so for their sake it may grow further; then they
+    /// fail.
     pub(super) fn may_read(&mut self, client: &Client<P>, now: Instant, has_memory: bool) -> bool {
         self.wait_for_layers(now, !has_memory);
         let mut state = client.state().lock();

@@ -96,8 +96,8 @@ fn is_ours() -> bool {
     OWNER.load(Ordering::Relaxed) == FreeRtos::current_task()
 }
 
-/// The heap has nothing of this size for the calling task: gives it a part of its reserve back, if it has one still. `false`: it has
-/// none.
+/// The heap has nothing of this size for the calling task: gives it a part of its reserve back, if it has one still. `false`:
+/// it has none.
 pub(super) fn release(size: usize) -> bool {
     if !is_ours() {
         return false;

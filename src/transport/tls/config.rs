@@ -42,8 +42,8 @@ pub struct Settings<'a> {
     pub chain: usize,
     /// How many names of authorities a server may send when it asks for a certificate. One for all, too.
     pub names: usize,
-    /// Adds to what the task that is in a step of a handshake has in reserve of the heap; `false`: there is no memory for it. One for
-    /// all: that of the first.
+    /// Adds to what the task that is in a step of a handshake has in reserve of the heap; `false`: there is no memory for it.
+    /// One for all: that of the first.
     pub more: fn(Need) -> bool,
     /// Seconds since 1970; anything before this library's build is taken for a clock that was not set.
     pub clock: fn() -> u64,

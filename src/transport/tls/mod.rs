@@ -115,10 +115,10 @@ impl Tls {
         need::CLIENT_HELLO
     }
 
-    /// Makes room for a step of the handshake: how much of `input` that is, up to the end of a record's header, or of a record; and how
-    /// much of the heap [`receive`](Layers::receive) may take for it, beside what is put in reserve when the server's messages are
-    /// known ([`Settings::more`]): what rustls and ring allocate, they do not ask whether it is there. Behind the handshake, where that
-    /// is seen to, all of it and nothing.
+    /// Makes room for a step of the handshake: how much of `input` that is, up to the end of a record's header, or of a record;
+    /// and how much of the heap [`receive`](Layers::receive) may take for it, beside what is put in reserve when the server's
+    /// messages are known ([`Settings::more`]): what rustls and ring allocate, they do not ask whether it is there. Behind the
+    /// handshake, where that is seen to, all of it and nothing.
     pub fn step(&mut self, input: &[u8]) -> Result<(usize, Need), Error> {
         if self.open {
             return Ok((input.len(), Need::whole(0)));

@@ -28,7 +28,8 @@ impl Need {
 /// For a ClientHello, without a session that it offers.
 pub(super) const CLIENT_HELLO: usize = 6144;
 
-/// For a step, beside what its messages take: state, keys and our own messages, and the lists of schemes, extensions and certificates.
+/// For a step, beside what its messages take: state, keys and our own messages, and the lists of schemes, extensions and
+/// certificates.
 pub(super) const STEP: usize = 3072;
 
 /// For each name of an authority its block, its place in a list that grows by doubling, and one in another list.
@@ -95,8 +96,8 @@ impl Account {
         (self.grown, self.kept, self.rest, self.block) = (0, 0, 0, 0);
     }
 
-    /// A message is complete; a list in it has at most so many items. What it takes counts as if it stayed: where something is freed
-    /// the next block may not fit.
+    /// A message is complete; a list in it has at most so many items. What it takes counts as if it stayed: where something is
+    /// freed the next block may not fit.
     pub(super) fn add(&mut self, kind: u16, len: usize, items: usize) {
         self.seen = (self.seen + len).min(RSA_8192);
         self.block = self.block.max(len);

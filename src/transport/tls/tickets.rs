@@ -67,8 +67,8 @@ impl View {
         }
     }
 
-    /// Takes a session, unless it is doubtful and there is a clock now, since the certificate may have expired long ago, or there is
-    /// no memory to offer it.
+    /// Takes a session, unless it is doubtful and there is a clock now, since the certificate may have expired long ago, or
+    /// there is no memory to offer it.
     fn take<T>(&self, place: impl FnOnce(&mut Memory) -> &mut Option<Kept<T>>) -> Option<T> {
         let Kept { session, doubtful } = place(&mut *self.tickets.0.try_lock()?).take()?;
         if doubtful {
