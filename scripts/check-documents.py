@@ -5,7 +5,7 @@ PAGE.zh-CN.md has the blocks of PAGE.md in the same order: headings of the same 
 blocks. In each of them stand the same pieces of code, the same numbers and the same links, so whoever changes one of these in one
 page has to change the other too. What the words say nobody checks but the reader. The toolchain that they name is that of
 targets/toolchain. The table in docs/deviations.md of what ends a connection and what is a warning has every text with which the
-source says so, no other, and tests that there are.
+source says so, no other, and tests that there are. docs/testing.md names files and tests that there are.
 
 Pictures, PICTURE.svg and PICTURE.zh-CN.svg, are XML, have a title and a description, and their translation differs in text alone.
 """
@@ -199,6 +199,23 @@ def check_refusals():
                 yield f"{page}:{line}: there is no test {test!r}"
 
 
+def check_proofs():
+    """In a cell a file or folder stands before the tests in it; a table without any is not that table."""
+    page, proofs = Path("docs/testing.md"), 0
+    for line, kind, text in blocks(page):
+        within = None
+        for code in CODE.findall(text.split("|")[2]) if kind == "row of 4" else ():
+            proofs += 1
+            if "/" in code:
+                within = Path(code)
+                if not within.exists():
+                    yield f"{page}:{line}: there is no {code}"
+            elif within is None or not within.is_file() or not re.search(rf"\b{re.escape(code)}\b", within.read_text()):
+                yield f"{page}:{line}: {within} has no {code!r}"
+    if proofs < 150:
+        yield f"{page}: only {proofs} files and tests are named"
+
+
 def listed(*patterns):
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns]
     return [Path(name) for name in subprocess.check_output(command, text=True).splitlines()]
@@ -214,6 +231,7 @@ def main():
     wrong += [message for pair in pairs for message in check_pair(*pair)]
     wrong += check_pictures(pictures)
     wrong += check_refusals()
+    wrong += check_proofs()
     if wrong or not pairs:
         sys.exit("\n".join([*wrong, f"check-documents: {len(wrong)} wrong, {len(pairs)} translations"]))
     print(f"{len(pages)} pages, {len(pairs)} of them translations; {len(pictures)} pictures")

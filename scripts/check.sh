@@ -20,20 +20,13 @@ step "test certificates" ffi-tests/peers/target/debug/certs "$WM_MQTT_CERTS"
 step "build, C test programs too" "$MAKE" all test-programs WARNINGS="-Wall -Wextra -Werror"
 
 # They mostly wait: several at a time, the longest first.
-c_tests() { # PROGRAM...
-    printf '%s\n' "$@" | xargs -P "$((2 * $(nproc)))" -I {} bash -c '
-        if output=$(scripts/c-test.sh plain {} 2>&1); then
-            echo "{}: $(tail -n 1 <<<"$output")"
-        else
-            printf "%s\n" "$output" "{}: FAILED"
-            exit 255 # no other is begun
-        fi'
-}
+JOBS=${JOBS:-$((2 * $(nproc)))}
 programs=(keepalive websocket threads tls_traffic)
 for source in ffi-tests/sdk/tests/*.c ffi-tests/port/*.c ffi-tests/tests/*.c; do
     test=$(basename "$source" .c)
     [[ " ${programs[*]} " = *" $test "* ]] || programs+=("$test")
 done
-step "C tests" c_tests "${programs[@]}"
+for test in "${programs[@]}"; do begin "$test" scripts/c-test.sh plain "$test"; done
+finish
 
 echo "$passed passed, 0 failed, $skipped skipped; the rest is make test"

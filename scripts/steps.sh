@@ -6,16 +6,51 @@ export CARGO=${CARGO:-cargo} MAKE=${MAKE:-make} PATH="$PATH:/usr/sbin"
 logs=target/test-logs
 rm -rf "$logs"
 mkdir -p "$logs"
-steps=0 passed=0 skipped=0
+steps=0 reported=0 passed=0 skipped=0 names=()
 
 step() { # NAME COMMAND...
-    local name=$1 log status=0 start=$EPOCHREALTIME count
-    shift
+    finish
+    name_next "$1"
+    run "${@:2}" || true
+    finish
+}
+
+# A step that runs beside others that were begun, $JOBS at a time: by default one for each processor. They are finished before the next
+# step, and reported in their order.
+begin() { # NAME COMMAND...
+    # When one has failed no other is begun.
+    if [ $((steps - reported)) -ge "${JOBS:-$(nproc)}" ] && ! wait -n; then finish; fi
+    name_next "$1"
+    run "${@:2}" &
+}
+
+finish() {
+    wait
+    while [ "$reported" -lt "$steps" ]; do
+        reported=$((reported + 1))
+        report "$(log_of "$reported")" "${names[reported]}"
+    done
+}
+
+name_next() { # NAME
     steps=$((steps + 1))
-    printf -v log '%s/%02d.log' "$logs" "$steps"
+    names[steps]=$1
+}
+
+log_of() { printf '%s/%02d.log' "$logs" "$1"; } # NUMBER
+
+# The newest step.
+run() { # COMMAND...
+    local log status=0 start=$EPOCHREALTIME
+    log=$(log_of "$steps")
     "$@" </dev/null >"$log" 2>&1 || status=$?
-    local seconds
-    seconds=$(awk -v from="$start" -v to="$EPOCHREALTIME" 'BEGIN { printf "%.1f", to - from }')
+    awk -v from="$start" -v to="$EPOCHREALTIME" -v status="$status" 'BEGIN { printf "%d %.1f\n", status, to - from }' >"$log.ended"
+    return "$status"
+}
+
+report() { # LOG NAME
+    local log=$1 name=$2 status seconds count
+    read -r status seconds <"$log.ended"
     if [ "$status" != 0 ]; then
         tail -n 200 "$log"
         echo "FAILED  ${seconds} s  $name (status $status, all of its output in $log)"

@@ -16,7 +16,7 @@ with_features() { # NAME FEATURES PROGRAM:SCHEME...
     step "features $features: build" "$MAKE" "${programs[@]/#/$folder/sanitize/}" VARIANT=sanitize C="$folder" \
         TARGET=target/features FEATURES="--no-default-features --features $features"
     for run; do
-        C=$folder step "features $features: ${run%:*}, ${run#*:}" scripts/c-test.sh sanitize "${run%:*}" "${run#*:}"
+        C=$folder begin "features $features: ${run%:*}, ${run#*:}" scripts/c-test.sh sanitize "${run%:*}" "${run#*:}"
     done
 }
 
@@ -43,21 +43,22 @@ step "test certificates" ffi-tests/peers/target/debug/certs "$WM_MQTT_CERTS"
 export WM_MQTT_RECONNECTS=1000
 step "C test programs: build" "$MAKE" test-programs WARNINGS="-Wall -Wextra -Werror"
 step "C test programs: build with sanitizers" "$MAKE" test-programs VARIANT=sanitize
+# They mostly wait: several at a time.
 for source in ffi-tests/sdk/tests/*.c ffi-tests/port/*.c ffi-tests/tests/*.c; do
     test=$(basename "$source" .c)
-    step "$test, valgrind" scripts/c-test.sh valgrind "$test"
-    step "$test, sanitizers" scripts/c-test.sh sanitize "$test"
+    begin "$test, valgrind" scripts/c-test.sh valgrind "$test"
+    begin "$test, sanitizers" scripts/c-test.sh sanitize "$test"
 done
 # The same over the other schemes. tls*.c, websocket.c and bad_peers.c choose theirs themselves.
 for scheme in mqtts ws wss; do
     for source in ffi-tests/tests/*.c; do
         test=$(basename "$source" .c)
         case $test in bad_peers | tls | tls_* | websocket) continue ;; esac
-        step "$test, $scheme, sanitizers" scripts/c-test.sh sanitize "$test" "$scheme"
+        begin "$test, $scheme, sanitizers" scripts/c-test.sh sanitize "$test" "$scheme"
     done
 done
 for test in connect session receive lifecycle; do
-    step "$test, wss, valgrind" scripts/c-test.sh valgrind "$test" wss
+    begin "$test, wss, valgrind" scripts/c-test.sh valgrind "$test" wss
 done
 # Bytes that wait between us and the broker, as on the device. A container may not allow it.
 if unshare --net true 2>/dev/null; then
