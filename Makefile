@@ -18,6 +18,7 @@
 #   make release      packs the device's component with its library prebuilt: target/wm-mqtt-client-VERSION-w800.tar.gz
 #   make fuzz         libFuzzer on decoder, session, TLS, WebSocket, URIs and configuration, DURATION seconds in all (420);
 #                     TARGETS="decoder session" takes some of them. Needs the nightly toolchain and a C++ compiler
+#   make coverage     the lines of src/protocol that the corpora of the fuzzing targets do not pass, and how many they do
 #   make clean        removes everything that was built
 #   make help         prints this text
 #
@@ -103,6 +104,9 @@ csky-test: peers
 
 fuzz:
 	CARGO='$(CARGO)' scripts/fuzz.sh
+
+coverage:
+	CARGO='$(CARGO)' scripts/coverage.sh
 
 # ---- the stand-in of the SDK ----
 
