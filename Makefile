@@ -18,6 +18,8 @@
 #   make release      packs the device's component with its library prebuilt: target/wm-mqtt-client-VERSION-w800.tar.gz
 #   make fuzz         libFuzzer on decoder, session, TLS, WebSocket, URIs and configuration, DURATION seconds in all (420);
 #                     TARGETS="decoder session" takes some of them. Needs the nightly toolchain and a C++ compiler
+#   make interleavings  the library over a model of the system that tries one order of its tasks after the other, DURATION seconds in
+#                     all (300); SEED=1000 begins with other schedules
 #   make clean        removes everything that was built
 #   make help         prints this text
 #
@@ -56,7 +58,7 @@ ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 MAKEFLAGS += --no-builtin-rules
 %.d: ;
 
-.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test fuzz install clean FORCE
+.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test fuzz interleavings install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -103,6 +105,9 @@ csky-test: peers
 
 fuzz:
 	CARGO='$(CARGO)' scripts/fuzz.sh
+
+interleavings:
+	CARGO='$(CARGO)' scripts/interleavings.sh
 
 # ---- the stand-in of the SDK ----
 

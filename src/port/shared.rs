@@ -3,7 +3,8 @@
 use alloc::alloc::{Layout, alloc, dealloc};
 use core::ops::Deref;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicUsize, Ordering, fence};
+
+use crate::sync::{AtomicUsize, Ordering, fence};
 
 struct Inner<T> {
     count: AtomicUsize,
