@@ -149,6 +149,9 @@ test:
 VARIANT        ?= plain
 FLAGS_plain    := -O1 -g
 FLAGS_sanitize := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+# Compiled with the C compiler's ThreadSanitizer, linked with rustc's, which knows what both compilers ask for: scripts/tsan.sh.
+FLAGS_tsan     := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
+LINK_tsan       = -rdynamic -Wl,--whole-archive $(TSAN_RUNTIME) -Wl,--no-whole-archive
 T              := $(C)/$(VARIANT)
 TESTS          := $(notdir $(basename $(wildcard ffi-tests/tests/*.c ffi-tests/sdk/tests/*.c ffi-tests/port/*.c)))
 HARNESS_SRC    := $(wildcard ffi-tests/harness/*.c ffi-tests/harness/host/*.c)
@@ -172,7 +175,7 @@ $(T)/libsdk.a: $(SDK_SRC:%.c=$(T)/%.o)
 	$(ARCHIVE)
 
 TEST_LIBRARIES := $(T)/libharness.a $(RUST_STATIC) $(T)/libsdk.a
-LINK_TEST = $(CC) $(CFLAGS) $(FLAGS_$(VARIANT)) $(LDFLAGS) -o $@ $^ $(NATIVE) -pthread -lm
+LINK_TEST = $(CC) $(CFLAGS) $(or $(LINK_$(VARIANT)),$(FLAGS_$(VARIANT))) $(LDFLAGS) -o $@ $^ $(NATIVE) -pthread -lm
 
 $(T)/%: $(T)/ffi-tests/tests/%.o $(TEST_LIBRARIES)
 	$(LINK_TEST)

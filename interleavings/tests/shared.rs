@@ -7,7 +7,7 @@ extern crate alloc;
 mod shared;
 
 mod sync {
-    pub(crate) use loom::sync::atomic::{AtomicUsize, Ordering, fence};
+    pub(crate) use loom::sync::atomic::{AtomicUsize, Ordering};
 }
 
 use std::sync::atomic::{AtomicUsize, Ordering};
