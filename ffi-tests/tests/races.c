@@ -2,7 +2,10 @@
  * the middle of it. Here nothing is timed: what matters is that each call returns what it may return, and what ThreadSanitizer
  * and valgrind say of it. */
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "auto_broker.h"
@@ -11,7 +14,7 @@
 #include "mosquitto.h"
 #include "wm_host.h"
 
-enum { THREADS = 8, SHARED = 2, LIVES = 10, CALLS = 300, ROUNDS = 100 };
+enum { THREADS = 8, SHARED = 2, LIVES = 10, CALLS = 500, ROUNDS = 100 };
 
 #define DISCONNECTED_ERROR WM_MQTT_CLIENT_ERROR_DISCONNECTED
 #define FAILURE WM_MQTT_CLIENT_ERROR_FAILURE
@@ -39,20 +42,32 @@ static const struct {
     {"reconnect", wm_mqtt_client_reconnect},
     {"disconnect", wm_mqtt_client_disconnect},
 };
-enum { CALL_COUNT = sizeof calls / sizeof calls[0] };
+enum { CONNECT = 6, CALL_COUNT = sizeof calls / sizeof calls[0] };
+
+/* How often each succeeded in a test. */
+static atomic_int successes[CALL_COUNT];
 
 /* What any of them may return while others do anything with the handle. */
 static int call(size_t i, handle_t handle)
 {
     int result = calls[i].act(handle);
+    if (result >= 0) atomic_fetch_add(&successes[i], 1);
     bool is_allowed = result >= 0 || result == DISCONNECTED_ERROR || result == FAILURE || result == BAD_STRUCTURE ||
                       (result == WINDOW_FULL && i < 3);
     if (!is_allowed) check_failed(__FILE__, __LINE__, false, "%s returned %d", calls[i].name, result);
     return result;
 }
 
+/* Nothing was tried if one of them has only failed. */
+static void check_successes(void)
+{
+    for (size_t i = 0; i < CALL_COUNT; i++) {
+        if (!atomic_exchange(&successes[i], 0)) check_failed(__FILE__, __LINE__, false, "%s never succeeded", calls[i].name);
+    }
+}
+
 typedef struct {
-    int number;
+    int number, round;
     const config_t *config;
     handle_t *handles;
     pthread_barrier_t *barrier;
@@ -68,14 +83,14 @@ static handle_t init(const job_t *job)
     return wm_mqtt_client_init(&config);
 }
 
-static void together(void *(*body)(void *), const config_t *config, handle_t *handles, atomic_int *ended)
+static void together(void *(*body)(void *), const config_t *config, handle_t *handles, int round, atomic_int *ended)
 {
     pthread_t threads[THREADS];
     job_t jobs[THREADS];
     pthread_barrier_t barrier;
     pthread_barrier_init(&barrier, NULL, THREADS);
     for (int i = 0; i < THREADS; i++) {
-        jobs[i] = (job_t){i, config, handles, &barrier, ended};
+        jobs[i] = (job_t){i, round, config, handles, &barrier, ended};
         if (pthread_create(&threads[i], NULL, body, &jobs[i]) != 0) abort();
     }
     for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
@@ -120,19 +135,27 @@ static void *own_life(void *arg)
 static void separate_handles(void)
 {
     config_t config = configuration(auto_broker_uri(auto_broker_open()), true);
-    together(own_life, &config, NULL, NULL);
+    together(own_life, &config, NULL, 0, NULL);
 }
 
 /* ---- the same handles, while connections break ---- */
 
+/* Any of the calls, and mostly those that leave the connection alone. */
+static size_t some_call(uint32_t *random)
+{
+    *random = *random * 1664525 + 1013904223;
+    size_t n = (*random >> 16) % 60;
+    return n < CALL_COUNT ? n : n % (CALL_COUNT - 2);
+}
+
 static void *share(void *arg)
 {
     job_t *job = arg;
+    uint32_t random = (uint32_t)job->number;
     pthread_barrier_wait(job->barrier);
     for (int i = 0; i < CALLS; i++) {
         handle_t handle = job->handles[(i + job->number) % SHARED];
-        /* Each begins elsewhere and goes on in other steps. */
-        call((size_t)(job->number + i * (1 + job->number % 4 * 2)) % CALL_COUNT, handle);
+        if (call(some_call(&random), handle) == DISCONNECTED_ERROR) call(CONNECT, handle);
     }
     return NULL;
 }
@@ -163,10 +186,11 @@ static void shared_handles(void)
     }
     pthread_t thread;
     if (pthread_create(&thread, NULL, break_connections, &breaker) != 0) abort();
-    together(share, &config, handles, NULL);
+    together(share, &config, handles, 0, NULL);
     atomic_store(&breaker.stop, true);
     pthread_join(thread, NULL);
     for (int i = 0; i < SHARED; i++) CHECK_EQ(client_deinit(handles[i]), 0);
+    check_successes();
 }
 
 /* ---- deinit against everything ---- */
@@ -178,12 +202,13 @@ static void *use_or_end(void *arg)
     handle_t handle = job->handles[0];
     pthread_barrier_wait(job->barrier);
     if (job->number < 2) {
+        for (int i = job->round % 10; i > 0; i--) sched_yield();
         int result = wm_mqtt_client_deinit(handle);
         CHECK(result == 0 || result == BAD_STRUCTURE);
         if (result == 0) atomic_fetch_add(job->ended, 1);
     } else {
-        call((size_t)(job->number + *job->ended) % CALL_COUNT, handle);
-        call((size_t)job->number % CALL_COUNT, handle);
+        call((size_t)(job->number + job->round) % CALL_COUNT, handle);
+        call((size_t)(job->number * job->round) % CALL_COUNT, handle);
     }
     return NULL;
 }
@@ -197,7 +222,7 @@ static void deinit_against_everything(void)
         /* Sometimes it is connected, sometimes it connects meanwhile. */
         if (round % 3) CHECK_EQ(wm_mqtt_client_connect(handle), 0);
         atomic_int ended = 0;
-        together(use_or_end, &config, &handle, &ended);
+        together(use_or_end, &config, &handle, round, &ended);
         CHECK_EQ(ended, 1);
     }
 }
@@ -206,7 +231,9 @@ static void deinit_against_everything(void)
 
 typedef struct {
     handle_t *handles;
-    int events; /* of the event task alone */
+    /* Of the event task alone. */
+    int events;
+    uint32_t random;
 } handler_t;
 
 static void on_event(const event_t *event, void *arg)
@@ -215,7 +242,9 @@ static void on_event(const event_t *event, void *arg)
     CHECK(wm_host_in_event_task());
     int n = handler->events++;
     /* Of the messages that these calls bring about, more would come than calls return. */
-    if (n % 4 == 0 || event->kind == DISCONNECTED) call((size_t)n % CALL_COUNT, handler->handles[n / 4 % SHARED]);
+    handle_t handle = handler->handles[n % SHARED];
+    if (event->kind == DISCONNECTED) call(CONNECT, handle);
+    else if (n % 4 == 0) call(some_call(&handler->random), handle);
 }
 
 static void callbacks_call_everything(void)
@@ -228,9 +257,10 @@ static void callbacks_call_everything(void)
     }
     handler_t handler = {.handles = handles};
     events_hook(on_event, &handler);
-    together(share, &config, handles, NULL);
+    together(share, &config, handles, 0, NULL);
     events_hook(NULL, NULL);
     for (int i = 0; i < SHARED; i++) CHECK_EQ(client_deinit(handles[i]), 0);
+    check_successes();
 }
 
 /* ---- and handles that come and go beside them ---- */
@@ -249,8 +279,9 @@ static void own_beside_shared_handles(void)
         config.client_id = test_printf("shared%d", i);
         handles[i] = client_new(&config);
     }
-    together(own_or_shared, &config, handles, NULL);
+    together(own_or_shared, &config, handles, 0, NULL);
     for (int i = 0; i < SHARED; i++) CHECK_EQ(client_deinit(handles[i]), 0);
+    check_successes();
 }
 
 static const test_t tests[] = {
