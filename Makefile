@@ -19,6 +19,8 @@
 #   make fuzz         libFuzzer on decoder, session, TLS, WebSocket, URIs and configuration, DURATION seconds in all (420);
 #                     TARGETS="decoder session" takes some of them. Needs the nightly toolchain and a C++ compiler
 #   make coverage     the lines of src/protocol that the corpora of the fuzzing targets do not pass, and how many they do
+#   make interleavings  the library over a model of the system that tries one order of its tasks after the other, DURATION seconds in
+#                     all (300); SEED=1000 begins with other schedules
 #   make clean        removes everything that was built
 #   make help         prints this text
 #
@@ -57,7 +59,7 @@ ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 MAKEFLAGS += --no-builtin-rules
 %.d: ;
 
-.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test fuzz coverage install clean FORCE
+.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test fuzz coverage interleavings install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -108,6 +110,9 @@ fuzz:
 coverage:
 	CARGO='$(CARGO)' scripts/coverage.sh
 
+interleavings:
+	CARGO='$(CARGO)' scripts/interleavings.sh
+
 # ---- the stand-in of the SDK ----
 
 $(C)/lib/%.o: %.c
@@ -148,6 +153,9 @@ test:
 VARIANT        ?= plain
 FLAGS_plain    := -O1 -g
 FLAGS_sanitize := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+# Compiled with the C compiler's ThreadSanitizer, linked with rustc's, which knows what both compilers ask for: scripts/tsan.sh.
+FLAGS_tsan     := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
+LINK_tsan       = -rdynamic -Wl,--whole-archive $(TSAN_RUNTIME) -Wl,--no-whole-archive
 T              := $(C)/$(VARIANT)
 TESTS          := $(notdir $(basename $(wildcard ffi-tests/tests/*.c ffi-tests/sdk/tests/*.c ffi-tests/port/*.c)))
 HARNESS_SRC    := $(wildcard ffi-tests/harness/*.c ffi-tests/harness/host/*.c)
@@ -171,7 +179,7 @@ $(T)/libsdk.a: $(SDK_SRC:%.c=$(T)/%.o)
 	$(ARCHIVE)
 
 TEST_LIBRARIES := $(T)/libharness.a $(RUST_STATIC) $(T)/libsdk.a
-LINK_TEST = $(CC) $(CFLAGS) $(FLAGS_$(VARIANT)) $(LDFLAGS) -o $@ $^ $(NATIVE) -pthread -lm
+LINK_TEST = $(CC) $(CFLAGS) $(or $(LINK_$(VARIANT)),$(FLAGS_$(VARIANT))) $(LDFLAGS) -o $@ $^ $(NATIVE) -pthread -lm
 
 $(T)/%: $(T)/ffi-tests/tests/%.o $(TEST_LIBRARIES)
 	$(LINK_TEST)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# c-test.sh plain|valgrind|sanitize TEST [SCHEME]: runs a C test program that `make test-programs` built, over mqtt (the default),
+# c-test.sh plain|valgrind|sanitize|tsan TEST [SCHEME]: runs a C test program that `make test-programs` built, over mqtt (the default),
 # mqtts, ws or wss. A program that ran no test fails. $C is the Makefile's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,6 +23,10 @@ case $1 in
         export TEST_SLOWNESS=${TEST_SLOWNESS:-3} UBSAN_OPTIONS=print_stacktrace=1
         # The tests of the 10 s and 30 s limits run here, where they cost least, and for one scheme.
         [ "$WM_MQTT_SCHEME" != mqtt ] || export SLOW=1
+        ;;
+    tsan)
+        run=("$programs/tsan/$2")
+        export TEST_SLOWNESS=${TEST_SLOWNESS:-5}
         ;;
 esac
 output=$(mktemp)

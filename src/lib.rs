@@ -14,5 +14,6 @@ mod log;
 pub mod memory;
 pub mod port;
 pub mod protocol;
+mod sync;
 pub mod time;
 pub mod transport;

@@ -2,7 +2,6 @@
 
 use core::num::NonZeroU32;
 use core::ops::DerefMut;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::calls::{Calls, Cause, Kind, Ticket};
 use super::{
@@ -12,6 +11,7 @@ use crate::log;
 use crate::port::{Lock, Net, Port, Shared, Signal, Waker};
 use crate::protocol::topic::{check_filter, check_name};
 use crate::protocol::{PublishError, QoS, Session};
+use crate::sync::{AtomicBool, Ordering};
 use crate::time::{Clock, Instant, Millis};
 
 /// A client. Every function may be called from any task, event callbacks included, and from several at a time.

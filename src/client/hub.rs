@@ -1,7 +1,6 @@
 //! What all handles share: the list of them, the MQTT task, and the account of our events in the SDK's queue.
 
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::engine::Engine;
 #[cfg(feature = "tls")]
@@ -9,6 +8,7 @@ use super::handshake::HandshakeTask;
 use super::outstanding::Outstanding;
 use super::{Client, Config, DRAIN_TIMEOUT, Error, Notification, TASK_END_TIMEOUT};
 use crate::port::{Join, Lock, Net, Port, Shared, Signal, Waker};
+use crate::sync::{AtomicBool, Ordering};
 use crate::time::Instant;
 
 /// The SDK's event queue.
@@ -176,10 +176,11 @@ impl<P: Port> Hub<P> {
                 waker
             }
         };
+        // Before another call of this client may find the waker and wake the task with it: then that is to wait for the lock here.
+        self.arrivals.store(true, Ordering::SeqCst);
         // Before the client is among the arrivals: the MQTT task may take it from there at once, and give it up.
         client.attached(waker);
         state.arrivals.push(client.clone());
-        self.arrivals.store(true, Ordering::SeqCst);
         Ok(())
     }
 

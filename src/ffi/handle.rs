@@ -5,12 +5,12 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::{c_char, c_void};
 use core::ptr::{NonNull, null_mut, without_provenance_mut};
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use super::event::SdkEvents;
 use super::types::*;
 use crate::client::{Client, Hub, Text};
 use crate::port::{Platform, Shared};
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 
 /// The hub of this program. Made by the first init, and never freed: a stale handle may turn up at any time.
 static HUB: AtomicPtr<Hub<Platform>> = AtomicPtr::new(null_mut());
