@@ -20,6 +20,7 @@
 #                     TARGETS="decoder session" takes some of them. Needs the nightly toolchain and a C++ compiler
 #   make interleavings  the library over a model of the system that tries one order of its tasks after the other, DURATION seconds in
 #                     all (300); SEED=1000 begins with other schedules
+#   make tsan         C tests under ThreadSanitizer, DURATION seconds (300); needs the nightly toolchain with its sources
 #   make clean        removes everything that was built
 #   make help         prints this text
 #
@@ -58,7 +59,7 @@ ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 MAKEFLAGS += --no-builtin-rules
 %.d: ;
 
-.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test fuzz interleavings install clean FORCE
+.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test fuzz interleavings tsan install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -108,6 +109,9 @@ fuzz:
 
 interleavings:
 	CARGO='$(CARGO)' scripts/interleavings.sh
+
+tsan: peers
+	MAKE='$(MAKE)' CARGO='$(CARGO)' scripts/tsan.sh
 
 # ---- the stand-in of the SDK ----
 
