@@ -3,7 +3,7 @@
 # least once. Rust's standard library is compiled with it too, so it knows every lock and atomic. There are no suppressions, and the
 # stand-in of the SDK counts as ours.
 #
-#   TESTS="races races:wss flow"   takes some of the programs, over mqtt or another scheme
+#   PROGRAMS="races races:wss flow"   takes some of the programs, over mqtt or another scheme
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/rust.sh
@@ -15,7 +15,7 @@ if [ ! -f "$(rust_library)/std/src/lib.rs" ] || [ -f "$(rust_library)/origin" ];
 fi
 host=$(rustc "$NIGHTLY" -vV | sed -n 's/^host: //p')
 target=target/tsan
-read -ra tests <<<"${TESTS:-races races:mqtts races:wss threads callbacks lifecycle flow events publish subscribe connect receive session}"
+read -ra tests <<<"${PROGRAMS:-races races:mqtts races:wss threads callbacks lifecycle flow events publish subscribe connect receive session}"
 programs=("${tests[@]%:*}")
 
 export CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
@@ -36,7 +36,7 @@ while ((rounds == 0 || SECONDS < end)); do
         [[ $test != *:* ]] || scheme=${test#*:}
         if ! output=$(scripts/c-test.sh tsan "${test%:*}" "$scheme" 2>&1); then
             echo "$output"
-            echo "$passed passed, 1 failed: $test; again: TESTS=$test make tsan"
+            echo "$passed passed, 1 failed: $test; again: PROGRAMS=$test make tsan"
             exit 1
         fi
         count=$(grep -oE '[0-9]+ passed' <<<"$output" | tail -n 1)
