@@ -21,6 +21,7 @@
 #   make coverage     the lines of src/protocol that the corpora of the fuzzing targets do not pass, and how many they do
 #   make interleavings  the library over a model of the system that tries one order of its tasks after the other, DURATION seconds in
 #                     all (300); SEED=1000 begins with other schedules
+#   make tsan         C tests under ThreadSanitizer, DURATION seconds (300); needs the nightly toolchain with its sources
 #   make clean        removes everything that was built
 #   make help         prints this text
 #
@@ -59,7 +60,7 @@ ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 MAKEFLAGS += --no-builtin-rules
 %.d: ;
 
-.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test fuzz coverage interleavings install clean FORCE
+.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test fuzz coverage interleavings tsan install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -112,6 +113,9 @@ coverage:
 
 interleavings:
 	CARGO='$(CARGO)' scripts/interleavings.sh
+
+tsan: peers
+	MAKE='$(MAKE)' CARGO='$(CARGO)' scripts/tsan.sh
 
 # ---- the stand-in of the SDK ----
 
