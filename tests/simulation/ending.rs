@@ -9,7 +9,7 @@ use crate::app::{Handle, config, enter, hub};
 use crate::broker;
 use crate::directed::*;
 use crate::events::Delivery;
-use crate::random::all_is_gone;
+use crate::promises::all_is_gone;
 use crate::world::{call_later, create, run, start_app, with};
 
 #[test]

@@ -6,7 +6,7 @@ use wm_mqtt_client::client::{Config, Error};
 use crate::app::config;
 use crate::broker;
 use crate::directed::*;
-use crate::random::all_is_gone;
+use crate::promises::all_is_gone;
 use crate::world::{call_later, run, run_until, with};
 
 /// The MQTT task is not run for so long, from now on.

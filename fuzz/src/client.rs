@@ -1,0 +1,16 @@
+//! The whole client, as the C functions use it, in the simulated world: the bytes choose the world and its broker, which calls tasks
+//! and callbacks make on which handle, what happens to network, event queue, memory and tasks, what the server says that no
+//! broker should, and how much time goes by in between. What is promised is looked after at every step, and at the end.
+
+use crate::simulation::scenario;
+pub use crate::simulation::scenario::Seen;
+
+/// A scenario that bytes choose.
+pub fn run(data: &[u8]) {
+    scenario::run_bytes(data);
+}
+
+/// One that a seed chooses.
+pub fn run_seed(seed: u64) -> Seen {
+    scenario::run(seed)
+}
