@@ -23,6 +23,8 @@ pub(crate) struct Books {
     pub(crate) published: BTreeMap<u16, u32>,
     pub(crate) connected: u64,
     pub(crate) disconnected: u64,
+    /// How many of those were lost, and not ended by a call.
+    pub(crate) lost: u64,
     /// Only one client: its events must come in order.
     pub(crate) alone: bool,
     pub(crate) clients: u64,
@@ -247,6 +249,7 @@ pub(crate) fn enter(delivery: &Delivery) {
             }
             Delivery::Disconnected(client) => {
                 books.disconnected += 1;
+                books.lost += u64::from(client.is_some());
                 assert!(books.disconnected <= books.connected, "DISCONNECTED without CONNECTED");
                 assert!(client.is_none_or(|client| books.tokens.values().any(|token| *token == client)));
             }
@@ -322,6 +325,21 @@ pub(crate) fn audit(persistent: &BTreeSet<String>, in_order: bool) {
                 }
             }
             assert_eq!(books.published, given, "PUBLISHED events");
+        }
+    });
+}
+
+/// What must hold besides where no connection was lost.
+pub(crate) fn all_have_arrived(persistent: &BTreeSet<String>) {
+    with(|w| {
+        for (serial, sent) in &w.books.sent {
+            let is_there = w.broker.arrivals.get(serial).is_some_and(|arrival| arrival.taken > 0);
+            let is_sure = persistent.contains(&sent.client) && matches!(sent.result, Some(Ok(_)));
+            assert!(
+                is_there || !is_sure,
+                "message {serial} at QoS {} is lost on a network that loses nothing",
+                sent.qos
+            );
         }
     });
 }

@@ -195,7 +195,10 @@ impl Signal for SimSignal {
             if now >= deadline {
                 with(|w| {
                     w.lag(now - deadline.max(start));
-                    w.waited_in_vain();
+                    // Who was interrupted until then has not waited.
+                    if start < deadline {
+                        w.waited_in_vain();
+                    }
                 });
                 return false;
             }
