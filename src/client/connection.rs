@@ -360,6 +360,11 @@ impl<P: Port> Connection<P> {
                     taken = self.receiver.consume(&self.client, now, attempt, input, is_plain);
                 }
             });
+            // What layers have read may be no packet before more comes, or none at all.
+            #[cfg(any(feature = "tls", feature = "websocket"))]
+            if pipe.readable && !is_plain {
+                self.client.state().lock().session.heard(now);
+            }
             // A packet before the end of the stream may say why the stream ended.
             taken.and(read)?;
         }

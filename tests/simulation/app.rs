@@ -307,8 +307,10 @@ pub(crate) fn audit(persistent: &BTreeSet<String>, in_order: bool) {
                 balance.entry(*serial).or_insert((0, false)).0 -= 1;
             }
             for (serial, (missing, exactly)) in balance {
-                assert!(missing <= 0, "message {serial} for {client} is lost");
-                assert!(missing == 0 || !exactly, "message {serial} for {client} at QoS 2 came {} times", 1 - missing);
+                // Where memory was short, one of two copies may have been given up, and nobody can tell which.
+                let may = !in_order && got().any(|got| got.0 == serial);
+                assert!(missing <= 0 || may, "message {serial} for {client} is lost");
+                assert!(missing >= 0 || !exactly, "message {serial} for {client} at QoS 2 came {} times", 1 - missing);
             }
             for qos in (1..=2).filter(|_| in_order) {
                 let first = firsts(got().filter(|got| got.1 == qos).map(|got| got.0));

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::rng::Rng;
-use crate::scenario::run;
+use crate::scenario::{run, run_bytes};
 
 /// How many of the tests below share the seeds.
 const PARTS: u64 = 2;
@@ -34,6 +34,18 @@ fn random_even_seeds() {
 #[test]
 fn random_odd_seeds() {
     run_part(1);
+}
+
+/// As libFuzzer does it in `fuzz/`: bytes choose.
+#[test]
+fn random_bytes() {
+    let mut connections = 0;
+    for seed in 0..20 {
+        let mut rng = Rng::new(seed);
+        let bytes: Vec<_> = (0..40 * seed).map(|_| rng.below(256) as u8).collect();
+        connections += run_bytes(&bytes)[0];
+    }
+    assert!(connections > 20);
 }
 
 #[test]

@@ -144,8 +144,8 @@ pub(crate) struct World {
     /// Whatever the MQTT task does to the world, counted; and what it does to the network that cannot be left to the next turn.
     pub(crate) activity: u64,
     pub(crate) deeds: u64,
-    /// The whole system has stood still.
-    slept: bool,
+    /// How long the MQTT task, or the whole system, has stood still at most.
+    pub(crate) longest_stop: u64,
     pub(crate) promises: Promises,
     /// Log lines of interest, printed when a test fails.
     pub(crate) trace: bool,
@@ -218,7 +218,7 @@ pub(crate) fn create(seed: u64, start: u64) {
         turns_in_vain: 0,
         activity: 0,
         deeds: 0,
-        slept: false,
+        longest_stop: 0,
         promises: Promises::default(),
         trace: std::env::var_os("SIM_TRACE").is_some(),
     };
@@ -284,18 +284,19 @@ impl World {
     /// The MQTT task is not run for so long: a task above it does not wait, flash is written, somebody debugs.
     pub(crate) fn stop_mqtt_task(&mut self, ms: u64) {
         let until = self.now + ms;
+        self.longest_stop = self.longest_stop.max(ms);
         self.tasks.iter_mut().for_each(|slot| slot.stopped_until = until);
     }
 
     /// Nothing is run for so long.
     pub(crate) fn sleep(&mut self, ms: u64) {
         self.now += ms;
-        self.slept = true;
+        self.longest_stop = self.longest_stop.max(ms);
     }
 
     /// Whether it may happen that the MQTT task is not run.
     pub(crate) fn mqtt_task_stands_still(&self) -> bool {
-        self.slept || self.faults.stall > 0 || self.tasks.iter().any(|slot| slot.stopped_until > 0)
+        self.longest_stop > 0 || self.faults.stall > 0
     }
 
     fn deliver_due(&self) -> Option<u64> {

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{available_parallelism, scope};
 use std::time::{Duration, Instant};
 
-use fuzz::client::{Seen, run_seed};
+use fuzz::client::run_seed;
 
 #[derive(Default)]
 struct Sum {
     seeds: u64,
-    seen: Seen,
+    /// Connections, messages, milliseconds.
+    seen: [u64; 3],
     failed: Vec<u64>,
 }
 
@@ -33,11 +34,7 @@ fn main() {
             let mut sum = sum.lock().expect("nobody panics with it");
             sum.seeds += 1;
             match result {
-                Ok(seen) => {
-                    sum.seen.connections += seen.connections;
-                    sum.seen.messages += seen.messages;
-                    sum.seen.ms += seen.ms;
-                }
+                Ok(seen) => sum.seen.iter_mut().zip(seen).for_each(|(sum, seen)| *sum += seen),
                 Err(_) => {
                     println!("seed {seed} fails after {} seeds: make soak SEED={seed} SEEDS=1 SIM_TRACE=1", sum.seeds);
                     sum.failed.push(seed);
@@ -50,7 +47,7 @@ fn main() {
         (0..threads).for_each(|_| drop(scope.spawn(work)));
     });
     let Sum { seeds, seen, failed } = sum.into_inner().expect("nobody panics with it");
-    let Seen { connections, messages, ms } = seen;
+    let [connections, messages, ms] = seen;
     let hours = ms / 3_600_000;
     println!(
         "{seeds} seeds, {connections} connections, {messages} messages, {hours} simulated hours, {} failed",
