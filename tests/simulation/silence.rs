@@ -151,12 +151,7 @@ fn an_answer_that_is_still_in_the_network_has_a_second_more_and_no_other() {
 
 /// In a while the whole system stands still for so long, callers included: light sleep, SIGSTOP, a debugger.
 fn stand_still_later(delay: u64, ms: u64) {
-    with(|w| {
-        w.later(delay, move || {
-            with(|w| w.now += ms);
-            stop(0);
-        })
-    });
+    with(|w| w.later(delay, move || with(|w| w.sleep(ms))));
 }
 
 #[test]
