@@ -16,7 +16,8 @@
 #   make heap-sweep   connect over TLS with each amount of free heap, by kind of server and client: none may stop the device
 #   make csky-test    the same on the device's C-SKY core, in an emulator (CSKY_EMULATOR names another one than ours)
 #   make release      packs the device's component with its library prebuilt: target/wm-mqtt-client-VERSION-w800.tar.gz
-#   make fuzz         libFuzzer on decoder, session, TLS, WebSocket, URIs and configuration, DURATION seconds in all (420);
+#   make soak         random scenarios of the whole client in simulation, from SEED on, for DURATION seconds (60) or SEEDS of them
+#   make fuzz         libFuzzer on decoder, session, client, TLS, WebSocket, URIs and configuration, DURATION seconds in all (420);
 #                     TARGETS="decoder session" takes some of them. Needs the nightly toolchain and a C++ compiler
 #   make coverage     the lines of src/protocol that the corpora of the fuzzing targets do not pass, and how many they do
 #   make interleavings  the library over a model of the system that tries one order of its tasks after the other, DURATION seconds in
@@ -60,7 +61,7 @@ ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 MAKEFLAGS += --no-builtin-rules
 %.d: ;
 
-.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test fuzz coverage interleavings tsan install clean FORCE
+.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test fuzz coverage interleavings tsan soak install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -104,6 +105,9 @@ firmware-test: peers
 
 csky-test: peers
 	MACHINE=csky CARGO='$(CARGO)' scripts/firmware.sh
+
+soak:
+	CARGO='$(CARGO)' scripts/soak.sh
 
 fuzz:
 	CARGO='$(CARGO)' scripts/fuzz.sh

@@ -6,13 +6,13 @@
 #   SANITIZER=address   finds mistakes of dependencies' unsafe code, and takes twice the time
 #
 # A crash is made smaller, and left in target/fuzz/crashes. `cargo test one_file` in fuzz/ with FUZZ_FILE=that file runs it
-# again, FUZZ_TRACE=1 says what happens in `session`.
+# again, FUZZ_TRACE=1 says what happens in `session`, SIM_TRACE=1 in `client`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/rust.sh
 
 need_nightly
-read -ra targets <<<"${TARGETS:-decoder session tls websocket upgrade uri config}"
+read -ra targets <<<"${TARGETS:-decoder session client tls websocket upgrade uri config}"
 duration=${DURATION:-420}
 host=$(rustc "$NIGHTLY" -vV | sed -n 's/^host: //p')
 out=$PWD/target/fuzz

@@ -1,11 +1,14 @@
 //! Memory: what is taken of it, and where topics and payloads go.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 
 use wm_mqtt_client::protocol::Buffer;
 
-/// Counts what is taken, for each thread, as the device's heap does: in steps of 8 bytes, with 8 more for each block.
+use crate::simulation::memory::Counting as Simulated;
+
+/// Counts what is taken, for each thread, as the device's heap does: in steps of 8 bytes, with 8 more for each block. Behind it is the
+/// allocator of the simulation.
 struct Counting;
 
 #[global_allocator]
@@ -23,19 +26,19 @@ fn on_device(layout: Layout) -> isize {
     layout.size().next_multiple_of(8) as isize + 8
 }
 
-// SAFETY: the system's allocator does it all.
+// SAFETY: the simulation's allocator does it all.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         TAKEN.set(TAKEN.get() + on_device(layout));
         PEAK.set(PEAK.get().max(TAKEN.get()));
         // SAFETY: the same contract.
-        unsafe { System.alloc(layout) }
+        unsafe { Simulated.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         TAKEN.set(TAKEN.get() - on_device(layout));
         // SAFETY: the same contract.
-        unsafe { System.dealloc(pointer, layout) }
+        unsafe { Simulated.dealloc(pointer, layout) }
     }
 }
 

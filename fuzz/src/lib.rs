@@ -1,6 +1,7 @@
 //! What is fuzzed: one module for each target, whose `run` takes bytes that libFuzzer has made up, and panics when the library does not
 //! keep what it promises. Everything random is in those bytes: the same bytes do the same.
 
+pub mod client;
 pub mod config;
 pub mod decoder;
 mod heap;
@@ -10,6 +11,8 @@ mod pieces;
 mod scripted;
 mod server;
 pub mod session;
+#[allow(dead_code)] // as the tests need it
+mod simulation;
 mod support;
 pub mod tls;
 pub mod upgrade;
@@ -26,7 +29,7 @@ mod wire;
 pub type Run = fn(&[u8]);
 
 /// All of them, by name.
-pub static TARGETS: [(&str, Run); 7] = [
+pub static TARGETS: [(&str, Run); 8] = [
     ("decoder", decoder::run),
     ("session", session::run),
     ("tls", tls::run),
@@ -34,4 +37,5 @@ pub static TARGETS: [(&str, Run); 7] = [
     ("upgrade", upgrade::run),
     ("uri", uri::run),
     ("config", config::run),
+    ("client", client::run),
 ];

@@ -13,11 +13,11 @@ use super::handle::{Attempt, ClientState};
 use super::handshake::{Handshake, TlsConfig};
 use super::pipe::{LinkSocket, Pipe};
 use super::receiver::Receiver;
-use super::{CONNECT_TIMEOUT, Client, Error};
+use super::{CONNECT_TIMEOUT, Client, Error, SILENCE};
 use crate::log;
 use crate::port::{Lock, Port, Readiness, Shared, Token};
 use crate::protocol::Receipt;
-use crate::time::{Clock, Instant, Millis};
+use crate::time::{Clock, Instant};
 
 /// One client, as the MQTT task serves it.
 pub(super) struct Connection<P: Port> {
@@ -66,9 +66,6 @@ pub(super) struct Context<P: Port> {
 /// Reads and writes of one socket before the others get their turn.
 pub(super) const READS: usize = 4;
 const WRITES: usize = 4;
-
-/// When another connection is wanted, an old one whose server was silent for so long ends at once.
-const SILENCE: Millis = 1000;
 
 /// For `due`: in the next turn.
 const AT_ONCE: Instant = Instant::from_millis(0);
@@ -360,6 +357,11 @@ impl<P: Port> Connection<P> {
                     taken = self.receiver.consume(&self.client, now, attempt, input, is_plain);
                 }
             });
+            // What layers have read may be no packet before more comes, or none at all.
+            #[cfg(any(feature = "tls", feature = "websocket"))]
+            if pipe.readable && !is_plain {
+                self.client.state().lock().session.heard(now);
+            }
             // A packet before the end of the stream may say why the stream ended.
             taken.and(read)?;
         }
@@ -426,10 +428,10 @@ impl<P: Port> Connection<P> {
             let Some(attempt) = state.connected.filter(|_| state.connected != state.wanted) else { return };
             let (ending, session) = (state.ending, &state.session);
             let has_left = !session.is_connected() && !session.wants_write();
-            let is_silent = ending.hurried && !session.is_connected() && now >= session.last_received() + SILENCE;
-            if !has_left && !is_silent && !context.clock.is_over(ending.limit) {
+            if !has_left && !context.clock.is_over(self.limit(state)) {
                 return;
             }
+            let is_silent = ending.hurried < Instant::NEVER && now >= session.last_received() + SILENCE;
             self.receiver.lose(&self.client, state);
             self.preference.served();
             (attempt, ending.limit, has_left && !is_silent)
@@ -516,8 +518,7 @@ impl<P: Port> Connection<P> {
                 self.receiver.end(&state.session, self.stopped_reading())
             }
             Some(_) if state.session.is_connected() => state.ending.drain,
-            Some(_) if state.ending.hurried => state.session.last_received() + SILENCE,
-            Some(_) => state.ending.limit,
+            Some(_) => state.ending.limit.min(state.ending.hurried.max(state.session.last_received() + SILENCE)),
         }
     }
 

@@ -5,7 +5,8 @@ use core::ops::DerefMut;
 
 use super::calls::{Calls, Cause, Kind, Ticket};
 use super::{
-    ACKNOWLEDGE_TIMEOUT, CONNECT_TIMEOUT, Config, DRAIN_TIMEOUT, END_TIMEOUT, Error, Hub, ROOM_TIMEOUT, TASK_TIMEOUTS,
+    ACKNOWLEDGE_TIMEOUT, CONNECT_TIMEOUT, Config, DRAIN_TIMEOUT, END_TIMEOUT, Error, Hub, ROOM_TIMEOUT, SILENCE,
+    TASK_TIMEOUTS,
 };
 use crate::log;
 use crate::port::{Lock, Net, Port, Shared, Signal, Waker};
@@ -38,8 +39,9 @@ pub(super) struct Ending {
     pub(super) drain: Instant,
     /// When the connection ends at the latest: until then the server may receive what was sent.
     pub(super) limit: Instant,
-    /// Another connection is wanted: if the server is silent, this one ends before its limit.
-    pub(super) hurried: bool,
+    /// Another connection is wanted: if the server is silent then, this one ends before its limit, whatever has not left.
+    /// [`Instant::NEVER`]: none is.
+    pub(super) hurried: Instant,
 }
 
 /// What the application's tasks and the MQTT task share about a client.
@@ -92,7 +94,7 @@ impl<P: Port> Client<P> {
             session: Session::new(P::limits().session, debug),
             wanted: None,
             connected: None,
-            ending: Ending { drain: origin, limit: origin, hurried: false },
+            ending: Ending { drain: origin, limit: origin, hurried: Instant::NEVER },
             next_attempt: Attempt(NonZeroU32::MIN),
             calls: Calls::new(),
             has_room: false,
@@ -190,7 +192,7 @@ impl<P: Port> Client<P> {
             }
             if another {
                 let drain = if this.config.clean_session { DRAIN_TIMEOUT - END_TIMEOUT } else { 0 };
-                state.end(Ending { drain: now + drain, limit: now + DRAIN_TIMEOUT, hurried: true });
+                state.end(Ending { drain: now + drain, limit: now + DRAIN_TIMEOUT, hurried: now + SILENCE });
             }
             let attempt = state.want(another);
             let ticket =
@@ -233,7 +235,7 @@ impl<P: Port> Client<P> {
         let ticket = self.change(|state| {
             state.closed |= for_good;
             let drain = now + (DRAIN_TIMEOUT - END_TIMEOUT);
-            state.end(Ending { drain, limit: now + DRAIN_TIMEOUT, hurried: false });
+            state.end(Ending { drain, limit: now + DRAIN_TIMEOUT, hurried: Instant::NEVER });
             let kind = Kind::Closed(state.connected?);
             let signal = signal.as_ref().filter(|_| state.calls.reserve())?;
             Some((signal, state.calls.add(kind, signal.clone(), self.hub.may_block_events(), Instant::NEVER)))
@@ -448,7 +450,7 @@ impl<P: Port> ClientState<P> {
         } else {
             // A connection that ends already keeps its earlier limits, if they are earlier.
             let first = self.ending;
-            Ending { drain: first.drain.min(drain), limit: first.limit.min(limit), hurried: first.hurried || hurried }
+            Ending { drain: first.drain.min(drain), limit: first.limit.min(limit), hurried: first.hurried.min(hurried) }
         };
         (self.wanted, self.has_work) = (None, true);
         self.session.forget_all();

@@ -44,6 +44,8 @@ const TASK_TIMEOUTS: (Millis, Millis) = (500, 1500);
 const DRAIN_TIMEOUT: Millis = 10_000;
 /// How much of that is left for DISCONNECT and what is before it.
 const END_TIMEOUT: Millis = 1000;
+/// When another connection is wanted, an old one ends whose server was silent for so long.
+const SILENCE: Millis = 1000;
 /// How much longer the deinit of the last handle may wait for the task.
 const TASK_END_TIMEOUT: Millis = 1000;
 /// After DISCONNECT, how long the server may take to close, and the next connection waits for that.

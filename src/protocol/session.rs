@@ -313,6 +313,12 @@ impl<B: Buffer> Session<B> {
         Ok(None)
     }
 
+    /// Bytes have come that are none of MQTT's, or not yet: the server is not silent.
+    #[cfg(any(feature = "tls", feature = "websocket"))]
+    pub fn heard(&mut self, now: Instant) {
+        self.keep_alive.bytes_received(now);
+    }
+
     // Not inlined on the device: its many packets and events take less flash in memory than in registers.
     #[cfg_attr(feature = "freertos", inline(never))]
     fn handle_packet(&mut self, packet: Incoming) -> Result<Option<Event>, Violation> {

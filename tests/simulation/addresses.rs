@@ -8,7 +8,7 @@ use crate::app::{Handle, config, with_host};
 use crate::broker;
 use crate::directed::*;
 use crate::hosts::{DISTANCE, Peer, v4, v6};
-use crate::random::all_is_gone;
+use crate::promises::all_is_gone;
 use crate::world::{call_later, run, with};
 
 use Peer::{Broker, Dies, Distant, Mute, Refuses, Silent, Unroutable};

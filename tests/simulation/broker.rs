@@ -1,55 +1,14 @@
 //! A broker: persistent sessions, three levels of QoS both ways, and bad manners on request. It fails the test when a
 //! client breaks the standard.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::app::serial;
-use crate::websocket;
-use crate::wire::{self, FromClient, FromServer, Publish};
-use crate::world::{World, with};
-
-/// Manners. Permille or milliseconds.
-#[derive(Clone, Debug)]
-pub(crate) struct Style {
-    /// An answer comes after this long; whatever else is to be said by then goes with it.
-    pub(crate) reply: (u64, u64),
-    /// Closes when DISCONNECT comes.
-    pub(crate) closes: u64,
-    /// Refuses a CONNECT.
-    pub(crate) refuses: u64,
-    /// Never answers a CONNECT.
-    pub(crate) ignores: u64,
-    /// Refuses a SUBSCRIBE, or never answers it.
-    pub(crate) refuses_subscription: u64,
-    pub(crate) ignores_subscription: u64,
-    /// Unacknowledged messages to a client; 0: any number.
-    pub(crate) window: usize,
-    /// Reads at all; answers PUBLISH and PUBREL; answers PINGREQ.
-    pub(crate) reads: bool,
-    pub(crate) acknowledges: bool,
-    pub(crate) pongs: bool,
-    /// Breaks rules without harm: flags, codes and acknowledgements that there should not be.
-    pub(crate) sloppy: bool,
-    /// A memory failure in the client may leave messages unacknowledged, so acknowledgements may come out of order.
-    pub(crate) forgives_order: bool,
-}
-
-impl Style {
-    pub(crate) const GOOD: Style = Style {
-        reply: (0, 0),
-        closes: 1000,
-        refuses: 0,
-        ignores: 0,
-        refuses_subscription: 0,
-        ignores_subscription: 0,
-        window: 20,
-        reads: true,
-        acknowledges: true,
-        pongs: true,
-        sloppy: false,
-        forgives_order: false,
-    };
-}
+use super::app::serial;
+use super::hostile::Trick;
+use super::manners::Style;
+use super::websocket;
+use super::wire::{self, FromClient, FromServer, Publish};
+use super::world::{World, with};
 
 /// A TCP connection, as the broker sees it.
 struct Link {
@@ -64,6 +23,9 @@ struct Link {
     ended: bool,
     keep_alive: u64,
     last_packet: u64,
+    /// Places of the last PUBLISH and of the last PUBREL in the order of the client's messages.
+    published: Option<usize>,
+    released: Option<usize>,
     /// CONNECT came and will never be answered.
     ignored: bool,
 }
@@ -91,7 +53,8 @@ struct Session {
     in_flight: VecDeque<Outgoing>,
     waiting: VecDeque<Publish>,
     last_id: u16,
-    unreleased: BTreeSet<u16>,
+    /// Messages with QoS 2 between PUBLISH and PUBREL, by identifier: their places in the order of all.
+    unreleased: BTreeMap<u16, usize>,
     link: Option<usize>,
 }
 
@@ -108,8 +71,9 @@ pub(crate) struct Owed {
 pub(crate) struct Arrival {
     /// How often it was taken as a message.
     pub(crate) taken: u32,
-    /// A PUBLISH of it has come, on any connection.
+    /// A PUBLISH of it has come, on any connection: its place in the order of the client's messages, if its QoS has one.
     seen: bool,
+    place: usize,
 }
 
 pub(crate) struct Broker {
@@ -123,7 +87,11 @@ pub(crate) struct Broker {
     pub(crate) owed: Vec<Owed>,
     /// Messages that a client has acknowledged and not told.
     pub(crate) given_up: Vec<u64>,
+    /// What becomes of what is said next.
+    pub(crate) tricks: VecDeque<Trick>,
     pub(crate) connects: u64,
+    /// Messages that came from elsewhere or were passed on, for each client that wants them.
+    pub(crate) routed: u64,
     /// Connections that ended with DISCONNECT, and without.
     pub(crate) graceful: u64,
     pub(crate) lost: u64,
@@ -144,7 +112,9 @@ impl Default for Broker {
             order: BTreeMap::new(),
             owed: Vec::new(),
             given_up: Vec::new(),
+            tricks: VecDeque::new(),
             connects: 0,
+            routed: 0,
             graceful: 0,
             lost: 0,
             pings: 0,
@@ -191,6 +161,8 @@ pub(crate) fn accept(id: usize) {
             ended: false,
             keep_alive: 0,
             last_packet: w.now,
+            published: None,
+            released: None,
             ignored: false,
         };
         broker.links.insert(id, link);
@@ -220,14 +192,32 @@ pub(crate) fn link_gone(id: usize) {
     });
 }
 
-/// From now on the broker reads, answers, and behaves, but for what it is sloppy in.
+/// From now on the broker reads, answers, and behaves, but for what it is sloppy in. It forgets connections whose other end
+/// it does not hear.
 pub(crate) fn behave() {
-    act(|broker, _| {
+    act(|broker, w| {
         broker.up = true;
-        let Style { window, sloppy, forgives_order, .. } = broker.style;
-        broker.style = Style { window, sloppy, forgives_order, ..Style::GOOD };
+        broker.style = broker.style.behaved();
+        broker.tricks.clear();
+        let silent: Vec<usize> = broker.links.keys().copied().filter(|id| w.conns[*id].stalled_until > w.now).collect();
+        for id in silent {
+            w.conns[id].at_server = false;
+            broker.unlink(id);
+        }
     });
     look();
+}
+
+/// The server forgets one connection, and the client does not hear of it; or only when it says something.
+pub(crate) fn vanish_one(resets: bool) {
+    act(|broker, w| {
+        let links: Vec<usize> = broker.links.keys().copied().collect();
+        if !links.is_empty() {
+            let id = links[w.rng.below(links.len())];
+            (w.conns[id].at_server, w.conns[id].resets) = (false, resets);
+            broker.unlink(id);
+        }
+    });
 }
 
 /// Reads what has come meanwhile.
@@ -461,8 +451,16 @@ impl Broker {
             FromClient::Publish(message) => self.message(w, id, &client, message),
             FromClient::PubRel(packet) => {
                 if self.style.acknowledges {
-                    self.session(&client).unreleased.remove(&packet);
-                    self.reply(w, id, &FromServer::PubComp(packet).encode());
+                    if let Some(place) = self.session(&client).unreleased.remove(&packet) {
+                        let released = self.links.get_mut(&id).expect("a link").released.replace(place);
+                        // [MQTT-4.6.0-4]
+                        let hostile = self.style.hostile;
+                        assert!(
+                            released < Some(place) || hostile,
+                            "PUBREL {packet} comes before one whose PUBREC came first"
+                        );
+                    }
+                    self.answer(w, id, FromServer::PubComp(packet));
                 }
             }
             FromClient::PubAck(packet) => {
@@ -471,14 +469,17 @@ impl Broker {
                 self.pump(w, &client);
             }
             FromClient::PubRec(packet) => {
-                let outgoing = self.acknowledged(w, &client, packet, 2);
-                outgoing.stage = Stage::Released;
-                self.reply(w, id, &FromServer::PubRel(packet).encode());
+                if let Some(outgoing) = self.acknowledged(w, &client, packet, 2) {
+                    outgoing.stage = Stage::Released;
+                    self.answer(w, id, FromServer::PubRel(packet));
+                }
             }
             FromClient::PubComp(packet) => {
+                let wonders = self.style.wonders();
                 let session = self.session(&client);
                 let known = session.in_flight.iter().position(|o| o.message.id == packet && o.stage == Stage::Released);
-                session.in_flight.remove(known.unwrap_or_else(|| panic!("PUBCOMP {packet} for no PUBREL")));
+                assert!(known.is_some() || !wonders, "PUBCOMP {packet} for no PUBREL");
+                known.map(|known| session.in_flight.remove(known));
                 self.pump(w, &client);
             }
             FromClient::Subscribe { id: packet, filters } => {
@@ -493,19 +494,19 @@ impl Broker {
                     let filter = String::from_utf8(filter).expect("checked");
                     self.session(&client).subscriptions.insert(filter, qos);
                 }
-                self.reply(w, id, &FromServer::SubAck { id: packet, code }.encode());
+                self.answer(w, id, FromServer::SubAck { id: packet, code });
             }
             FromClient::Unsubscribe { id: packet, filters } => {
                 for filter in filters {
                     let filter = String::from_utf8(filter).expect("checked");
                     self.session(&client).subscriptions.remove(&filter);
                 }
-                self.reply(w, id, &FromServer::UnsubAck(packet).encode());
+                self.answer(w, id, FromServer::UnsubAck(packet));
             }
             FromClient::PingReq => {
                 self.pings += 1;
                 if self.style.pongs {
-                    self.reply(w, id, &FromServer::PingResp.encode());
+                    self.answer(w, id, FromServer::PingResp);
                 }
             }
             FromClient::Disconnect => {
@@ -534,21 +535,33 @@ impl Broker {
     /// A PUBLISH from a client.
     fn message(&mut self, w: &mut World, id: usize, client: &str, message: Publish) {
         let number = serial(&message.payload).unwrap_or_else(|| panic!("not a message of ours: {message:?}"));
-        let seen = self.arrivals.get(&number).is_some_and(|arrival| arrival.seen);
+        let arrival = self.arrivals.entry(number).or_default();
+        if !arrival.seen {
+            w.books.arrives(client, number);
+        }
         if message.qos > 0 {
             // [MQTT-3.3.1-1]
-            assert!(message.dup || !seen, "message {number} comes again without DUP");
-            if !seen {
-                self.order.entry(client.to_owned()).or_default().push(number);
+            assert!(message.dup || !arrival.seen, "message {number} comes again without DUP");
+            let order = self.order.entry(client.to_owned()).or_default();
+            if !arrival.seen {
+                arrival.place = order.len();
+                order.push(number);
             }
+            let before = self.links.get_mut(&id).expect("a link").published.replace(arrival.place);
+            // [MQTT-4.6.0-1]
+            assert!(
+                before < Some(arrival.place),
+                "message {number} comes behind one that was published later, or twice"
+            );
         }
-        self.arrivals.entry(number).or_default().seen = true;
+        arrival.seen = true;
+        let place = arrival.place;
         if message.qos > 0 && !self.style.acknowledges {
             return;
         }
         let mut new = true;
         if message.qos == 2 {
-            new = self.session(client).unreleased.insert(message.id);
+            new = self.session(client).unreleased.insert(message.id, place).is_none();
             assert!(new || message.dup, "QoS 2 identifier {} is used again before PUBREL", message.id);
         }
         if self.style.sloppy && message.qos == 2 {
@@ -557,8 +570,8 @@ impl Broker {
             }
         }
         match message.qos {
-            1 => self.reply(w, id, &FromServer::PubAck(message.id).encode()),
-            2 => self.reply(w, id, &FromServer::PubRec(message.id).encode()),
+            1 => self.answer(w, id, FromServer::PubAck(message.id)),
+            2 => self.answer(w, id, FromServer::PubRec(message.id)),
             _ => {}
         }
         if new {
@@ -569,7 +582,7 @@ impl Broker {
     }
 
     /// An acknowledgement of a PUBLISH: of one that was sent on this connection, whose event was accepted, and in order.
-    fn acknowledged(&mut self, w: &World, client: &str, packet: u16, qos: u8) -> &mut Outgoing {
+    fn acknowledged(&mut self, w: &World, client: &str, packet: u16, qos: u8) -> Option<&mut Outgoing> {
         self.acknowledged += 1;
         let forgives = self.style.forgives_order;
         let session = self.sessions.get_mut(client).expect("a session");
@@ -580,6 +593,9 @@ impl Broker {
             true => sent.find(|o| o.message.id == packet),
             false => sent.next(),
         };
+        if self.style.hostile {
+            return outgoing;
+        }
         let outgoing = outgoing.unwrap_or_else(|| panic!("{client} acknowledges {packet}, which was not sent"));
         assert_eq!(outgoing.message.id, packet, "{client} acknowledges out of order");
         // What is larger than that is skipped.
@@ -596,7 +612,7 @@ impl Broker {
             self.owed.remove(at);
             self.given_up.push(number);
         }
-        outgoing
+        Some(outgoing)
     }
 
     /// A message to all who want it.
@@ -605,6 +621,7 @@ impl Broker {
         for (client, session) in &mut self.sessions {
             let wanted = session.subscriptions.iter().filter(|(filter, _)| selects(filter, topic)).map(|(_, q)| *q);
             let Some(granted) = wanted.max() else { continue };
+            self.routed += 1;
             let qos = qos.min(granted);
             let (topic, payload) = (topic.as_bytes().to_vec(), payload.to_vec());
             let dup = qos == 0 && self.style.sloppy;
@@ -650,10 +667,28 @@ impl Broker {
         }
     }
 
+    /// Answers a packet, maybe twice. What need not come in order with others may come later.
+    fn answer(&mut self, w: &mut World, id: usize, packet: FromServer) {
+        let mut bytes = packet.encode();
+        if w.rng.permille(self.style.twice) {
+            bytes = bytes.repeat(2);
+        }
+        let in_any_order = matches!(packet, FromServer::SubAck { .. } | FromServer::UnsubAck(_) | FromServer::PingResp);
+        if in_any_order && w.rng.permille(self.style.late) {
+            let delay = w.rng.between(0, 3000);
+            w.later(delay, move || act(|broker, w| broker.reply(w, id, &bytes)));
+        } else {
+            self.reply(w, id, &bytes);
+        }
+    }
+
     fn reply(&mut self, w: &mut World, id: usize, bytes: &[u8]) {
         let (low, high) = self.style.reply;
         let Some(link) = self.links.get_mut(&id) else { return };
-        link.output.extend(bytes);
+        match self.tricks.pop_front() {
+            Some(trick) => link.output.extend(trick.apply(bytes)),
+            None => link.output.extend(bytes),
+        }
         if !link.flushing {
             link.flushing = true;
             let delay = w.rng.between(low, high);
@@ -664,7 +699,13 @@ impl Broker {
     fn flush(&mut self, w: &mut World, id: usize) {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.flushing = false;
-        let output = std::mem::take(&mut link.output);
+        let mut output = std::mem::take(&mut link.output);
+        if output.len() > 1 && w.rng.permille(self.style.pieces) {
+            link.output = output.split_off(1 + w.rng.below(output.len() - 1));
+            link.flushing = true;
+            let delay = w.rng.between(1, 2000);
+            w.later(delay, move || act(|broker, w| broker.flush(w, id)));
+        }
         if !output.is_empty() {
             w.server_write(id, &if link.websocket.is_some() { websocket::frames(&output) } else { output });
         }

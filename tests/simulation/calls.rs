@@ -3,9 +3,10 @@
 use wm_mqtt_client::client::Error;
 
 use crate::app::Handle;
-use crate::broker::{self, Style};
+use crate::broker;
 use crate::directed::*;
-use crate::random::all_is_gone;
+use crate::manners::Style;
+use crate::promises::all_is_gone;
 use crate::world::{Faults, call_later, run, run_until, with};
 
 /// Connected, with a window and an outgoing buffer of these sizes.

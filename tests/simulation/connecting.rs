@@ -5,10 +5,11 @@ use std::rc::Rc;
 use wm_mqtt_client::client::{Client, Config, Error};
 
 use crate::app::{Handle, config, with_host};
-use crate::broker::{self, Style};
+use crate::broker;
 use crate::directed::*;
 use crate::events::Delivery;
-use crate::random::all_is_gone;
+use crate::manners::Style;
+use crate::promises::all_is_gone;
 use crate::world::{Faults, MQTT_TASK, call_later, run, run_until, with};
 
 fn failure<T>() -> Result<T, Error> {

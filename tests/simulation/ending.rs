@@ -9,7 +9,7 @@ use crate::app::{Handle, config, enter, hub};
 use crate::broker;
 use crate::directed::*;
 use crate::events::Delivery;
-use crate::random::all_is_gone;
+use crate::promises::all_is_gone;
 use crate::world::{call_later, create, run, start_app, with};
 
 #[test]
@@ -31,6 +31,17 @@ fn the_task_ends_with_the_last_handle_and_starts_again() {
     }
     all_is_gone();
     with(|w| assert_eq!((w.books.connected, w.books.disconnected), (5, 5)));
+}
+
+/// An idle server is not a silent one: what was published right before a reconnect leaves, however many turns that takes.
+#[test]
+fn a_reconnect_waits_for_what_is_leaving() {
+    let handle = connected();
+    run(10_000);
+    let (serial, result) = handle.publish("t", 0, 40_000);
+    assert_eq!((result, handle.reconnect()), (Ok(0), Ok(())));
+    run(1_000);
+    assert_eq!(with(|w| w.broker.arrivals[&serial].taken), 1);
 }
 
 /// A server that sends on after DISCONNECT, more than is read in a turn, does not keep the MQTT task from the others.

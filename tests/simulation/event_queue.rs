@@ -7,7 +7,7 @@ use crate::app::{Handle, config, hub};
 use crate::broker;
 use crate::directed::*;
 use crate::events::{self, Delivery};
-use crate::random::all_is_gone;
+use crate::promises::all_is_gone;
 use crate::world::{create, run, run_until, start_app, with};
 
 /// The queue stays full for `ms` milliseconds: the event task stands still and others fill what is left.

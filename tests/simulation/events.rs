@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, VecDeque};
 use wm_mqtt_client::client::{Events, Hub, Notification};
 use wm_mqtt_client::protocol::Buffer;
 
-use crate::memory;
-use crate::port::{Sim, SimBuffer};
-use crate::world::{EVENT_TASK, note, with};
+use super::memory;
+use super::port::{Sim, SimBuffer};
+use super::world::{EVENT_TASK, note, with};
 
 #[derive(Debug)]
 enum Entry {
@@ -140,7 +140,7 @@ impl Events<Sim> for SimEvents {
             );
             let event = event.take().expect("an event");
             if let Notification::Data { client, message } = &event
-                && let Some(serial) = message.payload.as_ref().and_then(|p| crate::app::serial(p.as_slice()))
+                && let Some(serial) = message.payload.as_ref().and_then(|p| super::app::serial(p.as_slice()))
             {
                 w.queue.accepted.insert((*client, serial));
             }
@@ -255,14 +255,14 @@ fn exit(down: u64) {
 /// Nobody is to blame for their loss.
 fn enter_thrown() {
     for delivery in with(|w| std::mem::take(&mut w.queue.thrown)) {
-        crate::app::enter(&delivery);
+        super::app::enter(&delivery);
     }
 }
 
 fn brief(delivery: &Delivery) -> String {
     match delivery {
         Delivery::Data { client, topic, payload, qos, dup, id, .. } => {
-            format!("Data to {client}: {topic} #{:?} qos {qos} dup {dup} id {id}", crate::app::serial(payload))
+            format!("Data to {client}: {topic} #{:?} qos {qos} dup {dup} id {id}", super::app::serial(payload))
         }
         other => format!("{other:?}"),
     }

@@ -4,7 +4,7 @@ use wm_mqtt_client::client::Config;
 
 use crate::app::{Handle, config};
 use crate::directed::*;
-use crate::random::all_is_gone;
+use crate::promises::all_is_gone;
 use crate::world::{create, run, with};
 
 fn turns_in(ms: u64) -> u64 {

@@ -12,7 +12,7 @@ use crate::directed::*;
 use crate::events::Delivery;
 use crate::memory::{self, Plan};
 use crate::port::SimBuffer;
-use crate::random::all_is_gone;
+use crate::promises::all_is_gone;
 use crate::world::{call_later, run, with};
 
 const BACKLOG: usize = 16 * 1024;

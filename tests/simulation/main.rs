@@ -6,12 +6,17 @@
 mod app;
 mod broker;
 mod events;
+mod hostile;
 mod hosts;
+mod manners;
 mod memory;
 mod net;
 mod port;
+mod promises;
 mod random;
 mod rng;
+mod scenario;
+mod stage;
 mod websocket;
 mod world;
 
@@ -31,3 +36,6 @@ mod wanted;
 
 #[path = "../protocol/wire.rs"]
 mod wire;
+
+#[global_allocator]
+static ALLOCATOR: memory::Counting = memory::Counting;

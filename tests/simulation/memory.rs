@@ -1,4 +1,4 @@
-//! This program's allocator: it counts what the library allocates, and refuses it when a test says so.
+//! The program's allocator: it counts what the library allocates, and refuses it when a test says so.
 //!
 //! The library shares its thread with the world under it and the application over it, so both sides say when they begin.
 
@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
 use std::cell::Cell;
 
-use crate::rng::Rng;
+use super::rng::Rng;
 
 thread_local! {
     static IN_LIBRARY: Cell<bool> = const { Cell::new(false) };
@@ -77,6 +77,11 @@ pub(crate) fn is_back() -> u64 {
     REFUSED.get()
 }
 
+/// Whether allocations may fail.
+pub(crate) fn is_short() -> bool {
+    !matches!(PLAN.get(), Plan::Never)
+}
+
 /// Bytes that the library has allocated and nobody has freed.
 pub(crate) fn live() -> usize {
     LIVE.get()
@@ -118,10 +123,8 @@ pub(crate) fn is_out_for(size: usize, application: bool) -> bool {
 }
 
 /// The system's allocator, with a note before each block: whether it is the library's.
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+#[derive(Debug)]
+pub(crate) struct Counting;
 
 /// Room for the note that keeps the alignment, and the whole.
 fn with_note(layout: Layout) -> Option<(usize, Layout)> {

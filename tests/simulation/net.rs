@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use wm_mqtt_client::port::{Net, NetError, Readiness, Socket, Token, Waker};
 use wm_mqtt_client::time::Instant;
 
-use crate::hosts::{self, DISTANCE, Peer};
-use crate::memory;
-use crate::world::{World, stall_point, with, with_if_any};
+use super::hosts::{self, DISTANCE, Peer};
+use super::memory;
+use super::promises::Tap;
+use super::world::{World, stall_point, with, with_if_any};
 
 const RESET: NetError = NetError::broken(104);
 const REFUSED: NetError = NetError::broken(111);
@@ -69,6 +70,9 @@ pub(crate) struct Conn {
     pub(crate) stalled_until: u64,
     /// Bytes that the client has read in all.
     pub(crate) bytes_read: usize,
+    /// The server has forgotten the connection, and says so to whoever sends something on it.
+    pub(crate) resets: bool,
+    tap: Tap,
 }
 
 impl World {
@@ -159,7 +163,7 @@ impl World {
         self.conns[id].at_server = false;
         let latency = self.latency();
         self.later(latency, move || with(|w| w.break_conn(id, RESET)));
-        self.later(0, move || crate::broker::link_gone(id));
+        self.later(0, move || super::broker::link_gone(id));
     }
 
     fn move_down(&mut self, id: usize) {
@@ -278,6 +282,8 @@ impl SimNet {
         with(|w| {
             w.unlocked("a name lookup");
             w.activity += 1;
+            w.deeds += 1;
+            w.promises.dials();
             assert_eq!(port, 1883);
             let delay = if host == "never" { 1_000_000_000_000 } else { w.rng.between(0, w.faults.lookup) };
             let fails = w.rng.permille(w.faults.lookup_fails);
@@ -336,6 +342,8 @@ impl Net for SimNet {
         with(|w| {
             w.unlocked("connecting");
             w.activity += 1;
+            w.deeds += 1;
+            w.promises.dials();
             if w.sockets >= w.hosts.most_sockets {
                 return Err(NetError::EXHAUSTED);
             }
@@ -378,6 +386,8 @@ impl Net for SimNet {
                 at_server: false,
                 stalled_until: 0,
                 bytes_read: 0,
+                resets: false,
+                tap: Tap::default(),
             });
             w.sockets += 1;
             let latency = 2 * w.latency() + if peer == Peer::Distant { DISTANCE } else { 0 };
@@ -397,7 +407,7 @@ impl Net for SimNet {
                         true
                     });
                     if accepted {
-                        crate::broker::accept(id);
+                        super::broker::accept(id);
                     }
                 }),
                 Peer::Dies | Peer::Mute => w.later(latency, move || {
@@ -449,6 +459,7 @@ impl Drop for SimSocket {
         with_if_any(|w| {
             w.unlocked("closing a socket");
             w.activity += 1;
+            w.deeds += 1;
             w.sockets -= 1;
             let conn = &mut w.conns[id];
             let stage = std::mem::replace(&mut conn.stage, Stage::Closed);
@@ -458,7 +469,7 @@ impl Drop for SimSocket {
             // Whoever closes with bytes unread sends a reset, which may overtake what is on its way.
             let at = if conn.down_arrived.is_empty() { conn.up_last } else { w.now };
             let at = at.max(w.now + w.latency());
-            w.at(at, move || crate::broker::link_gone(id));
+            w.at(at, move || super::broker::link_gone(id));
         });
     }
 }
@@ -506,6 +517,7 @@ impl Socket for SimSocket {
             }
             conn.bytes_read += count;
             w.turns_in_vain = 0;
+            w.deeds += 1;
             w.move_down(self.id);
             Ok(count)
         })
@@ -528,12 +540,15 @@ impl Socket for SimSocket {
             let room = w.faults.capacity.saturating_sub(conn.up_moving + conn.up_arrived.len());
             if room == 0 {
                 conn.wants_write = true;
+                conn.tap.written(&mut w.promises, bytes, 0);
                 return Err(NetError::WouldBlock);
             }
             let most = bytes.len().min(room);
             let count = if w.rng.permille(w.faults.partial) { 1 + w.rng.below(most) } else { most };
             w.conns[id].up_moving += count;
+            w.conns[id].tap.written(&mut w.promises, bytes, count);
             w.turns_in_vain = 0;
+            w.deeds += 1;
             w.acknowledge(id);
             let last = w.conns[id].up_last;
             for (at, segment) in w.segments(id, last, &bytes[..count]) {
@@ -547,14 +562,14 @@ impl Socket for SimSocket {
                         if conn.at_server {
                             conn.up_arrived.extend(&segment);
                             w.acknowledge_up(id, sent);
-                        } else if conn.down_ended || conn.down_end {
+                        } else if conn.down_ended || conn.down_end || conn.resets {
                             // Nobody listens any more: the answer is a reset.
                             w.break_conn(id, RESET);
                         }
                         w.conns[id].at_server
                     });
                     if arrived {
-                        crate::broker::readable(id);
+                        super::broker::readable(id);
                     }
                 });
             }
@@ -581,7 +596,7 @@ impl Socket for SimSocket {
             conn.shut = true;
             let (sent, at) = (conn.up_sent, conn.up_last.max(earliest).max(conn.stalled_until));
             w.at(at, move || {
-                crate::broker::end_of_stream(id);
+                super::broker::end_of_stream(id);
                 with(|w| w.acknowledge_up(id, sent));
             });
         });

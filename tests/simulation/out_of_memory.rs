@@ -13,12 +13,13 @@ use std::rc::Rc;
 use wm_mqtt_client::client::{Config, Error, Hub};
 
 use crate::app::{self, Handle, Result, audit, config, enter, text, with_host};
-use crate::broker::{self, Style};
+use crate::broker;
 use crate::directed::{got, react, send};
 use crate::events::{Delivery, SimEvents};
+use crate::manners::Style;
 use crate::memory::{self, Plan};
 use crate::port::Sim;
-use crate::random::all_is_gone;
+use crate::promises::all_is_gone;
 use crate::world::{self, Faults, call_later, create, run, run_until, with};
 
 /// How many allocations fail in a row.

@@ -10,9 +10,9 @@ use wm_mqtt_client::time::Instant;
 #[cfg(feature = "tls")]
 use wm_mqtt_client::transport::tls::Need;
 
-use crate::memory;
-use crate::net::SimNet;
-use crate::world::{self, MQTT_TASK, with, with_if_any};
+use super::memory;
+use super::net::SimNet;
+use super::world::{self, MQTT_TASK, with, with_if_any};
 
 /// The simulated system.
 #[derive(Debug)]
@@ -88,7 +88,12 @@ pub(crate) struct SimLock<T>(Mutex<T>);
 
 impl<T: Send> Lock<T> for SimLock<T> {
     fn new(value: impl FnOnce() -> T) -> Option<Self> {
-        (!memory::is_out()).then(|| Self(Mutex::new(value())))
+        if memory::is_out() {
+            return None;
+        }
+        let value = value();
+        with(|w| w.promises.locks += 1);
+        Some(Self(Mutex::new(value)))
     }
 
     fn lock(&self) -> impl DerefMut<Target = T> + '_ {
@@ -102,6 +107,12 @@ impl<T: Send> Lock<T> for SimLock<T> {
             Err(TryLockError::WouldBlock) => panic!("locked twice"),
             Err(TryLockError::Poisoned(_)) => panic!("a test failed with this lock in hand"),
         }
+    }
+}
+
+impl<T> Drop for SimLock<T> {
+    fn drop(&mut self) {
+        with_if_any(|w| w.promises.locks -= 1);
     }
 }
 
@@ -173,7 +184,8 @@ impl Signal for SimSignal {
             w.unlocked("waiting");
             assert!(!w.is_running(MQTT_TASK), "somebody waits while the MQTT task runs under it");
         });
-        let start = with(|w| w.now);
+        // Who was interrupted for long has not waited for all of its time.
+        let (start, in_time) = with(|w| (w.now, w.frames.last().is_some_and(|frame| frame.lag < 400)));
         loop {
             if self.0.given.swap(false, Ordering::SeqCst) {
                 let at = self.0.at.load(Ordering::SeqCst).min(deadline).max(start);
@@ -182,7 +194,12 @@ impl Signal for SimSignal {
             }
             let now = with(|w| w.now);
             if now >= deadline {
-                with(|w| w.lag(now - deadline.max(start)));
+                with(|w| {
+                    w.lag(now - deadline.max(start));
+                    if start < deadline && in_time {
+                        w.waited_in_vain();
+                    }
+                });
                 return false;
             }
             world::step(deadline);
@@ -190,7 +207,7 @@ impl Signal for SimSignal {
     }
 }
 
-impl crate::world::World {
+impl super::world::World {
     fn lag(&mut self, ms: u64) {
         if let Some(frame) = self.frames.last_mut() {
             frame.lag += ms;
@@ -216,6 +233,7 @@ impl Join for SimJoin {
 pub(crate) struct SimBuffer {
     bytes: Vec<u8>,
     room: usize,
+    len: usize,
 }
 
 impl Buffer for SimBuffer {
@@ -227,8 +245,9 @@ impl Buffer for SimBuffer {
         with(|w| {
             w.buffers += 1;
             w.buffers_peak = w.buffers_peak.max(w.buffers);
+            w.promises.messages += len;
         });
-        Some(Self { bytes: Vec::with_capacity(len), room: len })
+        Some(Self { bytes: Vec::with_capacity(len), room: len, len })
     }
 
     fn append(&mut self, bytes: &[u8]) {
@@ -244,6 +263,10 @@ impl Buffer for SimBuffer {
 
 impl Drop for SimBuffer {
     fn drop(&mut self) {
-        with_if_any(|w| w.buffers -= 1);
+        let len = self.len;
+        with_if_any(|w| {
+            w.buffers -= 1;
+            w.promises.messages -= len;
+        });
     }
 }

@@ -11,7 +11,7 @@ use crate::broker;
 use crate::directed::*;
 use crate::events::Delivery;
 use crate::memory::{self, Plan};
-use crate::random::all_is_gone;
+use crate::promises::all_is_gone;
 use crate::world::{Faults, call_later, run, run_until, with};
 
 /// How long a message waits, and how often it is looked whether there is memory.

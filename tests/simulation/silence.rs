@@ -3,11 +3,11 @@
 
 use wm_mqtt_client::client::{Config, Error};
 
-use crate::app::config;
+use crate::app::{config, with_host};
 use crate::broker;
 use crate::directed::*;
-use crate::random::all_is_gone;
-use crate::world::{call_later, run, run_until, with};
+use crate::promises::all_is_gone;
+use crate::world::{Faults, call_later, run, run_until, with};
 
 /// The MQTT task is not run for so long, from now on.
 fn stop(ms: u64) {
@@ -42,6 +42,21 @@ fn pingresp_waits_in_the_socket() {
         handle.remove();
         all_is_gone();
     }
+}
+
+/// A WebSocket frame or a TLS record that takes longer than keep-alive is no silence.
+#[cfg(feature = "websocket")]
+#[test]
+fn a_frame_comes_slowly() {
+    let handle = one_with(with_host(Config { keep_alive: 3, ..config("c") }, "ws://broker:1883"));
+    assert_eq!(handle.connect(), Ok(()));
+    assert!(handle.subscribe("in/#", 1).is_ok());
+    // 100 bytes in 200 ms: each half of the message, a frame of its own, takes 10 s.
+    with(|w| w.faults = Faults { latency: (100, 100), capacity: 100, segment: 100, delayed_ack: 0, ..Faults::NONE });
+    let sent = send(1, 1, 10_000);
+    run(60_000);
+    assert_eq!(lost(), 0);
+    assert_eq!(got(&handle), sent);
 }
 
 #[test]
@@ -136,12 +151,7 @@ fn an_answer_that_is_still_in_the_network_has_a_second_more_and_no_other() {
 
 /// In a while the whole system stands still for so long, callers included: light sleep, SIGSTOP, a debugger.
 fn stand_still_later(delay: u64, ms: u64) {
-    with(|w| {
-        w.later(delay, move || {
-            with(|w| w.now += ms);
-            stop(0);
-        })
-    });
+    with(|w| w.later(delay, move || with(|w| w.sleep(ms))));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use wm_mqtt_client::client::Error;
 use crate::app::Handle;
 use crate::broker;
 use crate::directed::*;
-use crate::random::all_is_gone;
+use crate::promises::all_is_gone;
 use crate::wire::FromServer;
 use crate::world::{Outcome, call_later, run, with};
 

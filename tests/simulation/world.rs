@@ -10,13 +10,14 @@ use std::rc::Rc;
 use wm_mqtt_client::port::{Limits, Parts, Task};
 use wm_mqtt_client::protocol;
 
-use crate::app::Books;
-use crate::broker::Broker;
-use crate::events::{Delivery, Queue};
-use crate::hosts::Hosts;
-use crate::memory;
-use crate::net::{Conn, NetState};
-use crate::rng::Rng;
+use super::app::Books;
+use super::broker::Broker;
+use super::events::{Delivery, Queue};
+use super::hosts::Hosts;
+use super::memory;
+use super::net::{Conn, NetState};
+use super::promises::Promises;
+use super::rng::Rng;
 
 /// `Port::current_task` of the MQTT task, of the event task, and of the application's main task.
 pub(crate) const MQTT_TASK: usize = 1000;
@@ -52,6 +53,8 @@ pub(crate) struct Faults {
     /// A task is not run for a while, wherever it is; and how long at most.
     pub(crate) stall: u64,
     pub(crate) stall_for: u64,
+    /// The MQTT task wakes up though nobody has woken it.
+    pub(crate) spurious: u64,
 }
 
 impl Faults {
@@ -71,6 +74,7 @@ impl Faults {
         partial: 0,
         stall: 0,
         stall_for: 1,
+        spurious: 0,
     };
 }
 
@@ -99,6 +103,7 @@ struct App {
 /// A call of the API that is on the stack.
 #[derive(Default)]
 pub(crate) struct Frame {
+    pub(crate) name: &'static str,
     pub(crate) lag: u64,
 }
 
@@ -136,8 +141,12 @@ pub(crate) struct World {
     pub(crate) turns: u64,
     /// How many since the clock moved, a byte was read or written, or an event delivered.
     pub(crate) turns_in_vain: u64,
-    /// Whatever the MQTT task does to the world, counted.
+    /// Whatever the MQTT task does to the world, counted; and what it does to the network that cannot be left to the next turn.
     pub(crate) activity: u64,
+    pub(crate) deeds: u64,
+    /// How long the MQTT task, or the whole system, has stood still at most.
+    pub(crate) longest_stop: u64,
+    pub(crate) promises: Promises,
     /// Log lines of interest, printed when a test fails.
     pub(crate) trace: bool,
 }
@@ -208,12 +217,16 @@ pub(crate) fn create(seed: u64, start: u64) {
         turns: 0,
         turns_in_vain: 0,
         activity: 0,
+        deeds: 0,
+        longest_stop: 0,
+        promises: Promises::default(),
         trace: std::env::var_os("SIM_TRACE").is_some(),
     };
     // The old world's tasks hold things that want to be counted when they go: let it go while there is none.
     let old = WORLD.with(|slot| slot.borrow_mut().take());
     drop(old);
     WORLD.with(|slot| *slot.borrow_mut() = Some(world));
+    with(|w| w.promises.before = memory::live());
 }
 
 /// A line about what happens, for a human who looks at a failing seed.
@@ -271,12 +284,19 @@ impl World {
     /// The MQTT task is not run for so long: a task above it does not wait, flash is written, somebody debugs.
     pub(crate) fn stop_mqtt_task(&mut self, ms: u64) {
         let until = self.now + ms;
+        self.longest_stop = self.longest_stop.max(ms);
         self.tasks.iter_mut().for_each(|slot| slot.stopped_until = until);
+    }
+
+    /// Nothing is run for so long.
+    pub(crate) fn sleep(&mut self, ms: u64) {
+        self.now += ms;
+        self.longest_stop = self.longest_stop.max(ms);
     }
 
     /// Whether it may happen that the MQTT task is not run.
     pub(crate) fn mqtt_task_stands_still(&self) -> bool {
-        self.faults.stall > 0 || self.tasks.iter().any(|slot| slot.stopped_until > 0)
+        self.longest_stop > 0 || self.faults.stall > 0
     }
 
     fn deliver_due(&self) -> Option<u64> {
@@ -305,6 +325,13 @@ impl World {
             }
             let due: Vec<_> = jobs.into_iter().filter(|job| job.0 <= self.now).collect();
             let (_, kind, n) = if due.len() == 1 { due[0] } else { due[self.rng.below(due.len())] };
+            if self.faults.spurious > 0 && kind != 0 && self.rng.permille(self.faults.spurious) {
+                // Not due, not over, and not the one under whose turn this happens.
+                let idle = |slot: &TaskSlot| slot.body.is_some() && slot.stopped_until <= self.now;
+                if let Some(n) = self.tasks.iter().position(idle) {
+                    return Some(Job::Turn(n));
+                }
+            }
             return Some(match kind {
                 0 => Job::Turn(n),
                 1 => Job::Deliver,
@@ -329,7 +356,7 @@ pub(crate) fn step(until: u64) -> bool {
     match job {
         None => return false,
         Some(Job::Turn(slot)) => turn(slot),
-        Some(Job::Deliver) => crate::events::deliver(),
+        Some(Job::Deliver) => super::events::deliver(),
         Some(Job::App(n)) => app_step(n),
         Some(Job::Act(action)) => action(),
     }
@@ -360,7 +387,7 @@ fn turn(slot: usize) {
         w.tasks[slot].settling = false;
         w.tasks[slot].body.take().expect("a task that does not run")
     });
-    let before = with(|w| w.activity);
+    let (before, deeds, begin) = with(|w| (w.activity, w.deeds, w.now));
     let library = memory::library();
     let more = body.turn();
     drop(library);
@@ -369,6 +396,12 @@ fn turn(slot: usize) {
         assert_eq!(w.running.pop(), Some(MQTT_TASK));
         let reason = w.nets[w.tasks[slot].net].had_reason;
         w.tasks[slot].settling = reason || w.activity != before;
+        // If events went to their queue, there is more to do; if time went by, a limit may be over; who was interrupted may be
+        // about to wake the task.
+        if !reason && w.activity - before == w.deeds - deeds && w.now == begin && w.preemptions == 0 {
+            w.would_sleep(w.deeds - deeds);
+        }
+        w.promises.memory();
         if reason {
             w.turns += 1;
             w.turns_in_vain += 1;
@@ -500,9 +533,9 @@ pub(crate) fn preemption_point() {
 }
 
 /// Calls the API, and how long that took, but for what only this simulation adds.
-pub(crate) fn timed<R>(call: impl FnOnce() -> R) -> (R, u64) {
+pub(crate) fn timed<R>(name: &'static str, call: impl FnOnce() -> R) -> (R, u64) {
     let before = with(|w| {
-        w.frames.push(Frame::default());
+        w.frames.push(Frame { name, lag: 0 });
         w.turns_in_vain = 0;
         w.now
     });
