@@ -18,6 +18,8 @@
 #   make release      packs the device's component with its library prebuilt: target/wm-mqtt-client-VERSION-w800.tar.gz
 #   make fuzz         libFuzzer on decoder, session, TLS, WebSocket, URIs and configuration, DURATION seconds in all (420);
 #                     TARGETS="decoder session" takes some of them. Needs the nightly toolchain and a C++ compiler
+#   make mutants      changes the code in one place after the other and runs the tests that must notice: FILES=src/protocol/session.rs
+#                     takes some of it, SHARD=0/20 a twentieth; tests/mutants.txt says what may go unnoticed, and why
 #   make clean        removes everything that was built
 #   make help         prints this text
 #
@@ -56,7 +58,7 @@ ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 MAKEFLAGS += --no-builtin-rules
 %.d: ;
 
-.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test fuzz install clean FORCE
+.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test fuzz mutants install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -103,6 +105,9 @@ csky-test: peers
 
 fuzz:
 	CARGO='$(CARGO)' scripts/fuzz.sh
+
+mutants:
+	CARGO='$(CARGO)' FILES='$(FILES)' RE='$(RE)' SHARD='$(SHARD)' scripts/mutants.sh
 
 # ---- the stand-in of the SDK ----
 
