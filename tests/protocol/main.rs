@@ -3,6 +3,7 @@
 
 mod decode;
 mod encode;
+mod forgotten;
 mod handed_over;
 mod handshake;
 mod identifiers;
