@@ -111,7 +111,7 @@ run() { # GROUP
     "$mutants" mutants --no-config --list "${options[@]}" >"$out/left"
     cat "$out/left" >>"$out/mutants"
     [ -z "${LIST:-}" ] || stages=()
-    [ -z "${SHORT:-}" ] || stages=("${stages[0]}")
+    [ -z "${SHORT:-}" ] || stages=("${stages[@]:0:1}")
     for tests in "${stages[@]}"; do
         [ -s "$out/left" ] || break
         number=$((number + 1))
@@ -128,8 +128,10 @@ run() { # GROUP
 
 for kind in existing mutants caught missed unviable timeout; do : >"$out/$kind"; done
 if [ -n "${SHORT:-}" ]; then
+    # One of each kind; the one that makes `<` to `<=` changes nothing, and stands in the list.
     FILES=src/protocol
-    RE='in (Missed::is_hopeless|Received::release|Outbox::room)$'
+    RE='== with != in .*::id_len$|delete ! in Received::repeated$|(< with <?=+|\|= with &=) in put_fixed_header$|Received::release .* with None$'
+    expected=6
 fi
 for name in "${groups[@]}"; do run "$name"; done
 if [ -n "${LIST:-}" ]; then
@@ -154,5 +156,9 @@ first listed existing.keys | fault "tests/mutants.txt names these, and they do n
 [ -n "${SHARD:-}" ] || first <(both listed caught.keys) missed.keys | fault "tests/mutants.txt says that nothing notices these, and a test does"
 awk '/^#/ { reason = 1 } /^$/ { reason = 0 } /^[^#]/ && !reason' "$list" | fault "tests/mutants.txt gives no reason for these"
 count() { wc -l <"$1"; }
+if [ "$(count mutants)" -lt "${expected:-1}" ]; then
+    echo "of ${expected:-1} mutants that were to be looked at there are $(count mutants)"
+    status=1
+fi
 echo "$(count mutants) mutants: $(count caught) caught, $(count timeout) out of time, $(count missed) missed, $(count unviable) do not compile"
 exit $status
