@@ -14,5 +14,6 @@ mod receive;
 mod resend;
 mod sloppy;
 mod support;
+mod traced;
 mod transmit;
 mod wire;
