@@ -215,3 +215,19 @@ fn all_are_given_up_in_the_end() {
         left.rotate_left(by);
     }
 }
+
+#[test]
+fn the_log_says_what_becomes_of_it() {
+    let (mut bench, packet) = (Bench::connected(), |level| message(u16::from(level > 0), level, b"12345"));
+    let ((), lines) = logged(|| {
+        without_memory(&mut bench, PAYLOAD, packet(1));
+        without_memory(&mut bench, PAYLOAD, packet(0));
+        bench.receive(&[message(2, 1, &vec![1; 70_000])]);
+    });
+    let expected = [
+        "5 bytes: no memory, not acknowledged (0 lost so far)",
+        "5 bytes: no memory, lost (1 lost so far)",
+        "70000 bytes: too large, lost (2 lost so far)",
+    ];
+    assert_eq!(lines, expected.map(|line| format!("ERROR: message of {line}")));
+}
