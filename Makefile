@@ -23,6 +23,8 @@
 #   make interleavings  the library over a model of the system that tries one order of its tasks after the other, DURATION seconds in
 #                     all (300); SEED=1000 begins with other schedules
 #   make tsan         C tests under ThreadSanitizer, DURATION seconds (300); needs the nightly toolchain with its sources
+#   make mutants      changes the code in one place after the other and runs the tests that must notice: FILES=src/protocol/session.rs
+#                     takes some of it, SHARD=0/20 a twentieth; tests/mutants.txt says what may go unnoticed, and why
 #   make clean        removes everything that was built
 #   make help         prints this text
 #
@@ -61,7 +63,7 @@ ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 MAKEFLAGS += --no-builtin-rules
 %.d: ;
 
-.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test fuzz coverage interleavings tsan soak install clean FORCE
+.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test fuzz coverage interleavings tsan soak mutants install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -120,6 +122,9 @@ interleavings:
 
 tsan: peers
 	MAKE='$(MAKE)' CARGO='$(CARGO)' scripts/tsan.sh
+
+mutants:
+	CARGO='$(CARGO)' FILES='$(FILES)' RE='$(RE)' SHARD='$(SHARD)' scripts/mutants.sh
 
 # ---- the stand-in of the SDK ----
 

@@ -113,7 +113,8 @@ impl Say for i32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::collections::BTreeSet;
     use std::string::String;
 
     use super::*;
@@ -122,6 +123,12 @@ mod tests {
         let mut line = String::new();
         parts.say(&mut |text| line.push_str(text));
         line
+    }
+
+    /// Whether each of them says something else, as errors should.
+    pub(crate) fn differ(all: &[impl Say]) -> bool {
+        let texts: BTreeSet<String> = all.iter().map(|one| line(&[one])).collect();
+        texts.len() == all.len() && !texts.contains("")
     }
 
     #[test]

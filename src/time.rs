@@ -137,6 +137,17 @@ mod tests {
         Instant::from_millis(ms)
     }
 
+    /// Each of the comparisons is written by hand.
+    #[test]
+    fn instants_compare_as_their_milliseconds() {
+        for (a, b) in [(1, 2), (2, 2), (2, 1)] {
+            let (x, y) = (at(a), at(b));
+            assert_eq!((x < y, x <= y, x > y, x >= y), (a < b, a <= b, a > b, a >= b));
+            assert_eq!((x.partial_cmp(&y), x.min(y), x.max(y)), (a.partial_cmp(&b), at(a.min(b)), at(a.max(b))));
+            assert_eq!((x.as_millis(), x.millis_from(y)), (a, a.saturating_sub(b) as Millis));
+        }
+    }
+
     #[test]
     fn a_turn_in_time_judges_at_once() {
         let mut clock = Clock::new(at(0));

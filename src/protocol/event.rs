@@ -125,3 +125,17 @@ impl From<OutOfMemory> for SubscribeError {
         SubscribeError::NoMemory
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::tests::differ;
+
+    #[test]
+    fn the_log_tells_violations_apart() {
+        use Malformed::*;
+        let malformed = [PacketType, Flags, Length, QoS, PacketId, Topic, ReturnCode].map(Violation::from);
+        let others = [Violation::Unexpected, Violation::EarlyAcknowledgement, Violation::NoMemory];
+        assert!(differ(&[&malformed[..], &others].concat()));
+    }
+}

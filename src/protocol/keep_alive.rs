@@ -137,6 +137,19 @@ mod tests {
         }
         keep_alive.set_reading(at(18_000), true);
         assert_eq!(keep_alive.deadline(), Some(at(19_900)));
+        // Nor is it of use then to send because the server does not.
+        keep_alive.set_reading(at(18_100), false);
+        keep_alive.sent(at(18_500));
+        assert_eq!(keep_alive.deadline(), Some(at(20_400)));
+    }
+
+    #[test]
+    fn only_who_begins_to_read_starts_anew() {
+        let mut keep_alive = KeepAlive::start(at(0), 2);
+        keep_alive.set_reading(at(1000), true);
+        keep_alive.set_reading(at(1000), false);
+        keep_alive.set_reading(at(1500), false);
+        assert_eq!(keep_alive.last_received(), at(0));
     }
 
     #[test]

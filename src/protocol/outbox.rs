@@ -158,3 +158,23 @@ impl Outbox {
         filled
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As of a client that answers many small messages on a slow network.
+    #[test]
+    fn a_queue_that_never_ends_does_not_grow() {
+        let (mut outbox, in_flight) = (Outbox::new(), InFlight::new());
+        for _ in 0..100 {
+            outbox.push_bytes(&[1; 4]).unwrap();
+        }
+        for _ in 0..1000 {
+            outbox.push_bytes(&[1; 4]).unwrap();
+            assert_eq!(outbox.take(&in_flight, &mut [0; 4]), 4);
+            assert_eq!((outbox.queued(), outbox.small(), outbox.segments.len()), (400, 400, 1));
+            assert!(outbox.small.len() <= 2 * 404);
+        }
+    }
+}

@@ -287,6 +287,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_log_tells_errors_apart() {
+        use UriError::*;
+        assert!(crate::log::tests::differ(&[UnknownScheme, BadHost, BadPort, NotEncoded]));
+    }
+
     proptest! {
         #[test]
         fn agrees_with_the_url_crate(

@@ -181,6 +181,8 @@ fn a_message_longer_than_a_packet_can_be() {
     }
     assert_eq!(bench.sent(), []);
     assert!(bench.session.is_idle());
+    // The longest packet that there is.
+    assert_eq!(bench.session.publish(b"t", &payload[3..], qos(0), false), Ok(0));
 }
 
 #[test]

@@ -26,8 +26,10 @@ fn a_ping_after_silence_and_the_end_after_another() {
     // [MQTT-3.1.2-23]: 100 ms before the 10 s are over
     let mut bench = bench(10);
     for _ in 0..3 {
+        assert!(!bench.session.awaits_answer());
         assert_eq!(wait(&mut bench, 9_900), Ok(()));
         assert_eq!(bench.sent(), [PingReq]);
+        assert!(bench.session.awaits_answer());
         bench.advance(700);
         assert_eq!(bench.receive(&[PingResp]), []);
         bench.advance(9_200);
@@ -51,6 +53,7 @@ fn sending_postpones_the_ping_only_as_long_as_something_comes_back() {
     bench.receive(&[PubAck(1)]);
     // 10 s after what left last, and 100 ms before
     bench.advance(9_799);
+    bench.session.transmitted(bench.now, 0);
     assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
     assert_eq!(bench.sent(), []);
     bench.advance(1);

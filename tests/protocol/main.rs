@@ -3,6 +3,7 @@
 
 mod decode;
 mod encode;
+mod forgotten;
 mod handed_over;
 mod handshake;
 mod identifiers;
@@ -13,5 +14,6 @@ mod receive;
 mod resend;
 mod sloppy;
 mod support;
+mod traced;
 mod transmit;
 mod wire;

@@ -185,12 +185,16 @@ fn a_message_that_was_told_was_not_hopeless() {
 #[test]
 fn another_topic_length_or_payload_is_another_message() {
     let packets = [("a", "bc"), ("b", "bc"), ("a", "bd"), ("a", "bcc"), ("a", "cb"), ("aa", "bc")];
-    let mut bench = Bench::connected();
-    for connection in 0..8 {
-        bench.reconnect(&PERSISTENT, true);
-        let (topic, payload) = packets[connection % packets.len()];
-        let packet = FromServer::Publish(publish(1, 1, topic, payload.as_bytes()));
-        assert_eq!(without_memory(&mut bench, PAYLOAD, packet), [Seen::Missed], "connection {connection}");
+    for (first, one) in packets.iter().enumerate() {
+        for other in &packets[first + 1..] {
+            let mut bench = Bench::connected();
+            // As many connections as would do for one of them.
+            for (topic, payload) in [one, other, one, other] {
+                bench.reconnect(&PERSISTENT, true);
+                let packet = FromServer::Publish(publish(1, 1, topic, payload.as_bytes()));
+                assert_eq!(without_memory(&mut bench, PAYLOAD, packet), [Seen::Missed], "{one:?} and {other:?}");
+            }
+        }
     }
 }
 
@@ -210,4 +214,20 @@ fn all_are_given_up_in_the_end() {
         let by = connections % left.len();
         left.rotate_left(by);
     }
+}
+
+#[test]
+fn the_log_says_what_becomes_of_it() {
+    let (mut bench, packet) = (Bench::connected(), |level| message(u16::from(level > 0), level, b"12345"));
+    let ((), lines) = logged(|| {
+        without_memory(&mut bench, PAYLOAD, packet(1));
+        without_memory(&mut bench, PAYLOAD, packet(0));
+        bench.receive(&[message(2, 1, &vec![1; 70_000])]);
+    });
+    let expected = [
+        "5 bytes: no memory, not acknowledged (0 lost so far)",
+        "5 bytes: no memory, lost (1 lost so far)",
+        "70000 bytes: too large, lost (2 lost so far)",
+    ];
+    assert_eq!(lines, expected.map(|line| format!("ERROR: message of {line}")));
 }
