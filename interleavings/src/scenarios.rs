@@ -11,6 +11,7 @@ use crate::world::{self, Place, below, sleep, with};
 /// All scenarios, by name.
 pub(crate) const SCENARIOS: &[(&str, fn())] = &[
     ("loss", publish_while_connections_are_lost),
+    ("connects", two_first_connects),
     ("disconnect", connect_against_disconnect),
     ("deinit", deinit_against_calls),
     ("callback", deinit_against_callbacks),
@@ -107,6 +108,19 @@ fn publish_while_connections_are_lost() {
         let times = with(|w| w.server.got.iter().filter(|got| **got == message.as_bytes()).count());
         assert!(times == 1 || times > 1 && *qos == 1, "{message} has come {times} times");
     }
+    assert_eq!(handle.deinit(), 0);
+    finish(system);
+    check_order();
+}
+
+/// Two tasks connect a handle that the MQTT task does not know yet: both hear of it.
+fn two_first_connects() {
+    calls_take_at_most(PROMPT);
+    let handle = init("a", true);
+    let system = start();
+    let stalls = with(|w| w.stalls) > 0;
+    let body = || move || assert!(handle.connect() == 0 || stalls);
+    together(tasks![body(), body()]);
     assert_eq!(handle.deinit(), 0);
     finish(system);
     check_order();
