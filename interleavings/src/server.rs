@@ -27,6 +27,9 @@ pub(crate) struct Server {
     pub(crate) messages: u32,
     /// How long SUBACK, UNSUBACK and PUBACK take: one of these.
     pub(crate) delays: Vec<u64>,
+    /// PUBACKs are sent two at a time.
+    pub(crate) in_pairs: bool,
+    held: Vec<u8>,
     /// Refuses connections with this code.
     pub(crate) refuses: u8,
     /// Payloads of messages that came with QoS 1 and 2, once each for QoS 2.
@@ -140,7 +143,13 @@ fn handle(id: usize, packet: FromClient) -> bool {
                 0 => {}
                 1 => {
                     late();
-                    reply(FromServer::PubAck(message.id));
+                    let bytes = with(|w| {
+                        let server = &mut w.server;
+                        let waits = server.in_pairs && server.held.is_empty();
+                        server.held.extend(FromServer::PubAck(message.id).encode());
+                        if waits { Vec::new() } else { std::mem::take(&mut server.held) }
+                    });
+                    net::send(id, &bytes);
                 }
                 _ => reply(FromServer::PubRec(message.id)),
             }
