@@ -28,7 +28,7 @@ sed -i 's/^crate-type = .*/crate-type = ["rlib"]/' "$tree/Cargo.toml"
 cd "$tree"
 
 export CARGO_TARGET_DIR=$out/build CARGO_INCREMENTAL=1 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0
-export SOURCE_DATE_EPOCH=0 RUST_BACKTRACE=0 SIM_SEEDS=${SIM_SEEDS:-20} PROPTEST_CASES=${PROPTEST_CASES:-64}
+export RUST_BACKTRACE=0 SIM_SEEDS=${SIM_SEEDS:-20} PROPTEST_CASES=${PROPTEST_CASES:-64}
 runner=CARGO_TARGET_$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER
 
 # What is mutated, the features it is built with, and the tests of each stage, which sees what those before it have missed: the

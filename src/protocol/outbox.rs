@@ -177,4 +177,16 @@ mod tests {
             assert!(outbox.small.len() <= 2 * 404);
         }
     }
+
+    #[test]
+    fn memory_goes_back_when_nothing_waits() {
+        let (mut outbox, in_flight) = (Outbox::new(), InFlight::new());
+        outbox.push_bytes(b"password").unwrap();
+        outbox.take(&in_flight, &mut [0; 7]);
+        outbox.shrink();
+        assert_eq!(outbox.take(&in_flight, &mut [0; 7]), 1);
+        assert!(outbox.small.capacity() > 0);
+        outbox.shrink();
+        assert_eq!((outbox.small.capacity(), outbox.segments.capacity()), (0, 0));
+    }
 }
