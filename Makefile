@@ -56,7 +56,7 @@ ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 MAKEFLAGS += --no-builtin-rules
 %.d: ;
 
-.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test fuzz install clean FORCE
+.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test fuzz chaos install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -131,6 +131,16 @@ $(C)/demo: $(C)/lib/examples/demo.o $(RUST_STATIC) $(SDK_STATIC)
 # A broker that is named is all it needs.
 demo: all $(C)/demo $(if $(BROKER),,peers)
 	BROKER='$(BROKER)' CA='$(CA)' scripts/demo.sh $(C)/demo $(PEERS)/target/debug/demo-broker
+
+# ---- chaos ----
+
+CHAOS_SRC := $(wildcard ffi-tests/chaos/*.c)
+
+$(C)/chaos: $(CHAOS_SRC:%.c=$(C)/lib/%.o) $(RUST_STATIC) $(SDK_STATIC)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(RUST_STATIC) $(NATIVE) $(SDK_STATIC) -pthread
+
+chaos: $(C)/chaos peers
+	scripts/chaos.sh
 
 # ---- tests ----
 

@@ -1,0 +1,63 @@
+//! A bad network in front of servers: `chaos-proxy SEED PORT...` listens on a free port for each PORT of 127.0.0.1, and prints
+//!
+//! ```text
+//! listening on PORT...
+//! ```
+//!
+//! It reads lines, answers each with one that counts what has happened so far, and quits when its input is closed:
+//!
+//! ```text
+//! storm        faults happen from now on
+//! calm         none happen; at first it is calm
+//! ```
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::exit;
+use std::sync::Arc;
+use std::{env, thread};
+
+use peers::chaos::{self, Weather};
+use peers::report::Report;
+
+fn main() {
+    let mut arguments = env::args().skip(1);
+    let seed = arguments.next().and_then(|word| word.parse::<u64>().ok());
+    let servers: Option<Vec<u16>> = arguments.map(|word| word.parse().ok()).collect();
+    let (Some(seed), Some(servers)) = (seed, servers) else {
+        eprintln!("usage: chaos-proxy SEED PORT...");
+        exit(2);
+    };
+    let weather = Arc::new(Weather::default());
+    let report = Report::stdout();
+    let ports: io::Result<Vec<String>> = (0..)
+        .zip(servers)
+        .map(|(index, port)| {
+            listen((Ipv4Addr::LOCALHOST, port).into(), seed.wrapping_mul(256).wrapping_add(index), &weather)
+        })
+        .collect();
+    match ports {
+        Ok(ports) => report.line(format!("listening on {}", ports.join(" "))),
+        Err(error) => {
+            eprintln!("chaos-proxy: {error}");
+            exit(1);
+        }
+    }
+    for line in io::stdin().lines().map_while(Result::ok) {
+        match line.as_str() {
+            "storm" => weather.set_storm(true),
+            "calm" => weather.set_storm(false),
+            _ => eprintln!("chaos-proxy: \"{line}\" is neither storm nor calm"),
+        }
+        report.line(weather.describe());
+    }
+}
+
+/// On a free port, which it returns.
+fn listen(server: SocketAddr, seed: u64, weather: &Arc<Weather>) -> io::Result<String> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let port = listener.local_addr()?.port();
+    let weather = weather.clone();
+    thread::spawn(move || chaos::serve(&listener, server, seed, &weather));
+    Ok(port.to_string())
+}
