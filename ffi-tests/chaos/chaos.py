@@ -2,7 +2,7 @@
 
 For each broker: generations of handles, and in each rounds of some seconds. A round begins with a storm in the proxy; in some the broker
 ends and comes back. Then it is calm, and everything must arrive. BROKERS, DURATION (seconds, of all brokers together), HANDLES, RATE
-(messages in a second) and SEED come from the environment; see scripts/chaos.sh.
+(messages in a second) and SEED come from the environment; see scripts/chaos.sh. KINDS="restart restart" takes these rounds in each generation.
 """
 
 import collections
@@ -85,8 +85,8 @@ def chaos(name, seconds, places, dice):
     proxy = Lines(places.peers / "chaos-proxy", seed, *broker.ports.values())
     ports = proxy.hear("listening").split()[2:]
     uris = [f"{scheme}://localhost:{port}" for scheme, port in zip(broker.ports, ports)]
-    # Without caches in malloc what is in use is exact.
-    environment = os.environ | {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1"}
+    # Without caches of malloc and of threads what is in use is exact.
+    environment = os.environ | {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1:glibc.pthread.stack_cache_size=0"}
     application = Lines(places.program, seed, os.environ["HANDLES"], os.environ["RATE"], broker.ports["mqtt"], places.certs / "ca.pem",
                         *uris, env=environment)
     began = time.monotonic()
@@ -94,7 +94,7 @@ def chaos(name, seconds, places, dice):
     generation = 0
     while generation < 2 or time.monotonic() - began < seconds:
         generation += 1
-        kinds = ["network"] if generation % 2 else dice.sample(["restart", "kill"], 2)
+        kinds = os.environ.get("KINDS", "").split() or (["network"] if generation % 2 else dice.sample(["restart", "kill"], 2))
         for kind in kinds:
             at = time.monotonic()
             round_of(kind, length, broker, proxy, application, dice)

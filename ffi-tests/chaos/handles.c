@@ -12,7 +12,7 @@
 
 /* How long calls may take, as the header says, and what a busy machine adds. */
 enum { CONNECT_MS = 40000, CALL_MS = 10000, BUSY_MS = 30000 };
-enum { VISITORS = 8, KEEP_ALIVE = 5 };
+enum { VISITORS = 8, KEEP_ALIVE = 5, PATIENCE_MS = 15000 };
 
 typedef struct {
     int index;
@@ -31,7 +31,7 @@ static pthread_t visitors[VISITORS];
 static settings_t settings;
 static int generation;
 static atomic_int phase;
-static atomic_bool stops_reading;
+static atomic_bool stops_reading, impatient;
 static atomic_long connected, disconnected, longest;
 
 /* ---- chance and time ---- */
@@ -120,6 +120,7 @@ static wm_mqtt_client_handle_t made(const char *name, int index, bool clean, boo
         config.client_id = unique;
     }
     config.clean_session = clean;
+    config.debug = true; /* for WM_LOG_LEVEL=4 */
     config.auth_mode = WM_MQTT_CLIENT_AUTH_MODE_AUTH_SERVER_CERT;
     config.ca = verified ? settings.ca : "";
     return wm_mqtt_client_init(&config);
@@ -181,8 +182,14 @@ static void settle(member_t *member)
     while (phase == SETTLE && handles_ready() < settings.handles) pause_ms(20);
     for (int qos = 1; qos <= 2; qos++)
         while (phase == SETTLE && !publish(member, qos, SMALLEST)) connect_and_subscribe(member), pause_ms(50);
-    for (; phase == SETTLE; pause_ms(50))
+    for (long since = now_ms(); phase == SETTLE; pause_ms(50)) {
+        if (impatient && now_ms() > since + PATIENCE_MS) {
+            since = now_ms();
+            TIMED(reconnect, CONNECT_MS, member->handle);
+            member->lost = true;
+        }
         if (member->lost) member->lost = !connect_and_subscribe(member);
+    }
 }
 
 static void *live(void *arg)
@@ -274,6 +281,7 @@ void handles_join(void)
 }
 
 long handles_connections(void) { return connected; }
+void handles_impatient(bool is) { impatient = is; }
 void handles_stop_reading(bool now_and_then) { stops_reading = now_and_then; }
 long handles_longest_call(void) { return longest; }
 

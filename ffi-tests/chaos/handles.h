@@ -30,6 +30,8 @@ int handles_ready(void);
 /* The phase LEAVE has ended. */
 void handles_join(void);
 long handles_connections(void);
+/* In the phase SETTLE they reconnect now and then. */
+void handles_impatient(bool impatient);
 /* A callback stands still for seconds, now and then. */
 void handles_stop_reading(bool now_and_then);
 /* CONNECTED and DISCONNECTED events so far. */

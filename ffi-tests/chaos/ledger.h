@@ -24,8 +24,12 @@ typedef enum { OBSERVER, RECEIVER, READERS } reader_t;
 /* A broker that dies forgets. These are allowed while such a round lasts, and for brokers that do so anyway. */
 typedef struct {
     bool lose;    /* what it has acknowledged */
+    bool drop;    /* the same, but on its way to handles of the library only, over the bad network */
     bool again;   /* QoS 0 and 2 twice */
+    bool resent;  /* the same, but to handles of the library only, over the bad network */
     bool reorder; /* messages out of their order */
+    bool stuck;   /* an acknowledgement or a message does not come before the next connection */
+    bool raise;   /* a QoS above that of the message, where the subscription has it */
 } allowance_t;
 
 void ledger_begin(int generation, int handles);

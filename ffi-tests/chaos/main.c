@@ -2,7 +2,7 @@
  *
  * It reads lines, and answers with lines:
  *
- *     round SECONDS [lose] [again] [reorder]    publishes; what its broker is allowed besides. Then: published
+ *     round SECONDS [lose] [again] ...    publishes; what its broker is allowed besides (ledger.h). Then: published
  *     settle                                    the network is good and the broker there: all must arrive. Then: settled
  *     end                                       ends all handles; nothing may be left. Then: ended
  *     totals                                    totals ...
@@ -22,9 +22,9 @@
 #include "wm_log.h"
 #include "wm_mqtt_client.h"
 
-/* Lists of the library may have grown by some entries; a leak is one block for each connection, of which a generation makes
- * hundreds. */
-enum { HEAP_SLACK = 4096, SETTLE_SECONDS = 180, END_SECONDS = 60 };
+/* Bytes that may be more: lists may have grown by some entries. A leak is a block for each connection, of which a generation
+ * makes hundreds. */
+enum { HEAP_SLACK = 1024, SETTLE_SECONDS = 180, END_SECONDS = 60 };
 
 typedef struct {
     long heap, descriptors, threads;
@@ -103,15 +103,20 @@ static void await_observer(void)
 
 static void round_of(char *words)
 {
-    allowance_t allowed = {false, false, false};
+    allowance_t allowed = {0};
     char *rest, *word = strtok_r(words, " ", &rest);
     double seconds = word ? atof(word) : 0;
     while ((word = strtok_r(NULL, " ", &rest))) {
         allowed.lose |= strcmp(word, "lose") == 0;
+        allowed.drop |= strcmp(word, "drop") == 0;
         allowed.again |= strcmp(word, "again") == 0;
+        allowed.resent |= strcmp(word, "resent") == 0;
+        allowed.stuck |= strcmp(word, "stuck") == 0;
         allowed.reorder |= strcmp(word, "reorder") == 0;
+        allowed.raise |= strcmp(word, "raise") == 0;
     }
     ledger_allow(allowed);
+    handles_impatient(allowed.stuck);
     if (!generation) {
         begin_generation();
         await_observer();

@@ -1,6 +1,7 @@
 #include "observer.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -13,7 +14,7 @@
 
 #include "ledger.h"
 
-enum { ROOM = 256 * 1024 };
+enum { ROOM = 256 * 1024, KEEP_ALIVE = 60 };
 
 static int server_port;
 static uint8_t buffer[ROOM];
@@ -43,6 +44,15 @@ static bool send_all(int fd, const void *bytes, size_t len)
 static bool answer(int fd, uint8_t first, unsigned id)
 {
     uint8_t packet[] = {first, 2, (uint8_t)(id >> 8), (uint8_t)id};
+    return send_all(fd, packet, sizeof packet);
+}
+
+static bool ping(int fd)
+{
+    static const uint8_t packet[] = {0xc0, 0};
+    pthread_mutex_lock(&lock);
+    pings++;
+    pthread_mutex_unlock(&lock);
     return send_all(fd, packet, sizeof packet);
 }
 
@@ -114,10 +124,18 @@ static bool take_packets(int fd)
 
 static void serve(int fd)
 {
-    static const uint8_t connect_packet[] = {0x10, 20, 0, 4, 'M', 'Q', 'T', 'T', 4, 0, 0, 0, 0, 8, 'o', 'b', 's', 'e', 'r', 'v', 'e', 'r'};
+    static const uint8_t connect_packet[] = {0x10, 20, 0, 4, 'M', 'Q', 'T', 'T', 4, 0, 0, KEEP_ALIVE, 0, 8, 'o', 'b', 's', 'e', 'r', 'v', 'e', 'r'};
     filled = 0;
+    struct timeval silence = {KEEP_ALIVE / 4, 0};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &silence, sizeof silence);
     if (!send_all(fd, connect_packet, sizeof connect_packet)) return;
-    for (ssize_t n; (n = recv(fd, buffer + filled, ROOM - filled, 0)) > 0;) {
+    for (;;) {
+        ssize_t n = recv(fd, buffer + filled, ROOM - filled, 0);
+        if (n < 0 && errno == EAGAIN) {
+            if (!ping(fd)) return;
+            continue;
+        }
+        if (n <= 0) return;
         filled += (size_t)n;
         if (!take_packets(fd)) return;
     }
@@ -150,14 +168,13 @@ void observer_start(int port)
 
 bool observer_answers(void)
 {
-    static const uint8_t ping[] = {0xc0, 0};
     pthread_mutex_lock(&lock);
-    int fd = connection, wanted = ++pings;
-    bool sent = fd >= 0 && send_all(fd, ping, sizeof ping);
+    int fd = connection;
     pthread_mutex_unlock(&lock);
-    for (int i = 0; sent && i < 500; i++) {
+    if (fd < 0 || !ping(fd)) return false;
+    for (int i = 0; i < 500; i++) {
         pthread_mutex_lock(&lock);
-        bool same = connection == fd && pings == wanted, answered = pongs >= wanted;
+        bool same = connection == fd, answered = pongs >= pings;
         pthread_mutex_unlock(&lock);
         if (!same) return false;
         if (answered) return true;
