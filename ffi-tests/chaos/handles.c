@@ -30,7 +30,7 @@ static member_t members[MOST_HANDLES];
 static pthread_t visitors[VISITORS];
 static settings_t settings;
 static int generation;
-static atomic_int phase;
+static atomic_int phase, highest_qos;
 static atomic_bool stops_reading, impatient;
 static atomic_long connected, disconnected, longest;
 
@@ -159,7 +159,7 @@ static void publish_some(member_t *member)
 {
     int burst = between(&member->dice, 0, 9) == 0 ? between(&member->dice, 5, 30) : 1;
     for (int i = 0; i < burst; i++) {
-        if (publish(member, between(&member->dice, 0, 2), some_size(&member->dice))) continue;
+        if (publish(member, between(&member->dice, 0, highest_qos), some_size(&member->dice))) continue;
         member->subscribed = connect_and_subscribe(member);
         if (!member->subscribed) pause_ms(between(&member->dice, 50, 500));
         break;
@@ -174,19 +174,24 @@ static void publish_some(member_t *member)
     for (long until = now_ms() + between(&member->dice, 0, (int)(2 * mean)); phase == PUBLISH && now_ms() < until;) pause_ms(20);
 }
 
+static void publish_fences(member_t *member)
+{
+    for (int qos = 1; qos <= 2; qos++)
+        while (phase == SETTLE && !publish(member, qos, SMALLEST)) connect_and_subscribe(member), pause_ms(50);
+}
+
 /* Until the phase is over. */
 static void settle(member_t *member)
 {
     while (phase == SETTLE && !connect_and_subscribe(member)) pause_ms(100);
     member->ready = true;
     while (phase == SETTLE && handles_ready() < settings.handles) pause_ms(20);
-    for (int qos = 1; qos <= 2; qos++)
-        while (phase == SETTLE && !publish(member, qos, SMALLEST)) connect_and_subscribe(member), pause_ms(50);
+    publish_fences(member);
     for (long since = now_ms(); phase == SETTLE; pause_ms(50)) {
         if (impatient && now_ms() > since + PATIENCE_MS) {
-            since = now_ms();
             TIMED(reconnect, CONNECT_MS, member->handle);
-            member->lost = true;
+            if (connect_and_subscribe(member)) publish_fences(member);
+            since = now_ms();
         }
         if (member->lost) member->lost = !connect_and_subscribe(member);
     }
@@ -282,6 +287,7 @@ void handles_join(void)
 
 long handles_connections(void) { return connected; }
 void handles_impatient(bool is) { impatient = is; }
+void handles_highest_qos(int qos) { highest_qos = qos; }
 void handles_stop_reading(bool now_and_then) { stops_reading = now_and_then; }
 long handles_longest_call(void) { return longest; }
 

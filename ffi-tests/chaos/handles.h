@@ -30,8 +30,9 @@ int handles_ready(void);
 /* The phase LEAVE has ended. */
 void handles_join(void);
 long handles_connections(void);
-/* In the phase SETTLE they reconnect now and then. */
+/* In the phase SETTLE they reconnect now and then, and publish fences anew; and the highest QoS they publish with in the phase PUBLISH. */
 void handles_impatient(bool impatient);
+void handles_highest_qos(int qos);
 /* A callback stands still for seconds, now and then. */
 void handles_stop_reading(bool now_and_then);
 /* CONNECTED and DISCONNECTED events so far. */

@@ -207,7 +207,10 @@ bool ledger_settled(char *what, size_t room)
         }
     }
     size_t len = strlen(what);
-    if (open || unequal) snprintf(what + len, room - len, " (%d streams; identifiers without their PUBLISHED: %d)", open, unequal);
+    int missing = 0, excess = 0;
+    for (int id = 0; id < 65536 && unequal; id++) *(outstanding[id] > 0 ? &missing : &excess) += abs(outstanding[id]);
+    if (open || unequal)
+        snprintf(what + len, room - len, " (%d streams; %d PUBLISHED events missing, %d too many)", open, missing, excess);
     bool settled = open == 0 && unequal == 0;
     pthread_mutex_unlock(&lock);
     return settled;

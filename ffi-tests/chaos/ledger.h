@@ -29,6 +29,7 @@ typedef struct {
     bool resent;  /* the same, but to handles of the library only, over the bad network */
     bool reorder; /* messages out of their order */
     bool stuck;   /* an acknowledgement or a message does not come before the next connection */
+    bool low;     /* it cannot take QoS 2 over a bad network: in a storm nothing is published with it */
     bool raise;   /* a QoS above that of the message, where the subscription has it */
 } allowance_t;
 

@@ -104,19 +104,21 @@ static void await_observer(void)
 static void round_of(char *words)
 {
     allowance_t allowed = {0};
+    const struct {
+        const char *word;
+        bool *member;
+    } table[] = {
+        {"lose", &allowed.lose},   {"drop", &allowed.drop},       {"again", &allowed.again}, {"resent", &allowed.resent},
+        {"stuck", &allowed.stuck}, {"reorder", &allowed.reorder}, {"low", &allowed.low},     {"raise", &allowed.raise},
+    };
     char *rest, *word = strtok_r(words, " ", &rest);
     double seconds = word ? atof(word) : 0;
-    while ((word = strtok_r(NULL, " ", &rest))) {
-        allowed.lose |= strcmp(word, "lose") == 0;
-        allowed.drop |= strcmp(word, "drop") == 0;
-        allowed.again |= strcmp(word, "again") == 0;
-        allowed.resent |= strcmp(word, "resent") == 0;
-        allowed.stuck |= strcmp(word, "stuck") == 0;
-        allowed.reorder |= strcmp(word, "reorder") == 0;
-        allowed.raise |= strcmp(word, "raise") == 0;
-    }
+    while ((word = strtok_r(NULL, " ", &rest)))
+        for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+            if (strcmp(word, table[i].word) == 0) *table[i].member = true;
     ledger_allow(allowed);
     handles_impatient(allowed.stuck);
+    handles_highest_qos(allowed.low ? 1 : 2);
     if (!generation) {
         begin_generation();
         await_observer();
