@@ -4,14 +4,14 @@
 #
 #   SEED=7                      chooses faults, sizes and ends of brokers; when each happens depends on the machine too
 #   BROKERS="mosquitto amqtt"   of mosquitto, rumqttd, aedes and amqtt (all)
-#   HANDLES=200 RATE=200        handles, and messages in a second of all together
+#   HANDLES=200 RATE=400        handles, and messages in a second of all together
 #
 # aedes and amqtt are put into target/chaos, once; that needs node with npm, and Python.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export BROKERS=${BROKERS:-mosquitto rumqttd aedes amqtt} DURATION=${DURATION:-240} SEED=${SEED:-$RANDOM}
-export HANDLES=${HANDLES:-200} RATE=${RATE:-200}
+export HANDLES=${HANDLES:-200} RATE=${RATE:-400}
 peers=ffi-tests/peers/target/debug
 certs=${WM_MQTT_CERTS:-target/test-certs}
 packages=target/chaos

@@ -37,9 +37,9 @@ ALLOWED = {
     # each connection that brings a PUBREL whose message it does not know (any more), instead of answering it. What was under way to a
     # client when its connection broke does not always come.
     "rumqttd": {"network": "low raise stuck drop resent", "restart": "low raise stuck " + FORGETS, "kill": "low raise stuck " + FORGETS},
-    # Keeps its sessions in memory. 0.12.1 delivers with the subscription's QoS, leaves a message without PUBACK now and then, and what
+    # Keeps its sessions in memory. 0.12.1 delivers with the subscription's QoS, does not answer a PUBREL whose message it does not know, and what
     # was under way to a client when its connection broke is lost or comes twice.
-    "amqtt": {"network": "raise stuck drop resent", "restart": "raise stuck " + FORGETS, "kill": "raise stuck " + FORGETS},
+    "amqtt": {"network": "low raise stuck drop resent", "restart": "low raise stuck " + FORGETS, "kill": "low raise stuck " + FORGETS},
 }
 
 

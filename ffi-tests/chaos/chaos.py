@@ -84,7 +84,7 @@ def chaos(name, seconds, places, dice):
     seed = str(dice.getrandbits(48))
     proxy = Lines(places.peers / "chaos-proxy", seed, *broker.ports.values())
     ports = proxy.hear("listening").split()[2:]
-    uris = [f"{scheme}://localhost:{port}" for scheme, port in zip(broker.ports, ports)]
+    uris = [f"{scheme}://localhost:{port.rsplit(':', 1)[1]}" for scheme, port in zip(broker.ports, ports)]
     # Without caches of malloc and of threads what is in use is exact.
     environment = os.environ | {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1:glibc.pthread.stack_cache_size=0"}
     application = Lines(places.program, seed, os.environ["HANDLES"], os.environ["RATE"], broker.ports["mqtt"], places.certs / "ca.pem",

@@ -132,18 +132,21 @@ struct Plan {
 }
 
 impl Plan {
-    fn draw(dice: &mut Dice) -> Option<Plan> {
+    /// For a connection whose lanes have carried so much.
+    fn draw(dice: &mut Dice, carried: [u64; 2]) -> Option<Plan> {
         let cut = match dice.between(0, 99) {
-            0..25 => return None,
-            25..45 => Cut::Reset,
-            45..60 => Cut::HalfClose,
-            60..70 => Cut::Silence,
+            0..20 => return None,
+            20..42 => Cut::Reset,
+            42..60 => Cut::HalfClose,
+            60..72 => Cut::Silence,
             _ => Cut::Pause(dice.millis(500, 4000)),
         };
-        // As many cuts in the first 100 bytes, which are handshakes, as between 10,000 and 100,000.
-        let magnitude = dice.between(1, 5) as u32;
-        let bytes = if dice.percent(70) { dice.between(1, 10_u64.pow(magnitude)) } else { u64::MAX };
-        Some(Plan { lane: dice.between(0, 1) as usize, bytes, at: Instant::now() + dice.millis(200, 15_000), cut })
+        let lane = dice.between(0, 1) as usize;
+        let soon = Instant::now() + dice.millis(100, 6000);
+        // Half of them in the midst of bytes, and as many in the first 100, which are handshakes, as between 1,000 and 100,000.
+        let bytes = 10_u64.pow(dice.between(1, 5) as u32);
+        let bytes = if dice.percent(50) { carried[lane] + dice.between(1, bytes) } else { u64::MAX };
+        Some(Plan { lane, bytes, at: soon, cut })
     }
 }
 
@@ -257,7 +260,7 @@ impl Connection<'_> {
     /// Until the connection has ended; the client's socket if it is to be reset.
     fn run(client: TcpStream, server: SocketAddr, dice: &mut Dice, weather: &Weather) -> Result<(), TcpStream> {
         let lanes = [Lane::draw(dice, weather), Lane::draw(dice, weather)];
-        let plan = Plan::draw(dice);
+        let plan = Plan::draw(dice, [0, 0]);
         if dice.percent(5) && weather.storm() {
             weather.count(Fault::Refusal);
             return Err(client);
@@ -278,11 +281,16 @@ impl Connection<'_> {
     /// An error is a reset, ours or of one of the two.
     fn pump(&mut self) -> io::Result<()> {
         let mut buffer = vec![0; 16 << 10];
+        let mut stormy = self.weather.storm();
         loop {
             let (now, storm) = (Instant::now(), self.weather.storm());
             if storm {
+                if !stormy {
+                    self.draw_plan();
+                }
                 self.follow_plan(now)?;
             }
+            stormy = storm;
             if !storm || self.paused.is_some_and(|until| until <= now) {
                 self.paused = None;
             }
@@ -328,10 +336,14 @@ impl Connection<'_> {
             Cut::Pause(length) => {
                 self.weather.count(Fault::Pause);
                 self.paused = Some(now + length);
-                self.plan = Plan::draw(self.dice);
+                self.draw_plan();
             }
         }
         Ok(())
+    }
+
+    fn draw_plan(&mut self) {
+        self.plan = Plan::draw(self.dice, [self.lanes[0].carried, self.lanes[1].carried]);
     }
 
     fn reads(&self, lane: usize) -> bool {

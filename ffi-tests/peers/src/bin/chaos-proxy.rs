@@ -1,14 +1,15 @@
-//! A bad network in front of servers: `chaos-proxy SEED PORT...` listens on a free port for each PORT of 127.0.0.1, and prints
+//! A bad network in front of servers: `chaos-proxy [--storm] SEED PORT...` listens on a free port for each PORT of 127.0.0.1, and
+//! prints
 //!
 //! ```text
-//! listening on PORT...
+//! listening on 127.0.0.1:PORT...
 //! ```
 //!
 //! It reads lines, answers each with one that counts what has happened so far, and quits when its input is closed:
 //!
 //! ```text
-//! storm        faults happen from now on
-//! calm         none happen; at first it is calm
+//! storm        faults happen from now on; --storm: from the beginning
+//! calm         none happen
 //! ```
 
 use std::io;
@@ -21,14 +22,16 @@ use peers::chaos::{self, Weather};
 use peers::report::Report;
 
 fn main() {
-    let mut arguments = env::args().skip(1);
+    let mut arguments = env::args().skip(1).peekable();
+    let storm = arguments.next_if_eq("--storm").is_some();
     let seed = arguments.next().and_then(|word| word.parse::<u64>().ok());
     let servers: Option<Vec<u16>> = arguments.map(|word| word.parse().ok()).collect();
     let (Some(seed), Some(servers)) = (seed, servers) else {
-        eprintln!("usage: chaos-proxy SEED PORT...");
+        eprintln!("usage: chaos-proxy [--storm] SEED PORT...");
         exit(2);
     };
     let weather = Arc::new(Weather::default());
+    weather.set_storm(storm);
     let report = Report::stdout();
     let ports: io::Result<Vec<String>> = (0..)
         .zip(servers)
@@ -53,11 +56,11 @@ fn main() {
     }
 }
 
-/// On a free port, which it returns.
+/// On a free port; its address.
 fn listen(server: SocketAddr, seed: u64, weather: &Arc<Weather>) -> io::Result<String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let port = listener.local_addr()?.port();
+    let address = listener.local_addr()?.to_string();
     let weather = weather.clone();
     thread::spawn(move || chaos::serve(&listener, server, seed, &weather));
-    Ok(port.to_string())
+    Ok(address)
 }
