@@ -18,6 +18,8 @@
 #   make release      packs the device's component with its library prebuilt: target/wm-mqtt-client-VERSION-w800.tar.gz
 #   make fuzz         libFuzzer on decoder, session, TLS, WebSocket, URIs and configuration, DURATION seconds in all (420);
 #                     TARGETS="decoder session" takes some of them. Needs the nightly toolchain and a C++ compiler
+#   make chaos        real brokers behind a bad network, DURATION seconds in all (240), and an application that counts; SEED=n,
+#                     BROKERS="mosquitto rumqttd aedes amqtt". Needs node with npm for aedes
 #   make clean        removes everything that was built
 #   make help         prints this text
 #

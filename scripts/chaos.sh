@@ -33,7 +33,7 @@ for broker in $BROKERS; do
 done
 [ "$certs/ca.pem" -nt "$peers/certs" ] || "$peers/certs" "$certs"
 
-run=(python3 ffi-tests/chaos/chaos.py "${PROGRAM:-target/c/chaos}" "$peers" "$certs" "$packages" "$packages/work")
+run=(python3 ffi-tests/chaos/chaos.py "${PROGRAM:-target/c/chaos}" "$peers" "$certs" "$packages" "${WORK:-$packages/work}")
 # A container may not allow it.
 if unshare --net true 2>/dev/null; then run=(scripts/small-buffers.sh "${run[@]}"); else echo "chaos: no network namespace to be had, the buffers are large"; fi
 echo "seed $SEED"
