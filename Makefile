@@ -25,6 +25,8 @@
 #   make tsan         C tests under ThreadSanitizer, DURATION seconds (300); needs the nightly toolchain with its sources
 #   make mutants      changes the code in one place after the other and runs the tests that must notice: FILES=src/protocol/session.rs
 #                     takes some of it, SHARD=0/20 a twentieth; tests/mutants.txt says what may go unnoticed, and why
+#   make chaos        real brokers behind a bad network, DURATION seconds in all (240), and an application that counts; SEED=n,
+#                     BROKERS="mosquitto rumqttd aedes amqtt". Needs node with npm for aedes
 #   make clean        removes everything that was built
 #   make help         prints this text
 #
@@ -63,7 +65,7 @@ ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 MAKEFLAGS += --no-builtin-rules
 %.d: ;
 
-.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test fuzz coverage interleavings tsan soak mutants install clean FORCE
+.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test fuzz coverage interleavings tsan soak mutants chaos install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -153,6 +155,16 @@ $(C)/demo: $(C)/lib/examples/demo.o $(RUST_STATIC) $(SDK_STATIC)
 # A broker that is named is all it needs.
 demo: all $(C)/demo $(if $(BROKER),,peers)
 	BROKER='$(BROKER)' CA='$(CA)' scripts/demo.sh $(C)/demo $(PEERS)/target/debug/demo-broker
+
+# ---- chaos ----
+
+CHAOS_SRC := $(wildcard ffi-tests/chaos/*.c)
+
+$(C)/chaos: $(CHAOS_SRC:%.c=$(C)/lib/%.o) $(RUST_STATIC) $(SDK_STATIC)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(RUST_STATIC) $(NATIVE) $(SDK_STATIC) -pthread
+
+chaos: $(C)/chaos peers
+	scripts/chaos.sh
 
 # ---- tests ----
 

@@ -153,6 +153,16 @@ relay_t *bad_peer_start(const char *options, ...)
     return peer;
 }
 
+relay_t *chaos_start(const char *options, ...)
+{
+    va_list args;
+    va_start(args, options);
+    char *words[] = {peer_program("chaos-proxy"), NULL};
+    relay_t *proxy = start(words, options, args);
+    va_end(args);
+    return proxy;
+}
+
 int relay_port(const relay_t *relay) { return relay->port; }
 
 char *relay_uri(const relay_t *relay, const char *scheme)

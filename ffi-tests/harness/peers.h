@@ -1,5 +1,5 @@
 /* The programs of ffi-tests/peers (in the folder $WM_MQTT_PEERS): `relay` puts TLS and WebSocket in front of a broker,
- * `bad-peer` is a server that misbehaves, `certs` makes the test certificates. */
+ * `bad-peer` is a server that misbehaves, `chaos-proxy` a bad network, `certs` makes the test certificates. */
 #ifndef PEERS_H
 #define PEERS_H
 
@@ -17,6 +17,8 @@ typedef struct relay relay_t;
 relay_t *relay_start(int port, const char *options, ...) __attribute__((format(printf, 2, 3)));
 /* The same with `bad-peer`, a server that misbehaves. */
 relay_t *bad_peer_start(const char *options, ...) __attribute__((format(printf, 1, 2)));
+/* The same with `chaos-proxy`, a bad network. */
+relay_t *chaos_start(const char *options, ...) __attribute__((format(printf, 1, 2)));
 void relay_stop(relay_t *relay); /* its connections break */
 int relay_port(const relay_t *relay);
 char *relay_uri(const relay_t *relay, const char *scheme); /* scheme://localhost:port */

@@ -1,8 +1,9 @@
 //! What the C tests and the demo talk to: a relay that adds TLS and WebSocket to a broker that only speaks TCP, the
-//! certificates for it, and a server that misbehaves.
+//! certificates for it, a server that misbehaves, and a proxy that behaves as bad networks do.
 
 pub mod bad;
 pub mod certificates;
+pub mod chaos;
 mod connection;
 mod layers;
 pub mod relay;

@@ -162,7 +162,7 @@ fn config(listen: SocketAddr) -> Config {
     };
     Config {
         router: RouterConfig {
-            max_connections: 100,
+            max_connections: 1000,
             max_outgoing_packet_count: 200,
             max_segment_size: 1 << 20,
             max_segment_count: 10,

@@ -1,0 +1,137 @@
+"""chaos.py PROGRAM PEERS CERTS PACKAGES WORK: real brokers behind a bad network, and an application that judges what arrives.
+
+For each broker: generations of handles, and in each rounds of some seconds. A round begins with a storm in the proxy; in some the broker
+ends and comes back. Then it is calm, and everything must arrive. BROKERS, DURATION (seconds, of all brokers together), HANDLES, RATE
+(messages in a second) and SEED come from the environment; see scripts/chaos.sh. KINDS="restart restart" takes these rounds in each generation.
+"""
+
+import collections
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import time
+
+import brokers
+
+Places = collections.namedtuple("Places", "program peers certs packages work")
+
+
+class Lines:
+    """A program that is told lines and answers with lines."""
+
+    def __init__(self, *command, **options):
+        self.name = pathlib.Path(command[0]).name
+        self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        bufsize=1, **options)
+
+    def tell(self, line):
+        try:
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # hear() says so
+
+    def hear(self, word):
+        """The next line that begins with this word; others are shown."""
+        for line in self.process.stdout:
+            if line.split(" ", 1)[0].strip() == word:
+                return line.strip()
+            print("   ", line.rstrip(), flush=True)
+        raise SystemExit(f"chaos: {self.name} has ended with status {self.process.wait()}")
+
+    def end(self):
+        self.process.stdin.close()
+        for line in self.process.stdout:
+            print("   ", line.rstrip())
+        return self.process.wait()
+
+
+def numbers(line):
+    return {name: int(value) for name, value in (word.split("=") for word in line.split() if "=" in word)}
+
+
+def kill_and_restart(broker, dice, kind, until):
+    """One end of the broker or two, at any moment of the round."""
+    for _ in range(dice.randint(1, 2)):
+        time.sleep(dice.uniform(0, max(0, until - time.monotonic()) / 2))
+        broker.end(kill=kind == "kill")
+        time.sleep(dice.uniform(0, 2))
+        broker.start()
+
+
+def round_of(kind, seconds, broker, proxy, application, dice):
+    application.tell(f"round {seconds} {brokers.ALLOWED[broker.name][kind]}")
+    application.hear("begun")
+    proxy.tell("storm")
+    proxy.hear("faults")
+    if kind != "network":
+        kill_and_restart(broker, dice, kind, time.monotonic() + seconds)
+    application.hear("published")
+    proxy.tell("calm")
+    proxy.hear("faults")
+    if not broker.runs():
+        raise SystemExit(f"chaos: {broker.name} has ended by itself, see {broker.folder}/log")
+    application.tell("settle")
+    application.hear("settled")
+
+
+def chaos(name, seconds, places, dice):
+    """One broker. What was counted."""
+    broker = brokers.BROKERS[name](places)
+    broker.start()
+    seed = str(dice.getrandbits(48))
+    proxy = Lines(places.peers / "chaos-proxy", seed, *broker.ports.values())
+    ports = proxy.hear("listening").split()[2:]
+    uris = [f"{scheme}://localhost:{port.rsplit(':', 1)[1]}" for scheme, port in zip(broker.ports, ports)]
+    # Without caches of malloc and of threads what is in use is exact.
+    environment = os.environ | {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1:glibc.pthread.stack_cache_size=0"}
+    application = Lines(places.program, seed, os.environ["HANDLES"], os.environ["RATE"], broker.ports["mqtt"], places.certs / "ca.pem",
+                        *uris, env=environment)
+    began = time.monotonic()
+    length = max(4, min(15, seconds // 8))
+    generation = 0
+    while generation < 2 or time.monotonic() - began < seconds:
+        generation += 1
+        kinds = os.environ.get("KINDS", "").split() or (["network"] if generation % 2 else dice.sample(["restart", "kill"], 2))
+        for kind in kinds:
+            at = time.monotonic()
+            round_of(kind, length, broker, proxy, application, dice)
+            print(f"{name}, generation {generation}, {kind}: settled after {time.monotonic() - at:.1f} s", flush=True)
+        application.tell("end")
+        application.hear("ended")
+    application.tell("totals")
+    counts = numbers(application.hear("totals"))
+    proxy.tell("calm")
+    faults = numbers(proxy.hear("faults"))
+    status = application.end()
+    proxy.end()
+    broker.stop()
+    print(f"{name}: {counts['connections']} connections, no call took longer than {counts['longest']} ms")
+    for qos in range(3):
+        print(f"  QoS {qos}: " + ", ".join(f"{counts[f'{what}{qos}']} {what}" for what in
+                                          ("accepted", "refused", "observed", "received", "again", "lost")), flush=True)
+    return status, counts, faults
+
+
+def main():
+    places = Places(*(pathlib.Path(word).absolute() for word in sys.argv[1:]))
+    names = os.environ["BROKERS"].split()
+    seed = os.environ["SEED"]
+    total, faults, failed = collections.Counter(), collections.Counter(), []
+    for name in names:
+        status, counts, fault = chaos(name, int(os.environ["DURATION"]) // len(names), places, random.Random(f"{seed} {name}"))
+        total.update(counts)
+        faults.update(fault)
+        if status:
+            failed.append(name)
+    del faults["connections"]
+    messages = ", ".join(f"{total[f'accepted{qos}']} with QoS {qos}" for qos in range(3))
+    print(f"{total['connections']} connections; messages accepted: {messages}, {total['published']} PUBLISHED; "
+          f"{sum(faults.values())} faults ({', '.join(f'{count} {name}' for name, count in faults.items())}); "
+          f"brokers: {' '.join(names)}; seed {seed}{'; FAILED: ' + ' '.join(failed) if failed else ''}")
+    return bool(failed)
+
+
+sys.exit(main())
