@@ -505,6 +505,10 @@ impl Broker {
             }
             FromClient::PingReq => {
                 self.pings += 1;
+                if w.rng.permille(w.faults.stop_at_ping) {
+                    let ms = w.rng.between(1, 12_000);
+                    w.stop_mqtt_task(ms);
+                }
                 if self.style.pongs {
                     self.answer(w, id, FromServer::PingResp);
                 }

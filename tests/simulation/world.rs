@@ -53,6 +53,8 @@ pub(crate) struct Faults {
     /// A task is not run for a while, wherever it is; and how long at most.
     pub(crate) stall: u64,
     pub(crate) stall_for: u64,
+    /// The MQTT task is not run for long, right behind a PINGREQ.
+    pub(crate) stop_at_ping: u64,
     /// The MQTT task wakes up though nobody has woken it.
     pub(crate) spurious: u64,
 }
@@ -74,6 +76,7 @@ impl Faults {
         partial: 0,
         stall: 0,
         stall_for: 1,
+        stop_at_ping: 0,
         spurious: 0,
     };
 }
@@ -401,7 +404,7 @@ fn turn(slot: usize) {
         if !reason && w.activity - before == w.deeds - deeds && w.now == begin && w.preemptions == 0 {
             w.would_sleep(w.deeds - deeds);
         }
-        w.promises.memory();
+        w.promises.memory(w.now);
         if reason {
             w.turns += 1;
             w.turns_in_vain += 1;
