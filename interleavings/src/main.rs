@@ -57,6 +57,9 @@ use std::time::{Duration, Instant};
 use scenarios::SCENARIOS;
 use scheduler::{Figures, Seeded};
 
+/// So many schedules are tried, however slow the machine is.
+const LEAST: u64 = 2500;
+
 /// Bytes that a schedule may leave on the heap, on average.
 const LEFT: u64 = 16;
 
@@ -128,7 +131,7 @@ fn main() {
         if done == 200 {
             *books.lock().unwrap() = (done, heap());
         }
-        done >= most || start.elapsed() >= Duration::from_secs(duration)
+        done >= most || done >= LEAST && start.elapsed() >= Duration::from_secs(duration)
     };
     explore(*scenario, Seeded::new(first, enough, figures.clone()));
     let again: Arc<Mutex<Figures>> = Arc::default();

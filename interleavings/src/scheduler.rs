@@ -53,13 +53,13 @@ impl<F: FnMut(u64) -> bool> Seeded<F> {
 
     fn begin(&mut self) {
         (self.random, self.step, self.hash) = (self.next, 0, DefaultHasher::new());
-        self.way = match self.random() % 4 {
+        self.way = match self.random() % 8 {
             0 => Way::Random(0),
             1 => Way::Random(1 << (self.random() % 6)),
             _ => {
-                // How long a schedule is differs by a hundredfold.
-                let length = 32 << (self.random() % 7);
-                let changes = self.random() % 5;
+                // How long schedules are differs, and most begins early.
+                let length = 64 << (self.random() % 5);
+                let changes = 1 + self.random() % 3;
                 Way::Priorities { order: Vec::new(), change: (0..changes).map(|_| self.random() % length).collect() }
             }
         };

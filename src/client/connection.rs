@@ -133,7 +133,7 @@ impl<P: Port> Connection<P> {
     /// Whether the client was removed and its connection is closed.
     pub(super) fn is_over(&self) -> bool {
         let is_down = matches!(self.stage, Stage::Down) && self.closing.is_none();
-        self.served && is_down && self.client.state().lock().closed
+        self.served && is_down && self.client.state().lock().leave()
     }
 
     /// Reads, judges limits and goes on with the attempt, as far as that goes now.

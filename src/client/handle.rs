@@ -388,6 +388,15 @@ impl<P: Port> ClientState<P> {
         self.wanted.is_some() && self.wanted == self.connected
     }
 
+    /// The MQTT task lets go of the client if deinit has begun; whether it has. Calls that are behind do not wake it any more: its
+    /// successor must not look as if they had woken that.
+    pub(super) fn leave(&mut self) -> bool {
+        if self.closed {
+            self.waker = None;
+        }
+        self.closed
+    }
+
     fn check_connected(&self) -> Result<(), Error> {
         if self.is_connected() { Ok(()) } else { Err(Error::Disconnected) }
     }

@@ -201,8 +201,12 @@ impl<P: Port> Hub<P> {
 
     /// Wakes the task, if there is one.
     fn wake(&self) {
-        let waker = self.state.lock().task.as_ref().map(|task| task.waker.clone());
-        if let Some(waker) = waker.filter(|_| self.must_wake()) {
+        let waker = {
+            let state = self.state.lock();
+            // Under the lock: for the next task it must not look as if this had woken it.
+            state.task.as_ref().filter(|_| self.must_wake()).map(|task| task.waker.clone())
+        };
+        if let Some(waker) = waker {
             waker.wake();
         }
     }
