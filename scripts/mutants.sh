@@ -144,17 +144,17 @@ sed '/^#/d; /^$/d' "$list" | LC_ALL=C sort -u >"$out/listed"
 both() { LC_ALL=C comm -12 "$1" "$2"; }
 first() { LC_ALL=C comm -23 "$1" "$2"; }
 status=0
-fault() { # TEXT: it is one if there are lines on standard input
+fault() { # TEXT: it is one if there are lines on standard input, which no pipe may be: status is of this shell
     if grep .; then
         echo "^ $1"
         status=1
     fi
 }
 cd "$out"
-first missed.keys listed | fault "nothing notices these, and tests/mutants.txt does not say why"
-first listed existing.keys | fault "tests/mutants.txt names these, and they do not exist"
-[ -n "${SHARD:-}" ] || first <(both listed caught.keys) missed.keys | fault "tests/mutants.txt says that nothing notices these, and a test does"
-awk '/^#/ { reason = 1 } /^$/ { reason = 0 } /^[^#]/ && !reason' "$list" | fault "tests/mutants.txt gives no reason for these"
+fault "nothing notices these, and tests/mutants.txt does not say why" < <(first missed.keys listed)
+fault "tests/mutants.txt names these, and they do not exist" < <(first listed existing.keys)
+[ -n "${SHARD:-}" ] || fault "tests/mutants.txt says that nothing notices these, and a test does" < <(first <(both listed caught.keys) missed.keys)
+fault "tests/mutants.txt gives no reason for these" < <(awk '/^#/ { reason = 1 } /^$/ { reason = 0 } /^[^#]/ && !reason' "$list")
 count() { wc -l <"$1"; }
 if [ "$(count mutants)" -lt "${expected:-1}" ]; then
     echo "of ${expected:-1} mutants that were to be looked at there are $(count mutants)"

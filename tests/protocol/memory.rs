@@ -50,6 +50,8 @@ fn a_message_waits_for_memory() {
                     } else {
                         assert_eq!(bench.session.announced(), 0);
                         waits += 1;
+                        fail_allocation(1);
+                        assert!(!bench.session.has_memory());
                         assert!(bench.session.has_memory(), "it is looked for again");
                     }
                 }

@@ -117,11 +117,8 @@ impl ClientSessionStore for View {
         self.take(|memory| &mut memory.tls12)
     }
 
-    fn remove_tls12_session(&self, _: &ServerName<'static>) {
-        if let Some(mut memory) = self.tickets.0.try_lock() {
-            memory.tls12 = None;
-        }
-    }
+    /// Nothing is left to remove: [`tls12_session`](Self::tls12_session) has taken it out.
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {}
 
     fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
         self.keep(value, |memory| &mut memory.tls13);
@@ -144,10 +141,18 @@ mod tests {
         let taken = view.tickets.0.lock();
         assert_eq!(view.kx_hint(&name), None);
         assert!(view.tls12_session(&name).is_none() && view.take_tls13_ticket(&name).is_none());
-        view.remove_tls12_session(&name);
         view.set_kx_hint(name.clone(), NamedGroup::secp256r1);
         view.keep((), |_| unreachable!("somebody else is at it"));
         drop(taken);
         assert_eq!(view.kx_hint(&name), Some(NamedGroup::X25519));
+    }
+
+    #[test]
+    fn connections_share_what_was_never_in_doubt() {
+        let view = View::new(Clock(|| u64::MAX), Arc::default());
+        assert!(view.is_sure());
+        view.doubtful.store(true, Ordering::Relaxed);
+        assert!(!view.is_sure() && view.anew().is_sure());
+        assert!(!View::new(Clock(|| 0), Arc::default()).is_sure());
     }
 }
