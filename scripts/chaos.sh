@@ -4,6 +4,8 @@
 #
 #   SEED=7                      chooses faults, sizes and ends of brokers; when each happens depends on the machine too
 #   BROKERS="mosquitto amqtt"   of mosquitto, rumqttd, aedes and amqtt (all)
+#   KINDS="network kill"        these rounds in each generation, of network, restart and kill
+#   VERBOSE=1 WM_LOG_LEVEL=4    mosquitto's log has every packet, and the application's; WORK names another folder for the brokers
 #   HANDLES=200 RATE=400        handles, and messages in a second of all together
 #
 # aedes and amqtt are put into target/chaos, once; that needs node with npm, and Python.

@@ -19,7 +19,7 @@ SCHEMES = ["mqtt", "mqtts", "ws", "wss"]
 # drop      the same, on its way to handles of the library alone
 # again     a message with QoS 0 or 2 arrives twice
 # resent    the same, to handles of the library alone
-# reorder   a message overtakes others
+# reorder   a message overtakes others, on its way to handles of the library alone
 # stuck     an acknowledgement or a message does not come before the next connection, or before another message
 # low       it cannot take QoS 2 over a bad network: in a storm nothing is published with it
 # raise     a message arrives with the subscription's QoS, above its own
@@ -31,14 +31,19 @@ ALLOWED = {
     # It writes what it knows to a file when it ends. After a kill that file is removed: sessions in it would be seconds old, with
     # identifiers that mean other messages by now. 2.0.11 publishes again after a restart what it had released (PUBREL) already.
     "mosquitto": {"network": "", "restart": "again", "kill": FORGETS},
-    # Keeps its sessions in memory. 1.2.0 publishes again, on the next connection, what it had released already.
-    "aedes": {"network": "resent", "restart": "resent " + FORGETS, "kill": "resent " + FORGETS},
+    # Keeps its sessions in memory. 1.2.0 publishes again, on the next connection, what it had released already, and what was under way
+    # before what it has stored meanwhile, whatever came first.
+    "aedes": {
+        "network": "resent reorder",
+        "restart": "resent reorder " + FORGETS,
+        "kill": "resent reorder " + FORGETS,
+    },
     # Keeps its sessions in memory. 0.20 delivers with the subscription's QoS, publishes again what it had released already, and ends
     # each connection that brings a PUBREL whose message it does not know (any more), instead of answering it. What was under way to a
     # client when its connection broke does not always come.
     "rumqttd": {"network": "low raise stuck drop resent", "restart": "low raise stuck " + FORGETS, "kill": "low raise stuck " + FORGETS},
-    # Keeps its sessions in memory. 0.12.1 delivers with the subscription's QoS, does not answer a PUBREL whose message it does not know, and what
-    # was under way to a client when its connection broke is lost or comes twice.
+    # Keeps its sessions in memory. 0.12.1 delivers with the subscription's QoS, does not answer a PUBREL whose message it does not know,
+    # and what was under way to a client when its connection broke is lost or comes twice.
     "amqtt": {"network": "low raise stuck drop resent", "restart": "low raise stuck " + FORGETS, "kill": "low raise stuck " + FORGETS},
 }
 

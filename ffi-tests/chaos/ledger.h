@@ -27,7 +27,7 @@ typedef struct {
     bool drop;    /* the same, but on its way to handles of the library only, over the bad network */
     bool again;   /* QoS 0 and 2 twice */
     bool resent;  /* the same, but to handles of the library only, over the bad network */
-    bool reorder; /* messages out of their order */
+    bool reorder; /* messages out of their order, to handles of the library only */
     bool stuck;   /* an acknowledgement or a message does not come before the next connection */
     bool low;     /* it cannot take QoS 2 over a bad network: in a storm nothing is published with it */
     bool raise;   /* a QoS above that of the message, where the subscription has it */
