@@ -1,7 +1,7 @@
 //! A broker: persistent sessions, three levels of QoS both ways, and bad manners on request. It fails the test when a
 //! client breaks the standard.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::app::serial;
 use super::hostile::Trick;
@@ -85,6 +85,8 @@ pub(crate) struct Broker {
     /// Serial numbers of messages with QoS above 0 in the order of their first arrival, by client.
     pub(crate) order: BTreeMap<String, Vec<u64>>,
     pub(crate) owed: Vec<Owed>,
+    /// Clients whose persistent sessions were lost.
+    pub(crate) forgotten: BTreeSet<String>,
     /// Messages that a client has acknowledged and not told.
     pub(crate) given_up: Vec<u64>,
     /// What becomes of what is said next.
@@ -111,6 +113,7 @@ impl Default for Broker {
             arrivals: BTreeMap::new(),
             order: BTreeMap::new(),
             owed: Vec::new(),
+            forgotten: BTreeSet::new(),
             given_up: Vec::new(),
             tricks: VecDeque::new(),
             connects: 0,
@@ -238,6 +241,16 @@ pub(crate) fn die(up: bool) {
         w.broker.links.keys().copied().collect::<Vec<_>>()
     });
     with(|w| links.iter().for_each(|id| w.reset(*id)));
+}
+
+/// The sessions of clients that are not connected are lost.
+pub(crate) fn lose_sessions() {
+    act(|broker, _| {
+        let idle = broker.sessions.iter().filter(|(_, session)| session.link.is_none());
+        let clients: Vec<String> = idle.map(|(client, _)| client.clone()).collect();
+        clients.iter().for_each(|client| broker.forget(client));
+        broker.forgotten.extend(clients);
+    });
 }
 
 /// One connection breaks, if there is one.
@@ -506,8 +519,16 @@ impl Broker {
             FromClient::PingReq => {
                 self.pings += 1;
                 if w.rng.permille(w.faults.stop_at_ping) {
-                    let ms = w.rng.between(1, 12_000);
-                    w.stop_mqtt_task(ms);
+                    // Once: limits are put off once. The answer is there in time, or not sent before a limit is put off.
+                    w.faults.stop_at_ping = 0;
+                    let keep_alive = self.links[&id].keep_alive;
+                    if w.rng.permille(500) {
+                        let ms = keep_alive + w.rng.between(0, 3000);
+                        w.stop_mqtt_task(ms);
+                    } else {
+                        let ms = keep_alive + w.rng.between(1100, 3000);
+                        w.sleep(ms);
+                    }
                 }
                 if self.style.pongs {
                     self.answer(w, id, FromServer::PingResp);

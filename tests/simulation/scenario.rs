@@ -58,7 +58,7 @@ fn faults(rng: &mut Rng, rough: u64) -> Faults {
         faults.refuse = rng.pick(&[0, 200]);
         faults.black_hole = rng.pick(&[0, 100]);
         faults.lookup_fails = rng.pick(&[0, 100]);
-        faults.lookup = rng.pick(&[0, 100, 20_000]);
+        faults.lookup = rng.pick(&[0, 100, 20_000, 1_000_000]);
     }
     faults
 }
@@ -98,9 +98,9 @@ fn kind(rng: &mut Rng) -> (Faults, Style) {
         preempt: rng.pick(&[0, 20, 100]),
         partial: rng.pick(&[0, 300]),
         stall: rng.pick(&[0, 2, 20]),
-        stall_for: rng.pick(&[5, 500]),
+        stall_for: rng.pick(&[5, 100]),
         spurious: rng.pick(&[0, 50]),
-        stop_at_ping: rng.pick(&[0, 300]),
+        stop_at_ping: rng.pick(&[0, 200, 500]),
         ..Faults::NONE
     };
     (faults, Style { window: rng.pick(&[0, 1, 20]), closes: rng.pick(&[0, 500, 1000]), ..Style::GOOD })
@@ -204,6 +204,7 @@ fn play(seed: u64, mut rng: Rng) -> Seen {
         removes,
         schemes,
         hostile,
+        is_kind,
         rng: RefCell::new(rng),
     });
     for _ in 0..clients {

@@ -32,6 +32,8 @@ pub(crate) struct Stage {
     pub(crate) schemes: &'static [&'static str],
     /// The server may say anything.
     pub(crate) hostile: bool,
+    /// The world loses nothing; then it says itself when tasks stand still.
+    pub(crate) is_kind: bool,
 }
 
 impl Stage {
@@ -171,7 +173,7 @@ impl Stage {
         if self.hostile && self.permille(500) {
             return self.lie();
         }
-        match self.below(110) {
+        match self.below(112) {
             0..50 => {
                 for _ in 0..1 + self.below(5) {
                     let (serial, len) = (new_serial(), self.pick(&[5, 50, 600, 3000]));
@@ -214,18 +216,19 @@ impl Stage {
                 let ms = 100 + self.below(if matches!(plan, Plan::Permille(_)) { 10_000 } else { 60_000 }) as u64;
                 with(|w| w.later(ms, move || memory::eases(usual)));
             }
-            100..103 => {
+            100..103 if !self.is_kind => {
                 let ms = 1 + self.below(15_000) as u64;
                 note(|| format!("the MQTT task is not run for {ms} ms"));
                 with(|w| w.stop_mqtt_task(ms));
             }
-            103..105 => {
+            103..105 if !self.is_kind => {
                 let ms = self.pick(&[50, 1500, 20_000, 100_000]);
                 note(|| format!("the whole system sleeps for {ms} ms"));
                 with(|w| w.sleep(ms));
             }
             105..108 if rough > 0 => broker::vanish_one(self.permille(500)),
             108..110 if rough > 0 => broker::stall_one(u64::MAX / 2),
+            110..112 if rough > 1 => broker::lose_sessions(),
             _ => {}
         }
     }

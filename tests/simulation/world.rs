@@ -53,7 +53,7 @@ pub(crate) struct Faults {
     /// A task is not run for a while, wherever it is; and how long at most.
     pub(crate) stall: u64,
     pub(crate) stall_for: u64,
-    /// The MQTT task is not run for long, right behind a PINGREQ.
+    /// The MQTT task, or the whole system, stands still right behind a PINGREQ, until its answer is late.
     pub(crate) stop_at_ping: u64,
     /// The MQTT task wakes up though nobody has woken it.
     pub(crate) spurious: u64,
