@@ -65,7 +65,7 @@ step "soak" env SEED=1 SEEDS=1500 scripts/soak.sh
 step "interleavings" env DURATION=30 scripts/interleavings.sh
 step "ThreadSanitizer" env DURATION=1 PROGRAMS="races races:wss threads callbacks" scripts/tsan.sh
 step "mutants" env SHORT=1 scripts/mutants.sh
-step "chaos" env BROKERS=mosquitto DURATION=30 SEED=1 "$MAKE" chaos
+step "chaos" env BROKERS=mosquitto KINDS="network kill" DURATION=30 SEED=1 "$MAKE" chaos
 # Bytes that wait between us and the broker, as on the device. A container may not allow it.
 if unshare --net true 2>/dev/null; then
     for scheme in mqtt mqtts ws wss; do
