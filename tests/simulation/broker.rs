@@ -518,10 +518,10 @@ impl Broker {
             }
             FromClient::PingReq => {
                 self.pings += 1;
-                if w.rng.permille(w.faults.stop_at_ping) {
+                let keep_alive = self.links[&id].keep_alive;
+                if keep_alive <= 10_000 && w.rng.permille(w.faults.stop_at_ping) {
                     // Once: limits are put off once. The answer is there in time, or not sent before a limit is put off.
                     w.faults.stop_at_ping = 0;
-                    let keep_alive = self.links[&id].keep_alive;
                     if w.rng.permille(500) {
                         let ms = keep_alive + w.rng.between(0, 3000);
                         w.stop_mqtt_task(ms);
@@ -618,7 +618,8 @@ impl Broker {
             true => sent.find(|o| o.message.id == packet),
             false => sent.next(),
         };
-        if self.style.hostile {
+        // A client that has not read the CONNACK of the new session takes its identifiers for those of the old one.
+        if self.style.hostile || self.forgotten.contains(client) {
             return outgoing;
         }
         let outgoing = outgoing.unwrap_or_else(|| panic!("{client} acknowledges {packet}, which was not sent"));
