@@ -75,7 +75,8 @@ chosen() {
         for asked in ${FILES:-"$file"}; do
             asked=${asked%/}
             case $asked/ in "$file"/*) ;; *) case $file/ in "$asked"/*) asked=$file ;; *) continue ;; esac ;; esac
-            if [ -d "$asked" ]; then echo "--file=$asked/**"; else echo "--file=$asked"; fi
+            # Only C tests see the task that computes handshakes.
+            if [ -d "$asked" ]; then printf '%s\n' "--file=$asked/**" --exclude=src/client/handshake.rs; else echo "--file=$asked"; fi
         done
     done
 }
@@ -103,7 +104,8 @@ stage() { # SECONDS+TESTS OPTION...
 run() { # GROUP
     local files features stages options number=0 results kind
     group "$1"
-    "$mutants" mutants --no-config --list $(FILES="" chosen) >>"$out/existing"
+    mapfile -t options < <(FILES="" chosen)
+    "$mutants" mutants --no-config --list "${options[@]}" >>"$out/existing"
     mapfile -t options < <(chosen)
     [ "${#options[@]}" -gt 0 ] || return 0
     [ -z "${RE:-}" ] || options+=(--re="$RE")
