@@ -270,7 +270,8 @@ pub(crate) fn stall_one(ms: u64) {
         let links: Vec<usize> = w.broker.links.keys().copied().collect();
         if !links.is_empty() {
             let id = links[w.rng.below(links.len())];
-            w.conns[id].stalled_until = w.now + ms;
+            // Who stands still for good does not go on sooner.
+            w.conns[id].stalled_until = w.conns[id].stalled_until.max(w.now + ms);
         }
     });
 }
