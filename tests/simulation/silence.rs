@@ -3,11 +3,11 @@
 
 use wm_mqtt_client::client::{Config, Error};
 
-use crate::app::{config, with_host};
+use crate::app::config;
 use crate::broker;
 use crate::directed::*;
 use crate::promises::all_is_gone;
-use crate::world::{Faults, call_later, run, run_until, with};
+use crate::world::{call_later, run, run_until, with};
 
 /// The MQTT task is not run for so long, from now on.
 fn stop(ms: u64) {
@@ -48,6 +48,9 @@ fn pingresp_waits_in_the_socket() {
 #[cfg(feature = "websocket")]
 #[test]
 fn a_frame_comes_slowly() {
+    use crate::app::with_host;
+    use crate::world::Faults;
+
     let handle = one_with(with_host(Config { keep_alive: 3, ..config("c") }, "ws://broker:1883"));
     assert_eq!(handle.connect(), Ok(()));
     assert!(handle.subscribe("in/#", 1).is_ok());
