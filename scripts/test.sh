@@ -61,8 +61,8 @@ for test in connect session receive lifecycle; do
     begin "$test, wss, valgrind" scripts/c-test.sh valgrind "$test" wss
 done
 # The machines that look for what no person thinks of, each for half a minute; docs/testing.md has their long forms.
-step "soak" env SEED=1 SEEDS=1500 scripts/soak.sh
-step "interleavings" env DURATION=30 scripts/interleavings.sh
+step "soak" env SEED=1 SEEDS=600 scripts/soak.sh
+step "interleavings" env DURATION=10 scripts/interleavings.sh
 step "ThreadSanitizer" env DURATION=1 PROGRAMS="races races:wss threads callbacks" scripts/tsan.sh
 step "mutants" env SHORT=1 scripts/mutants.sh
 step "chaos" env BROKERS=mosquitto KINDS="network kill" DURATION=30 SEED=1 "$MAKE" chaos
