@@ -40,7 +40,7 @@ mkdir -p "$stage"
 cp --parents CMakeLists.txt Kconfig LICENSE CHANGELOG.md SECURITY*.md cmake/device.cmake cmake/prj-config.cmake include/wm_mqtt_client.h \
     src/port/freertos/*.[ch] src/ffi/mqtt_client_tls.c docs/* \
     examples/board_check/{*.md,CMakeLists.txt,prj.config,main/CMakeLists.txt,main/src/*} "$stage"
-rm "$stage"/docs/{architecture,linux,linux.zh-CN,unsafe}.md # of the sources that are not here
+rm "$stage"/docs/{architecture,linux,linux.zh-CN,testing,unsafe}.md # of the sources that are not here
 install -D -m 644 -t "$stage/lib" "$build"/libwm_mqtt_client_{tcp,full,checks}.a
 install -D -m 644 -t "$stage/lib/freertos-rust" "$build/freertos-rust/shim.c"
 scripts/release/notices.py >"$stage/THIRD-PARTY-NOTICES.txt"
