@@ -243,6 +243,8 @@ pub(crate) fn note(line: impl FnOnce() -> String) {
 /// What can be done next.
 enum Job {
     Turn(usize),
+    /// Nobody has asked for it.
+    Spurious(usize),
     Deliver,
     App(usize),
     Act(Action),
@@ -332,7 +334,8 @@ impl World {
                 // Not due, not over, and not the one under whose turn this happens.
                 let idle = |slot: &TaskSlot| slot.body.is_some() && slot.stopped_until <= self.now;
                 if let Some(n) = self.tasks.iter().position(idle) {
-                    return Some(Job::Turn(n));
+                    // Its deadline may be another one now.
+                    return Some(Job::Spurious(n));
                 }
             }
             return Some(match kind {
@@ -358,7 +361,8 @@ pub(crate) fn step(until: u64) -> bool {
     });
     match job {
         None => return false,
-        Some(Job::Turn(slot)) => turn(slot),
+        Some(Job::Turn(slot)) => turn(slot, false),
+        Some(Job::Spurious(slot)) => turn(slot, true),
         Some(Job::Deliver) => super::events::deliver(),
         Some(Job::App(n)) => app_step(n),
         Some(Job::Act(action)) => action(),
@@ -384,7 +388,7 @@ pub(crate) fn run_until(ms: u64, mut done: impl FnMut() -> bool) -> bool {
 }
 
 /// One turn of an MQTT task, and once more to its wait, where it says what it waits for.
-fn turn(slot: usize) {
+fn turn(slot: usize, is_spurious: bool) {
     let mut body = with(|w| {
         w.running.push(MQTT_TASK);
         w.tasks[slot].settling = false;
@@ -398,7 +402,7 @@ fn turn(slot: usize) {
         assert_eq!(w.locks_held, 0, "a turn ends with a lock");
         assert_eq!(w.running.pop(), Some(MQTT_TASK));
         let reason = w.nets[w.tasks[slot].net].had_reason;
-        w.tasks[slot].settling = reason || w.activity != before;
+        w.tasks[slot].settling = reason || is_spurious || w.activity != before;
         // If events went to their queue, there is more to do; if time went by, a limit may be over; who was interrupted may be
         // about to wake the task.
         if !reason && w.activity - before == w.deeds - deeds && w.now == begin && w.preemptions == 0 {
