@@ -341,7 +341,8 @@ impl<P: Port> Client<P> {
         let now = P::now();
         match waiting {
             Some(waiting) if now >= waiting.limit => return Err(refusal.into()),
-            Some(waiting) => waiting.refusal = refusal,
+            // Since the MQTT task has let it try, that does not know its limit any more.
+            Some(waiting) => (waiting.refusal, state.has_work) = (refusal, true),
             None => {
                 let (signal, limit) = (P::Signal::new().ok_or(Error::Failure)?, now + ROOM_TIMEOUT);
                 if !state.calls.reserve() {
