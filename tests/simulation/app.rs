@@ -245,7 +245,7 @@ pub(crate) fn enter(delivery: &Delivery) {
             Delivery::Connected => {
                 books.connected += 1;
                 assert!(books.connected - books.disconnected <= most, "CONNECTED twice");
-                w.promises.told(books.connected, w.now);
+                w.promises.told(books.connected);
             }
             Delivery::Disconnected(client) => {
                 books.disconnected += 1;

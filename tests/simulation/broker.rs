@@ -489,7 +489,7 @@ impl Broker {
                 }
             }
             FromClient::PubComp(packet) => {
-                let wonders = self.style.wonders();
+                let wonders = self.style.wonders() && !self.forgotten.contains(&client);
                 let session = self.session(&client);
                 let known = session.in_flight.iter().position(|o| o.message.id == packet && o.stage == Stage::Released);
                 assert!(known.is_some() || !wonders, "PUBCOMP {packet} for no PUBREL");
