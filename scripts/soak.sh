@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 
 target=$PWD/target/soak
 CARGO_TARGET_DIR=$target "${CARGO:-cargo}" build --quiet --release --locked --manifest-path fuzz/Cargo.toml --bin soak
+# A runaway ends here and not with the machine.
+ulimit -v 8000000
 seeds=${SEEDS:-}
 if [ -n "$seeds" ]; then
     duration=${DURATION:-86400}

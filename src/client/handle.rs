@@ -153,12 +153,6 @@ impl<P: Port> Client<P> {
         }
     }
 
-    /// Waits for the outcome of a call that the MQTT task ends at `limit`, and removes the call; `None` when the task could not.
-    fn wait(&self, ticket: Ticket, signal: &P::Signal, limit: Instant) -> Option<Result<(), Error>> {
-        wait_behind::<P>(signal, limit);
-        self.change(|state| state.calls.remove(ticket))
-    }
-
     /// Connects, and waits for CONNACK: 30 s at most. While another call connects, waits for that; connected already:
     /// nothing to do.
     pub fn connect(this: &Shared<Self>) -> Result<(), Error> {
@@ -200,11 +194,16 @@ impl<P: Port> Client<P> {
             Ok(Some((attempt, ticket)))
         });
         let Some((attempt, ticket)) = entered.map_err(Error::before_the_task)? else { return Ok(()) };
-        let outcome = this.wait(ticket, &signal, now + (DRAIN_TIMEOUT + CONNECT_TIMEOUT));
-        if outcome != Some(Ok(())) {
-            this.change(|state| state.withdraw(attempt));
-        }
-        outcome.unwrap_or(Err(Error::Failure))
+        wait_behind::<P>(&signal, now + (DRAIN_TIMEOUT + CONNECT_TIMEOUT));
+        // Under one lock: CONNACK comes before that or never.
+        this.change(|state| match state.calls.remove(ticket) {
+            Some(Ok(())) => Ok(()),
+            _ if state.connected == Some(attempt) && state.is_connected() => Ok(()),
+            outcome => {
+                state.withdraw(attempt);
+                outcome.unwrap_or(Err(Error::Failure))
+            }
+        })
     }
 
     /// Disconnects: waits up to 10 s for what is in flight, and for the server to receive everything. Fails when it has
@@ -241,7 +240,8 @@ impl<P: Port> Client<P> {
             Some((signal, state.calls.add(kind, signal.clone(), self.hub.may_block_events(), Instant::NEVER)))
         });
         let Some((signal, ticket)) = ticket else { return Ok(()) };
-        self.wait(ticket, signal, now + DRAIN_TIMEOUT).unwrap_or(Err(Error::Failure))
+        wait_behind::<P>(signal, now + DRAIN_TIMEOUT);
+        self.change(|state| state.calls.remove(ticket)).unwrap_or(Err(Error::Failure))
     }
 
     /// Subscribes (with a QoS) or unsubscribes (without), and waits up to 10 s for the answer; the packet identifier.
@@ -341,7 +341,8 @@ impl<P: Port> Client<P> {
         let now = P::now();
         match waiting {
             Some(waiting) if now >= waiting.limit => return Err(refusal.into()),
-            Some(waiting) => waiting.refusal = refusal,
+            // Since the MQTT task has let it try, that does not know its limit any more.
+            Some(waiting) => (waiting.refusal, state.has_work) = (refusal, true),
             None => {
                 let (signal, limit) = (P::Signal::new().ok_or(Error::Failure)?, now + ROOM_TIMEOUT);
                 if !state.calls.reserve() {

@@ -489,7 +489,7 @@ impl Broker {
                 }
             }
             FromClient::PubComp(packet) => {
-                let wonders = self.style.wonders();
+                let wonders = self.style.wonders() && !self.forgotten.contains(&client);
                 let session = self.session(&client);
                 let known = session.in_flight.iter().position(|o| o.message.id == packet && o.stage == Stage::Released);
                 assert!(known.is_some() || !wonders, "PUBCOMP {packet} for no PUBREL");
@@ -610,7 +610,7 @@ impl Broker {
     /// An acknowledgement of a PUBLISH: of one that was sent on this connection, whose event was accepted, and in order.
     fn acknowledged(&mut self, w: &World, client: &str, packet: u16, qos: u8) -> Option<&mut Outgoing> {
         self.acknowledged += 1;
-        let forgives = self.style.forgives_order;
+        let forgives = self.style.forgives_order || self.forgotten.contains(client);
         let session = self.sessions.get_mut(client).expect("a session");
         let clean = session.clean;
         let mut sent = session.in_flight.iter_mut().filter(|o| o.message.qos == qos && o.stage == Stage::Sent);

@@ -7,6 +7,7 @@ use crate::broker;
 use crate::directed::*;
 use crate::manners::Style;
 use crate::promises::all_is_gone;
+use crate::wire::FromServer;
 use crate::world::{Faults, call_later, run, run_until, with};
 
 /// Connected, with a window and an outgoing buffer of these sizes.
@@ -34,6 +35,32 @@ fn subscribe_and_unsubscribe() {
     }
     with(|w| w.broker.style.refuses_subscription = 1000);
     assert_eq!(handle.subscribe("in/#", 1), Err(Error::SubscribeRefused));
+    handle.remove();
+    all_is_gone();
+}
+
+/// Somebody else has taken the room that a publisher was woken for: it waits on, and no longer than 10 s in all.
+#[test]
+fn a_publisher_that_was_woken_in_vain_waits_on() {
+    let handle = connected_within(1, 4096);
+    with(|w| w.broker.style.acknowledges = false);
+    assert_eq!(handle.publish("t", 1, 10).1, Ok(1));
+    let publish = |delay, rest| {
+        let handle = handle.clone();
+        call_later(delay, move || {
+            let result = handle.publish("t", 1, 10).1;
+            run(rest);
+            result
+        })
+    };
+    // The first one's task is not run before the second one's has ended.
+    let (first, second) = (publish(0, 0), publish(10, 50));
+    let start = now();
+    with(|w| w.later(100, || broker::say("d", &FromServer::PubAck(1).encode())));
+    run(20_000);
+    assert_eq!(second.borrow().expect("over").0, Ok(2));
+    assert_eq!(*first.borrow(), Some((Err(Error::MaxMessagesInFlight), start + 10_000)));
+    broker::behave();
     handle.remove();
     all_is_gone();
 }

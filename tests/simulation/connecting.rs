@@ -200,6 +200,38 @@ fn two_first_connects_at_a_time() {
     }
 }
 
+/// The MQTT task was not run for long, and takes CONNACK just as connect gives up: what connect says is what holds.
+#[test]
+fn connack_comes_as_connect_gives_up() {
+    for at in 1..4 {
+        let handle = one();
+        with(|w| w.broker.style.reply = (100, 100));
+        let (over, locks) = (now() + 42_000, Rc::new(std::cell::Cell::new(0)));
+        with(|w| {
+            w.later(50, || with(|w| w.stop_mqtt_task(60_000)));
+            w.at_lock = Some(Rc::new(move || {
+                if now() < over || with(|w| w.is_running(MQTT_TASK)) {
+                    return;
+                }
+                locks.set(locks.get() + 1);
+                if locks.get() == at {
+                    with(|w| w.stop_mqtt_task(0));
+                    run(50);
+                }
+            }));
+        });
+        let result = handle.connect();
+        with(|w| {
+            w.at_lock = None;
+            w.stop_mqtt_task(0);
+        });
+        run(1_000);
+        assert_eq!(result.is_ok(), with(|w| w.broker.is_connected("c")), "interrupted at lock {at}: {result:?}");
+        handle.remove();
+        all_is_gone();
+    }
+}
+
 /// Somebody disconnects just as CONNACK is read, and messages behind it: an application that is not told of the
 /// connection must not be told of its messages.
 #[test]

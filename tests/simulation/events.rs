@@ -193,6 +193,7 @@ pub(crate) fn deliver() {
             let delivered = || {
                 with(|w| w.queue.ours -= 1);
                 if let Some(hub) = listeners {
+                    with(|w| w.promises.delivered(w.now));
                     let _library = memory::library();
                     hub.delivered();
                 }

@@ -77,11 +77,6 @@ pub(crate) fn is_back() -> u64 {
     REFUSED.get()
 }
 
-/// Whether allocations may fail.
-pub(crate) fn is_short() -> bool {
-    !matches!(PLAN.get(), Plan::Never)
-}
-
 /// Bytes that the library has allocated and nobody has freed.
 pub(crate) fn live() -> usize {
     LIVE.get()

@@ -44,9 +44,10 @@ pub(crate) struct Promises {
     /// Calls for a connection that had one in the end.
     connected: u64,
     pub(crate) bounds: Option<Bounds>,
-    /// Calls are made in callbacks, or memory is short.
-    pub(crate) is_lax: bool,
-    /// When the first event was delivered. Before, every call may be one in a callback.
+    pub(crate) calls_in_callbacks: bool,
+    /// Memory is short now and then.
+    pub(crate) is_forgetful: bool,
+    /// When the library first heard of a delivery. Before, every call may be one in a callback.
     first_event: Option<u64>,
     /// What the library had of memory when the world began.
     pub(crate) before: usize,
@@ -85,9 +86,13 @@ impl Promises {
         assert!(!self.looked_after || self.connecting > 0, "no call waits for a connection that is being made");
     }
 
-    /// CONNECTED was told so often.
-    pub(crate) fn told(&mut self, connected: u64, now: u64) {
+    /// The library hears that an event was delivered.
+    pub(crate) fn delivered(&mut self, now: u64) {
         self.first_event.get_or_insert(now);
+    }
+
+    /// CONNECTED was told so often.
+    pub(crate) fn told(&self, connected: u64) {
         let most = self.connected + self.connecting as u64;
         assert!(!self.looked_after || connected <= most, "connected, and no call has said so");
     }
@@ -108,7 +113,9 @@ impl Promises {
         let Some(Bounds { own, messages, in_callback }) = self.bounds else { return };
         // A call that began before has returned by then.
         let is_known = self.first_event.is_some_and(|first| now > first + 45_000);
-        let messages = if self.is_lax || !is_known { in_callback } else { messages };
+        let is_lax = self.calls_in_callbacks || self.is_forgetful || !is_known;
+        // Without memory to leave what was read where it is, a message is taken all the same.
+        let messages = if is_lax { in_callback } else { messages };
         let live = memory::live() - self.before;
         assert!(live <= own, "the library has {live} bytes, and {own} are enough");
         assert!(self.messages <= messages, "{} bytes of messages, and {messages} are enough", self.messages);
@@ -161,9 +168,10 @@ impl Tap {
 }
 
 impl World {
-    /// A turn of the MQTT task that nobody had asked for has done something: the task would sleep there. It may find memory.
+    /// A turn of the MQTT task that nobody had asked for has done something: the task would sleep there. It may find memory,
+    /// or an entry behind those that wait of a message for which there was none.
     pub(crate) fn would_sleep(&self, deeds: u64) {
-        let may = memory::is_short() || !self.promises.looked_after;
+        let may = self.promises.is_forgetful || !self.promises.looked_after;
         assert!(deeds == 0 || may, "there was something to do, and nobody has woken the task");
     }
 

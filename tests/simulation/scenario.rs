@@ -220,7 +220,7 @@ fn play(seed: u64, mut rng: Rng) -> Seen {
                 return None;
             }
             stage.act();
-            Some(stage.below(pause) as u64)
+            Some(1 + stage.below(pause) as u64)
         });
     }
     let fate = stage.clone();
@@ -229,15 +229,15 @@ fn play(seed: u64, mut rng: Rng) -> Seen {
             return None;
         }
         fate.fate(rough);
-        Some(fate.below(2000) as u64)
+        Some(1 + fate.below(2000) as u64)
     });
     with(|w| {
         let longest = if hostile { LONGEST.1 } else { LONGEST.0 };
         // Handles that come when others have gone may be there beside their last events.
         let count = if removes > 0 { 3 * clients } else { clients };
         w.promises.bounds = Some(bounds(count, &w.limits, longest, usize::from(ours_first), schemes.len() > 1));
-        // Without memory to leave what was read where it is, a message is taken all the same.
-        w.promises.is_lax = stage.busy_handler > 0 || no_memory > 0;
+        w.promises.calls_in_callbacks = stage.busy_handler > 0;
+        w.promises.is_forgetful = no_memory > 0;
     });
     run_until(length, || stage.over());
     assert!(run_until(300_000, || !world::apps_running()), "a call does not return");

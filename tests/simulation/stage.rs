@@ -14,6 +14,10 @@ use super::port::Sim;
 use super::rng::Rng;
 use super::world::{note, with};
 
+/// Enough for any of them.
+const MOST_MESSAGES: u64 = 5_000;
+const MOST_STEPS: u64 = 1_000_000;
+
 /// What the scenario's tasks share.
 pub(crate) struct Stage {
     pub(crate) rng: RefCell<Rng>,
@@ -51,7 +55,9 @@ impl Stage {
 
     /// Whether nobody acts any more.
     pub(crate) fn over(&self) -> bool {
-        with(|w| w.now) >= self.until || self.rng.borrow().is_over()
+        // Callbacks that publish may call forth more and more.
+        with(|w| w.now >= self.until || w.broker.routed > MOST_MESSAGES || w.steps > MOST_STEPS)
+            || self.rng.borrow().is_over()
     }
 
     fn handle(&self) -> Option<Handle> {

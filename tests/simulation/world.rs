@@ -24,6 +24,9 @@ pub(crate) const MQTT_TASK: usize = 1000;
 pub(crate) const EVENT_TASK: usize = 2000;
 pub(crate) const MAIN_TASK: usize = 3000;
 
+/// Far more than the longest test takes.
+const MOST_STEPS: u64 = 20_000_000;
+
 /// What the network and the event queue do to us, in permille or milliseconds.
 #[derive(Clone, Debug)]
 pub(crate) struct Faults {
@@ -93,6 +96,8 @@ pub(crate) struct TaskSlot {
     pub(crate) ended: bool,
     /// Its deadline is not known before it has come to its wait once more.
     settling: bool,
+    /// The one that it had at its last wait.
+    deadline: Option<u64>,
     /// It is not run before.
     stopped_until: u64,
 }
@@ -144,6 +149,8 @@ pub(crate) struct World {
     pub(crate) turns: u64,
     /// How many since the clock moved, a byte was read or written, or an event delivered.
     pub(crate) turns_in_vain: u64,
+    /// What was done in all.
+    pub(crate) steps: u64,
     /// Whatever the MQTT task does to the world, counted; and what it does to the network that cannot be left to the next turn.
     pub(crate) activity: u64,
     pub(crate) deeds: u64,
@@ -219,6 +226,7 @@ pub(crate) fn create(seed: u64, start: u64) {
         late_acks: 0,
         turns: 0,
         turns_in_vain: 0,
+        steps: 0,
         activity: 0,
         deeds: 0,
         longest_stop: 0,
@@ -243,6 +251,8 @@ pub(crate) fn note(line: impl FnOnce() -> String) {
 /// What can be done next.
 enum Job {
     Turn(usize),
+    /// Nobody has asked for it.
+    Spurious(usize),
     Deliver,
     App(usize),
     Act(Action),
@@ -332,7 +342,8 @@ impl World {
                 // Not due, not over, and not the one under whose turn this happens.
                 let idle = |slot: &TaskSlot| slot.body.is_some() && slot.stopped_until <= self.now;
                 if let Some(n) = self.tasks.iter().position(idle) {
-                    return Some(Job::Turn(n));
+                    // Its deadline may be another one now.
+                    return Some(Job::Spurious(n));
                 }
             }
             return Some(match kind {
@@ -349,6 +360,8 @@ impl World {
 pub(crate) fn step(until: u64) -> bool {
     let _world = memory::world();
     let job = with(|w| {
+        w.steps += 1;
+        assert!(w.steps < MOST_STEPS, "this never ends");
         let job = w.next_job(until);
         if job.is_none() && w.now < until {
             w.now = until;
@@ -358,7 +371,8 @@ pub(crate) fn step(until: u64) -> bool {
     });
     match job {
         None => return false,
-        Some(Job::Turn(slot)) => turn(slot),
+        Some(Job::Turn(slot)) => turn(slot, false),
+        Some(Job::Spurious(slot)) => turn(slot, true),
         Some(Job::Deliver) => super::events::deliver(),
         Some(Job::App(n)) => app_step(n),
         Some(Job::Act(action)) => action(),
@@ -384,7 +398,7 @@ pub(crate) fn run_until(ms: u64, mut done: impl FnMut() -> bool) -> bool {
 }
 
 /// One turn of an MQTT task, and once more to its wait, where it says what it waits for.
-fn turn(slot: usize) {
+fn turn(slot: usize, is_spurious: bool) {
     let mut body = with(|w| {
         w.running.push(MQTT_TASK);
         w.tasks[slot].settling = false;
@@ -398,7 +412,11 @@ fn turn(slot: usize) {
         assert_eq!(w.locks_held, 0, "a turn ends with a lock");
         assert_eq!(w.running.pop(), Some(MQTT_TASK));
         let reason = w.nets[w.tasks[slot].net].had_reason;
-        w.tasks[slot].settling = reason || w.activity != before;
+        // A turn that nobody asked for, as this one may be, can still move the deadline.
+        let deadline = w.nets[w.tasks[slot].net].deadline;
+        let has_moved = w.promises.looked_after && w.tasks[slot].deadline != deadline;
+        w.tasks[slot].deadline = deadline;
+        w.tasks[slot].settling = reason || is_spurious || has_moved || w.activity != before;
         // If events went to their queue, there is more to do; if time went by, a limit may be over; who was interrupted may be
         // about to wake the task.
         if !reason && w.activity - before == w.deeds - deeds && w.now == begin && w.preemptions == 0 {
@@ -424,7 +442,14 @@ fn turn(slot: usize) {
 pub(crate) fn start(body: Box<dyn Task>) -> usize {
     with(|w| {
         let net = w.nets.len() - 1;
-        w.tasks.push(TaskSlot { body: Some(body), net, ended: false, settling: true, stopped_until: 0 });
+        w.tasks.push(TaskSlot {
+            body: Some(body),
+            net,
+            ended: false,
+            settling: true,
+            deadline: None,
+            stopped_until: 0,
+        });
         w.tasks.len() - 1
     })
 }
