@@ -10,6 +10,7 @@ fi
 
 # It quits when its standard input is closed: with this script at the latest, however that ends.
 coproc PEER { exec "$2"; }
+peer=$PEER_PID # bash forgets that one as soon as the broker has ended
 declare -A file
 uris=()
 while [ -z "${file[key]:-}" ]; do
@@ -34,7 +35,7 @@ done
 
 # The broker removes its files.
 eval "exec ${PEER[1]}>&-"
-wait "$PEER_PID"
+wait "$peer"
 
 if [ "${#failed[@]}" -gt 0 ]; then
     echo "failed: ${failed[*]}"
