@@ -97,7 +97,8 @@ static void measurements(void)
     handle_t first = client_new(&config);
     CHECK_EQ(wm_mqtt_client_connect(first), 0);
     long before = (long)board_heap_used() + copy_of(config.ca);
-    measured("stack_of_init", small_call((small_call_t){.name = "init", .run = do_init, .handle = (handle_t)&config}) - task);
+    small_call_t init = {.name = "init", .run = do_init, .handle = (handle_t)&config};
+    long stack_of_init = small_call(init);
     handle_t handle = made;
     measured("heap_idle", (long)board_heap_used() - before);
     board_heap_restart_peak();
@@ -118,6 +119,13 @@ static void measurements(void)
         measured(name, small_call(call) - task);
     }
     measured("stack_of_deinit", small_call((small_call_t){.name = "deinit", .run = do_deinit, .handle = handle}) - task);
+    /* init does not wait, but may be interrupted where it has most: then the context of the task is there too, once. */
+    for (int i = 0; i < 2; i++) {
+        long again = small_call(init);
+        if (again < stack_of_init) stack_of_init = again;
+        CHECK_EQ(client_deinit(made), 0);
+    }
+    measured("stack_of_init", stack_of_init - task);
 }
 
 /* ---- a lookup that gets no answer ---- */
