@@ -264,11 +264,8 @@ impl<B: Buffer> Session<B> {
             }
             QoS::AtLeastOnce => Ok(()),
             QoS::ExactlyOnce => {
-                let (owed, released) = self.received.accepted(receipt.id, receipt.connection);
-                for _ in 0..owed {
-                    self.acknowledge(first_byte::PUBREC, receipt.id)?;
-                }
-                if released { self.acknowledge(first_byte::PUBCOMP, receipt.id) } else { Ok(()) }
+                self.received.accepted(receipt.id, receipt.connection);
+                self.answer_received()
             }
         }
     }
@@ -424,15 +421,10 @@ impl<B: Buffer> Session<B> {
     fn message(&mut self, id: u16, len: u32) -> Result<Option<Event>, Violation> {
         let (qos, arrival) = self.decoder.arrived();
         let receipt = Receipt { id, qos, connection: self.connection };
-        if qos == QoS::ExactlyOnce
-            && let Some(may_answer) = self.received.repeated(id)
-        {
+        if qos == QoS::ExactlyOnce && self.received.repeated(id) {
             // Until PUBREL it is the same message and must not be told again (section 4.3.3).
             self.decoder.discard();
-            if may_answer {
-                self.acknowledge(first_byte::PUBREC, id)?;
-            }
-            return Ok(None);
+            return self.answer_received().map(|()| None);
         }
         if arrival == Arrival::Taken && self.remember(receipt) {
             self.missed.kept(id);
@@ -466,6 +458,14 @@ impl<B: Buffer> Session<B> {
     /// Remembers a message that is taken, if that is necessary; whether there was memory for it.
     fn remember(&mut self, Receipt { id, qos, connection }: Receipt) -> bool {
         qos != QoS::ExactlyOnce || self.received.remember(id, connection)
+    }
+
+    /// Sends what is due for QoS 2 messages.
+    fn answer_received(&mut self) -> Result<(), Violation> {
+        while let Some((first, id)) = self.received.next_due() {
+            self.acknowledge(first, id)?;
+        }
+        Ok(())
     }
 
     fn acknowledge(&mut self, first: u8, id: u16) -> Result<(), Violation> {

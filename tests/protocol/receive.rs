@@ -140,6 +140,26 @@ fn pubrecs_that_are_owed_end_with_the_connection() {
 }
 
 #[test]
+fn pubrecs_come_in_the_order_of_the_last_publishes() {
+    // [MQTT-4.6.0-3], where the server sends again what was accepted already behind what was not
+    let mut bench = Bench::connected();
+    bench.receive(&[message(1, 2, b"a"), message(2, 2, b"b")]);
+    bench.accept();
+    assert_eq!(bench.sent(), [PubRec(1)]);
+    bench.reconnect(&PERSISTENT, true);
+    assert_eq!(bench.receive(&[message(3, 2, b"c")]).len(), 1);
+    assert_eq!(bench.receive(&[message_again(2, 2, b"b"), message_again(1, 2, b"a")]), []);
+    // What nothing is owed for does not hold up the others, and PUBCOMP waits for PUBREC.
+    assert_eq!(bench.receive(&[PubRel(1)]), []);
+    bench.accept();
+    assert_eq!(bench.sent(), []);
+    bench.accept();
+    assert_eq!(bench.sent(), [PubRec(3), PubRec(2), PubRec(1), PubComp(1)]);
+    assert_eq!(bench.receive(&[PubRel(2), message_again(3, 2, b"c"), PubRel(3)]), []);
+    assert_eq!(bench.sent(), [PubComp(2), PubRec(3), PubComp(3)]);
+}
+
+#[test]
 fn pubcomp_comes_behind_all_pubrecs() {
     let mut bench = Bench::connected();
     bench.receive(&[message(1, 2, b"a"), message_again(1, 2, b"a"), PubRel(1)]);

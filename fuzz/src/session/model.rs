@@ -87,10 +87,6 @@ pub(super) struct Received {
     serial: u32,
     accepted: bool,
     released: bool,
-    /// How often it has come on this connection without PUBREC.
-    owed: u8,
-    /// PUBREL has come on this connection.
-    is_pubcomp_owed: bool,
 }
 
 /// What must come of a packet from the server.
@@ -128,6 +124,8 @@ pub(super) struct Model {
     /// Identifiers of those that are released, in the order of their PUBREC packets.
     released: Vec<u16>,
     pub(super) received: Vec<Received>,
+    /// What is owed for them on this connection, in the order in which it leaves: each when its message was accepted.
+    owed: Vec<(u32, FromClient)>,
     /// Of this connection:
     connect: Option<FromClient>,
     pub(super) requests: Vec<Request>,
@@ -156,6 +154,7 @@ impl Model {
             messages: Vec::new(),
             released: Vec::new(),
             received: Vec::new(),
+            owed: Vec::new(),
             connect: None,
             requests: Vec::new(),
             unacknowledged: VecDeque::new(),
@@ -179,9 +178,8 @@ impl Model {
         self.acknowledgements.clear();
         (self.pings, self.disconnected, self.last_serial) = (0, false, 0);
         self.partial.clear();
-        for received in &mut self.received {
-            (received.owed, received.is_pubcomp_owed) = (0, false);
-        }
+        self.owed.clear();
+        self.received.retain(|received| !(received.accepted && received.released));
     }
 
     pub(super) fn connect(&mut self, packet: FromClient, clean: bool) {
@@ -243,23 +241,31 @@ impl Model {
         match qos {
             1 if connection == self.connection => self.acknowledge(FromClient::PubAck(id)),
             2 => {
-                let Some(at) = self.received.iter().position(|r| r.serial == serial) else { return };
-                let received = &mut self.received[at];
+                let Some(received) = self.received.iter_mut().find(|r| r.serial == serial) else { return };
                 assert!(!received.accepted);
                 received.accepted = true;
-                let (owed, is_pubcomp_owed) = (received.owed, received.is_pubcomp_owed);
-                if received.released {
-                    self.received.remove(at);
-                }
-                for _ in 0..owed {
-                    self.acknowledge(FromClient::PubRec(id));
-                }
-                if is_pubcomp_owed {
-                    self.acknowledge(FromClient::PubComp(id));
-                }
+                self.answer_received();
             }
             _ => {}
         }
+    }
+
+    /// Something is owed for a message: behind what is owed for it already, or last.
+    fn owe(&mut self, serial: u32, packet: FromClient) {
+        let before = self.owed.iter().rposition(|(other, _)| *other == serial);
+        self.owed.insert(before.map_or(self.owed.len(), |at| at + 1), (serial, packet));
+        self.answer_received();
+    }
+
+    /// What is owed leaves as far as messages were accepted, and those that are done with are forgotten.
+    fn answer_received(&mut self) {
+        let accepted = |serial| self.received.iter().any(|r| r.serial == serial && r.accepted);
+        let due = self.owed.iter().take_while(|(serial, _)| accepted(*serial)).count();
+        for (_, packet) in self.owed.drain(..due).collect::<Vec<_>>() {
+            self.acknowledge(packet);
+        }
+        let owed = |serial| self.owed.iter().any(|(other, _)| *other == serial);
+        self.received.retain(|r| !(r.accepted && r.released) || owed(r.serial));
     }
 
     fn acknowledge(&mut self, packet: FromClient) {
@@ -288,15 +294,21 @@ impl Model {
             Packet::ConnAck { .. } => Outcome::Violation(Malformed::ReturnCode.into()),
             Packet::Publish(publish) => self.message(publish, is_refused),
             Packet::PubRel(id) => {
-                match self.received.iter().position(|r| r.id == id && !r.released) {
-                    Some(at) if !self.received[at].accepted => {
-                        (self.received[at].released, self.received[at].is_pubcomp_owed) = (true, true);
+                match self.received.iter_mut().find(|r| r.id == id && !r.released) {
+                    Some(received) => {
+                        received.released = true;
+                        let serial = received.serial;
+                        let is_last = received.accepted && self.owed.iter().all(|(other, _)| *other != serial);
+                        if is_last {
+                            // PUBCOMP need not wait for what others are owed.
+                            self.received.retain(|r| r.serial != serial);
+                            self.acknowledge(FromClient::PubComp(id));
+                        } else {
+                            self.owe(serial, FromClient::PubComp(id));
+                        }
                     }
-                    at => {
-                        at.map(|at| self.received.remove(at));
-                        // [MQTT-4.3.3-2]
-                        self.acknowledge(FromClient::PubComp(id));
-                    }
+                    // [MQTT-4.3.3-2]
+                    None => self.acknowledge(FromClient::PubComp(id)),
                 }
                 Outcome::Nothing
             }
@@ -328,27 +340,20 @@ impl Model {
     fn message<'a>(&mut self, publish: Publish<'a>, is_refused: bool) -> Outcome<'a> {
         let Publish { id, qos, payload, .. } = publish;
         if qos == 2
-            && let Some(known) = self.received.iter_mut().find(|r| r.id == id && !r.released)
+            && let Some(known) = self.received.iter().find(|r| r.id == id && !r.released)
         {
-            // [MQTT-4.3.3-2]
-            if known.accepted {
-                self.acknowledge(FromClient::PubRec(id));
-            } else {
-                known.owed = known.owed.saturating_add(1);
+            // [MQTT-4.3.3-2] [MQTT-4.6.0-3]
+            let serial = known.serial;
+            if self.owed.iter().filter(|(other, _)| *other == serial).count() < 255 {
+                self.owe(serial, FromClient::PubRec(id));
             }
             return Outcome::Nothing;
         }
         self.serial += 1;
         let serial = self.serial;
         if qos == 2 {
-            self.received.push(Received {
-                id,
-                serial,
-                accepted: false,
-                released: false,
-                owed: 1,
-                is_pubcomp_owed: false,
-            });
+            self.received.push(Received { id, serial, accepted: false, released: false });
+            self.owe(serial, FromClient::PubRec(id));
         }
         match payload.len() > self.largest {
             true => Outcome::TooLarge(publish, serial),
