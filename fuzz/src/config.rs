@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::sync::LazyLock;
 
 use wm_mqtt_client::transport::Layers;
-use wm_mqtt_client::transport::tls::{Need, Settings, Tls, TlsConfig};
+use wm_mqtt_client::transport::tls::{Held, Need, Settings, Tls, TlsConfig};
 
 use crate::heap::peak;
 
@@ -28,6 +28,7 @@ pub(crate) fn settings() -> Settings<'static> {
         chain: 16 * 1024,
         names: 100,
         more: add,
+        hold: |_| Some(Held::new(|| {})),
         // Later than any build.
         clock: || 4_000_000_000,
     }

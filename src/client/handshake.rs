@@ -311,7 +311,8 @@ impl<P: Port> Task for Steps<P> {
 /// A step of the handshake, with so much heap in reserve: rustls ends the program where a library for a device should return
 /// an error.
 fn step<P: Port>(need: Need, work: &mut dyn FnMut() -> Result<(), LayerError>) -> Result<(), ConnectionError> {
-    P::with_reserve(need, work).ok_or(ConnectionError::NoMemory)?.map_err(ConnectionError::Layer)
+    let _held = P::reserve(need).ok_or(ConnectionError::NoMemory)?;
+    work().map_err(ConnectionError::Layer)
 }
 
 fn settings<P: Port>(config: &Config) -> Result<Settings<'_>, LayerError> {
@@ -342,6 +343,7 @@ fn settings<P: Port>(config: &Config) -> Result<Settings<'_>, LayerError> {
         chain: P::limits().chain,
         names: P::limits().names,
         more: P::reserve_more,
+        hold: P::reserve,
         clock: P::unix_time,
     })
 }

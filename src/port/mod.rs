@@ -15,7 +15,7 @@ use rustls::pki_types::TrustAnchor;
 use crate::protocol::Buffer;
 use crate::time::Instant;
 #[cfg(feature = "tls")]
-use crate::transport::tls::Need;
+use crate::transport::tls::{Held, Need};
 
 #[cfg(feature = "freertos")]
 pub mod freertos;
@@ -63,12 +63,12 @@ pub trait Port: Sized + Send + Sync + 'static {
     #[cfg(feature = "tls")]
     fn spawn_deep<T: Task>(task: T) -> Option<Self::DeepJoin>;
 
-    /// Does `work`, in a task that [`spawn_deep`](Self::spawn_deep) has started, with so much heap in reserve: rustls does not ask
-    /// whether there is memory. `None`, and nothing is done, when there is not so much.
+    /// Puts so much heap in reserve for the calling task, which is the MQTT task or one that [`spawn_deep`](Self::spawn_deep) has
+    /// started, and has none yet: rustls does not ask whether there is memory. `None` when there is not so much.
     #[cfg(feature = "tls")]
-    fn with_reserve<R>(need: Need, work: impl FnOnce() -> R) -> Option<R>;
+    fn reserve(need: Need) -> Option<Held>;
 
-    /// Adds to the reserve of the work that the calling task does; nothing if it does none. `false`: there is not so much.
+    /// Adds to the calling task's reserve; nothing if it has none. `false`: there is not so much.
     #[cfg(feature = "tls")]
     fn reserve_more(need: Need) -> bool;
 

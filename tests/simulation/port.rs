@@ -8,7 +8,7 @@ use wm_mqtt_client::port::{Join, Limits, Lock, Parts, Port, Signal, Task};
 use wm_mqtt_client::protocol::Buffer;
 use wm_mqtt_client::time::Instant;
 #[cfg(feature = "tls")]
-use wm_mqtt_client::transport::tls::Need;
+use wm_mqtt_client::transport::tls::{Held, Need};
 
 use super::memory;
 use super::net::SimNet;
@@ -47,7 +47,7 @@ impl Port for Sim {
     }
 
     #[cfg(feature = "tls")]
-    fn with_reserve<R>(_: Need, _: impl FnOnce() -> R) -> Option<R> {
+    fn reserve(_: Need) -> Option<Held> {
         None
     }
 

@@ -96,6 +96,7 @@ pub(crate) fn settings() -> Settings<'static> {
         chain: CHAIN,
         names: NAMES,
         more: crate::limits::more,
+        hold: Host::reserve,
         clock,
     }
 }

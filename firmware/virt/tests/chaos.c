@@ -82,35 +82,26 @@ static void *work(void *arg)
     return NULL;
 }
 
-/* What the device's heap holds: $WM_MQTT_HANDLES, or 8, with TLS 3. */
-static int handle_count(void)
-{
-    const char *wanted = getenv("WM_MQTT_HANDLES");
-    bool tls = strcmp(scheme_name(), "mqtts") == 0 || strcmp(scheme_name(), "wss") == 0;
-    return wanted && atoi(wanted) <= HANDLES ? atoi(wanted) : tls ? 3 : HANDLES;
-}
-
 /* All handles at a time. Who waits for a silent server is called off after a while. */
 static void connections(int attempts)
 {
     attempts_left = attempts;
     connected = 0;
-    int handles = handle_count();
-    for (int i = 0; i < handles; i++) {
+    for (int i = 0; i < HANDLES; i++) {
         workers[i] = (worker_t){.number = i, .dice = (unsigned)(attempts + i)};
         REQUIRE_EQ(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
     }
-    for (int working = handles; working > 0; sleep_ms(100)) {
+    for (int working = HANDLES; working > 0; sleep_ms(100)) {
         working = 0;
         check_row("%d connections to come", attempts_left);
-        for (int i = 0; i < handles; i++) {
+        for (int i = 0; i < HANDLES; i++) {
             long since = workers[i].since;
             working += since >= 0;
             if (since > 0 && now_ms() > since + PATIENCE_MS) wm_mqtt_client_disconnect(workers[i].handle);
         }
         events_reset();
     }
-    for (int i = 0; i < handles; i++) pthread_join(workers[i].thread, NULL);
+    for (int i = 0; i < HANDLES; i++) pthread_join(workers[i].thread, NULL);
 }
 
 static void storm(void)
@@ -132,10 +123,12 @@ static void storm(void)
     check_row("after %d connections", attempts);
     for (long until = now_ms() + scaled(20000); now_ms() < until && (left = (long)board_heap_used() - before) > SLACK / 4;) sleep_ms(50);
     if (left > SLACK) check_failed(__FILE__, __LINE__, false, "%ld bytes of heap are left", left);
-    CHECK(connected > attempts / 4);
+    /* With TLS there is heap for some five handles: the others' connections come and go without memory. */
+    bool tls = strcmp(scheme_name(), "mqtts") == 0 || strcmp(scheme_name(), "wss") == 0;
+    CHECK(connected > attempts / (tls ? 20 : 4));
     CHECK(wm_mqtt_client_publish(stays, "t", "m", 1, 1, 0) > 0);
     printf("CHAOS %s: %d connections, %d of them stood, %ld bytes of heap left, %u at most\n", scheme_name(), attempts, connected, left, (unsigned)peak);
 }
 
-static const test_t tests[] = {LONG_TEST(storm, 130)};
+static const test_t tests[] = {LONG_TEST(storm, 300)};
 TESTS_MAIN(tests)

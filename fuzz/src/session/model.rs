@@ -365,6 +365,8 @@ impl Model {
     /// The message is not acknowledged: the server sends it again.
     pub(super) fn missed(&mut self, serial: u32) {
         self.received.retain(|r| r.serial != serial);
+        self.owed.retain(|(other, _)| *other != serial);
+        self.answer_received();
     }
 
     fn answered(&mut self, id: u16, is_subscription: bool) -> bool {

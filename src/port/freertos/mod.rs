@@ -17,7 +17,7 @@ use super::{CBuffer, Join, Limits, Lock, Parts, Port, Shared, Signal, Task};
 use crate::protocol;
 use crate::time::Instant;
 #[cfg(feature = "tls")]
-use crate::transport::tls::Need;
+use crate::transport::tls::{Held, Need};
 
 #[cfg(feature = "tls")]
 mod deep;
@@ -83,9 +83,8 @@ impl Port for FreeRtos {
     }
 
     #[cfg(feature = "tls")]
-    fn with_reserve<R>(need: Need, work: impl FnOnce() -> R) -> Option<R> {
-        let _reserve = reserve::Reserve::new(need)?;
-        Some(work())
+    fn reserve(need: Need) -> Option<Held> {
+        reserve::begin(need)
     }
 
     #[cfg(feature = "tls")]

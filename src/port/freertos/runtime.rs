@@ -41,14 +41,13 @@ unsafe impl GlobalAlloc for SdkHeap {
     }
 }
 
-/// Allocates so many bytes; as long as there is no memory, again with more of what the task has in reserve.
+/// Allocates so many bytes; as long as there is no memory, again with more of what the task has in reserve, which no other task gets
+/// hold of in between.
 #[cfg_attr(not(feature = "tls"), allow(unused))]
 fn or_with_reserve(size: usize, allocate: impl Fn() -> *mut c_void) -> *mut u8 {
     let mut block = allocate();
     #[cfg(feature = "tls")]
-    while block.is_null() && super::reserve::release(size) {
-        block = allocate();
-    }
+    while block.is_null() && super::reserve::release(size, || block = allocate()) {}
     block.cast()
 }
 

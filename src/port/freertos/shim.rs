@@ -49,6 +49,12 @@ pub(super) struct PortEvent {
 unsafe extern "C" {
     pub(super) static wm_mqtt_port_config: PortConfig;
 
+    // FreeRTOS' own. Calls of both may be nested.
+    #[cfg(feature = "tls")]
+    pub(super) fn vTaskSuspendAll();
+    #[cfg(feature = "tls")]
+    pub(super) fn xTaskResumeAll() -> c_int;
+
     pub(super) fn wm_mqtt_port_now() -> u64;
     pub(super) fn wm_mqtt_port_ticks(milliseconds: u32) -> u32;
     pub(super) fn wm_mqtt_port_mac(mac: *mut u8);

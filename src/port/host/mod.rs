@@ -17,7 +17,7 @@ use crate::memory::look_for;
 use crate::protocol;
 use crate::time::Instant;
 #[cfg(feature = "tls")]
-use crate::transport::tls::Need;
+use crate::transport::tls::{Held, Need};
 
 mod log;
 mod lookups;
@@ -56,8 +56,8 @@ impl Port for Host {
     }
 
     #[cfg(feature = "tls")]
-    fn with_reserve<R>(need: Need, work: impl FnOnce() -> R) -> Option<R> {
-        Self::reserve_more(need).then(work)
+    fn reserve(need: Need) -> Option<Held> {
+        Self::reserve_more(need).then(|| Held::new(|| {}))
     }
 
     #[cfg(feature = "tls")]

@@ -14,7 +14,7 @@ use webpki::EndEntityCert;
 use super::Error;
 use super::clock::Clock;
 use super::limits;
-use super::need::{self, Need};
+use super::need::{self, Held, Need};
 use super::pem;
 use super::provider::{load_key, provider};
 use super::tickets::{Tickets, View};
@@ -45,6 +45,8 @@ pub struct Settings<'a> {
     /// Adds to what the task that is in a step of a handshake has in reserve of the heap; `false`: there is no memory for it.
     /// One for all: that of the first.
     pub more: fn(Need) -> bool,
+    /// Holds heap for what the calling task does next behind the handshake; `None`: there is not so much.
+    pub hold: fn(Need) -> Option<Held>,
     /// Seconds since 1970; anything before this library's build is taken for a clock that was not set.
     pub clock: fn() -> u64,
 }
@@ -66,6 +68,7 @@ pub struct TlsConfig {
     view: Arc<View>,
     verifies: bool,
     own: usize,
+    hold: fn(Need) -> Option<Held>,
     remembered: Arc<AtomicUsize>,
 }
 
@@ -107,7 +110,8 @@ impl TlsConfig {
         config.alpn_protocols = settings.alpn;
         config.max_fragment_size = Some(settings.record.clamp(64, MAX_RECORD) + RECORD_OVERHEAD);
         config.resumption = Resumption::store(view.clone());
-        Ok(Self { config: Arc::new(config), view, verifies: settings.verify, own, remembered: Arc::default() })
+        let (verifies, hold) = (settings.verify, settings.hold);
+        Ok(Self { config: Arc::new(config), view, verifies, own, hold, remembered: Arc::default() })
     }
 
     /// For a connection that begins now. Without a clock it has one of its own, by which its sessions are known.
@@ -135,6 +139,11 @@ impl TlsConfig {
     /// a table of powers. 0 without a certificate.
     pub(super) fn own(&self) -> usize {
         self.own
+    }
+
+    /// Holds heap for rustls, which does not ask whether there is any.
+    pub(super) fn hold(&self, need: Need) -> Result<Held, Error> {
+        (self.hold)(need).ok_or(Error::NoMemory)
     }
 
     pub(super) fn verifies(&self) -> bool {

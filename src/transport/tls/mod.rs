@@ -31,7 +31,7 @@ mod verifier;
 pub use config::{Settings, TlsConfig};
 pub use error::Error;
 pub use limits::Excess;
-pub use need::Need;
+pub use need::{Held, Need};
 
 /// What the input buffer begins with and shrinks back to. Larger records make it grow for as long as they come.
 const INPUT: usize = 2048;
@@ -88,7 +88,7 @@ impl Tls {
             end: None,
         };
         let before = out.len();
-        tls.process(out, &mut |_| {})?;
+        tls.process(None, out, &mut |_| {})?;
         if config.own() > 0 {
             tls.guard.account = Account::behind_hello(out.len() - before - HEADER);
         }
@@ -158,8 +158,8 @@ impl Tls {
         }
     }
 
-    /// Takes what is in the input buffer as far as it goes.
-    fn process(&mut self, out: &mut Vec<u8>, up: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+    /// Takes what is in the input buffer as far as it goes. `held` is for rustls, and not for what its contents take above.
+    fn process(&mut self, mut held: Option<Held>, out: &mut Vec<u8>, up: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
         let mut done = 0;
         let mut failure = None;
         // A failure may have left an alert to send.
@@ -168,13 +168,14 @@ impl Tls {
                 self.connection[0].process_tls_records(&mut self.input[done..]);
             done += discard;
             match state {
-                Ok(ConnectionState::EncodeTlsData(mut data)) => append(out, |space| data.encode(space))?,
+                Ok(ConnectionState::EncodeTlsData(mut data)) => append(out, |_| Ok(()), |space| data.encode(space))?,
                 // `out` leaves before anything that is appended later.
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
                         let record = record?;
                         done += record.discard;
+                        drop(held.take());
                         up(record.payload);
                     }
                 }
@@ -201,10 +202,11 @@ impl Tls {
         self.input.extend_from_slice(input);
         let len = self.input.len();
         let Some(end) = self.record().map(|record| self.begin + record) else {
-            return self.process(out, up).map(|()| rest);
+            return self.process(None, out, up).map(|()| rest);
         };
+        let mut held = None;
         let checked = if end == len {
-            self.check_memory()?;
+            held = self.hold()?;
             self.check()
         } else if len > self.begin + HEADER {
             return Ok(rest);
@@ -215,7 +217,7 @@ impl Tls {
             // Such a record is none: rustls ends the connection with the alert that says so.
             self.input[self.begin] = 0;
         }
-        let processed = self.process(out, up);
+        let processed = self.process(held, out, up);
         if end == len {
             self.begin = self.input.len();
         }
@@ -256,14 +258,16 @@ impl Tls {
         certificates.iter().map(|certificate| certificate.len() + CERTIFICATE).sum()
     }
 
-    /// Whether there is memory for what has been received: its contents, or a ticket, kept with the server's certificates.
-    /// Not in one block: between large messages the heap hardly has one that is longer than a record. The handshake is its
-    /// owner's care.
-    fn check_memory(&self) -> Result<(), Error> {
+    /// Holds what rustls allocates for the record that has been received: its contents, or a ticket, kept with the server's
+    /// certificates. Not in one block: between large messages the heap hardly has one that is longer than a record. The handshake
+    /// is its owner's care.
+    fn hold(&self) -> Result<Option<Held>, Error> {
         if !self.open {
-            return Ok(());
+            return Ok(None);
         }
-        Ok(look_for([self.input.len(), self.chain() + MARGIN])?)
+        let least = [self.input.len(), self.chain() + MARGIN];
+        let need = Need { bytes: least[0] + least[1], least };
+        self.config.hold(need).map(Some)
     }
 }
 
@@ -295,15 +299,16 @@ impl Layer for Tls {
         if let Some(end) = self.end {
             return Err(end);
         }
+        let config = &self.config;
         loop {
             let UnbufferedStatus { discard, state, .. } = self.connection[0].process_tls_records(&mut self.input);
             let sent = match state? {
                 ConnectionState::WriteTraffic(mut traffic) => {
-                    append(out, |space| traffic.encrypt(data, space))?;
+                    append(out, |need| config.hold(need), |space| traffic.encrypt(data, space))?;
                     true
                 }
                 ConnectionState::EncodeTlsData(mut message) => {
-                    append(out, |space| message.encode(space))?;
+                    append(out, |_| Ok(()), |space| message.encode(space))?;
                     false
                 }
                 ConnectionState::TransmitTlsData(message) => {
@@ -323,11 +328,12 @@ impl Layer for Tls {
         if self.end.is_some() {
             return;
         }
+        let config = &self.config;
         // Without memory for it the connection ends all the same.
         if let Ok(ConnectionState::WriteTraffic(mut traffic)) =
             self.connection[0].process_tls_records(&mut self.input).state
         {
-            let _ = append(out, |space| traffic.queue_close_notify(space));
+            let _ = append(out, |need| config.hold(need), |space| traffic.queue_close_notify(space));
         }
     }
 }
@@ -356,16 +362,20 @@ impl WriteError for EncryptError {
     }
 }
 
-/// Appends to `out` what `write` writes: it says itself how much space it needs.
-fn append<E: WriteError>(out: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize, E>) -> Result<(), Error> {
+/// Appends to `out` what `write` writes: it says itself how much space it needs. Where it encrypts, it allocates as much for its
+/// records, one at a time, which `hold` holds for it.
+fn append<E: WriteError, H>(
+    out: &mut Vec<u8>,
+    hold: impl FnOnce(Need) -> Result<H, Error>,
+    mut write: impl FnMut(&mut [u8]) -> Result<usize, E>,
+) -> Result<(), Error> {
     let begin = out.len();
     let required = match write(&mut []) {
         Ok(_) => return Ok(()),
         Err(error) => error.required_size().ok_or(Error::Protocol("this session has sent all that it may"))?,
     };
     out.try_reserve(required).map_err(|_| Error::NoMemory)?;
-    // For its records, one at a time.
-    look_for([required])?;
+    let _held = hold(Need::whole(required))?;
     out.resize(begin + required, 0);
     let written = write(&mut out[begin..]).unwrap_or(0);
     out.truncate(begin + written);

@@ -25,6 +25,22 @@ impl Need {
     }
 }
 
+/// So much of the heap is the calling task's alone, until this is dropped, by that task.
+pub struct Held(fn());
+
+impl Held {
+    /// `end` gives it back.
+    pub fn new(end: fn()) -> Self {
+        Self(end)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 /// For a ClientHello, without a session that it offers.
 pub(super) const CLIENT_HELLO: usize = 6144;
 
