@@ -9,7 +9,7 @@ use super::calls::Cause;
 use super::closing::{Closing, End};
 use super::connection_error::ConnectionError;
 use super::dial::{Dial, Preference};
-use super::handle::{Attempt, ClientState};
+use super::handle::{Attempt, ClientState, Room};
 use super::handshake::{Handshake, TlsConfig};
 use super::pipe::{LinkSocket, Pipe};
 use super::receiver::Receiver;
@@ -326,7 +326,7 @@ impl<P: Port> Connection<P> {
             return Err(if is_attempt { ConnectionError::TimedOut } else { ConnectionError::NoMemory });
         }
         if state.room_limit <= clock.now() {
-            (state.room_limit, state.has_room) = (Instant::NEVER, true);
+            (state.room_limit, state.room) = (Instant::NEVER, Room::Overdue);
         }
         let session = &mut state.session;
         state.calls.expire(clock, |id| {
@@ -385,13 +385,15 @@ impl<P: Port> Connection<P> {
                 let state = &mut *guard;
                 let left = pipe.take_left();
                 state.session.transmitted(context.now(), left);
-                state.has_room |= left > 0;
+                if left > 0 {
+                    state.room = state.room.max(Room::More);
+                }
                 state.drain(&context.clock);
                 let len =
                     if pipe.may_write() && turn < WRITES { state.session.transmit(&mut context.buffer) } else { 0 };
                 // Waiting publishers are woken once, when the session has nothing left for the socket: all of its room is free.
-                if len == 0 && core::mem::take(&mut state.has_room) {
-                    state.serve_publisher(context.now());
+                if len == 0 {
+                    state.offer_room(context.now());
                 }
                 connecting = state.connected.is_none();
                 len

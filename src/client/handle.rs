@@ -58,8 +58,8 @@ pub(super) struct ClientState<P: Port> {
     pub(super) ending: Ending,
     next_attempt: Attempt,
     pub(super) calls: Calls<P>,
-    /// Something was acknowledged or sent since a waiting publisher was last woken.
-    pub(super) has_room: bool,
+    /// What was acknowledged or sent since a waiting publisher was last woken.
+    pub(super) room: Room,
     /// When the MQTT task looks after publishers that wait for room, if any do: none of them need wake it before.
     pub(super) room_limit: Instant,
     /// The `wanted` attempt was asked for by a reconnect.
@@ -72,6 +72,22 @@ pub(super) struct ClientState<P: Port> {
     has_work: bool,
     waker: Option<<P::Net as Net>::Waker>,
 }
+
+/// The room that publishers wait for, since one was last woken.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Room {
+    /// There is not more than before.
+    #[default]
+    Same,
+    /// There may be more.
+    More,
+    /// And for so long that they are woken for whatever there is.
+    Overdue,
+}
+
+/// How long acknowledgements are gathered before they wake a publisher, unless they free half of the window. One task switch for
+/// each acknowledgement takes more time than all that is done for the message.
+const GATHER: Millis = 2;
 
 /// How long a woken publisher, whose task may not be run, keeps those behind it waiting.
 const TURN: Millis = 20;
@@ -97,7 +113,7 @@ impl<P: Port> Client<P> {
             ending: Ending { drain: origin, limit: origin, hurried: Instant::NEVER },
             next_attempt: Attempt(NonZeroU32::MIN),
             calls: Calls::new(),
-            has_room: false,
+            room: Room::Same,
             room_limit: Instant::NEVER,
             by_reconnect: false,
             fresh_until: origin,
@@ -297,7 +313,7 @@ impl<P: Port> Client<P> {
                         state.calls.remove(*ticket);
                     }
                     // The next publisher in the queue may try.
-                    state.serve_publisher(P::now());
+                    state.serve_publisher(P::now(), true);
                 }
                 result
             });
@@ -348,7 +364,7 @@ impl<P: Port> Client<P> {
                 if !state.calls.reserve() {
                     return Err(Error::Failure);
                 }
-                state.look_after_publishers(now);
+                state.look_after_publishers(now + TURN);
                 let blocks_events = self.hub.may_block_events();
                 let ticket = state.calls.add(Kind::Room(qos), signal.clone(), blocks_events, limit);
                 *waiting = Some(Waiting { ticket, signal, limit, refusal });
@@ -411,18 +427,31 @@ impl<P: Port> ClientState<P> {
         })
     }
 
-    /// Lets the next publisher try that there is room for.
-    pub(super) fn serve_publisher(&mut self, now: Instant) {
-        let session = &self.session;
-        if self.calls.serve_publisher(|qos| session.room(qos).is_ok()) {
-            self.look_after_publishers(now);
+    /// Lets the next publisher try if there is more room, and enough of it.
+    pub(super) fn offer_room(&mut self, now: Instant) {
+        match core::mem::take(&mut self.room) {
+            Room::Same => {}
+            Room::More => self.serve_publisher(now, self.session.has_half_of_window()),
+            Room::Overdue => self.serve_publisher(now, true),
         }
     }
 
-    /// Makes the MQTT task wake the next publisher a moment later, in case that the woken one's task is not run.
-    fn look_after_publishers(&mut self, now: Instant) {
-        if self.room_limit == Instant::NEVER {
-            (self.room_limit, self.has_work) = (now + TURN, true);
+    /// Lets the next publisher try that there is room for; if there is not `enough` of it, only one that no acknowledgements
+    /// are gathered for.
+    fn serve_publisher(&mut self, now: Instant, enough: bool) {
+        let session = &self.session;
+        let serves = |qos| (enough || qos == QoS::AtMostOnce) && session.room(qos).is_ok();
+        if self.calls.serve_publisher(serves) {
+            self.look_after_publishers(now + TURN);
+        } else if !enough && self.calls.any(|kind| matches!(kind, Kind::Room(_))) {
+            self.look_after_publishers(now + GATHER);
+        }
+    }
+
+    /// Makes the MQTT task wake the next publisher then, in case that the woken one's task is not run.
+    fn look_after_publishers(&mut self, limit: Instant) {
+        if limit < self.room_limit {
+            (self.room_limit, self.has_work) = (limit, true);
         }
     }
 

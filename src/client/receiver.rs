@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::backlog::{Backlog, Notification};
 use super::calls::Cause;
 use super::connection_error::ConnectionError;
-use super::handle::{Attempt, ClientState};
+use super::handle::{Attempt, ClientState, Room};
 use super::{Client, Error};
 use crate::log;
 use crate::port::{Lock, Port};
@@ -240,7 +240,7 @@ impl<P: Port> Receiver<P> {
             Event::Skipped(receipt) => self.backlog.push(None, Some(receipt)),
             Event::Published(id) => {
                 self.backlog.push(Some(Notification::Published { id }), None);
-                state.has_room = true;
+                state.room = state.room.max(Room::More);
             }
             Event::Subscribed { id, granted } => {
                 let outcome = if granted.is_some() { Ok(()) } else { Err(Error::SubscribeRefused) };

@@ -184,6 +184,11 @@ impl<B: Buffer> Session<B> {
         Ok(())
     }
 
+    /// Whether half of the window is free.
+    pub fn has_half_of_window(&self) -> bool {
+        self.in_flight.len() <= usize::from(self.limits.window / 2)
+    }
+
     /// Takes a message for sending; the packet identifier, or 0 for QoS 0.
     ///
     /// `topic` has passed [`topic::check_name`](super::topic).
