@@ -151,6 +151,30 @@ fn everybody_who_waits_for_room_gets_some() {
 }
 
 #[test]
+fn one_acknowledgement_is_room_for_one() {
+    // Half of the window wakes at once who waits for room, and one place does 2 ms later.
+    let handle = connected_within(20, 4096);
+    with(|w| {
+        w.faults.latency = (10, 10);
+        w.broker.style.reply = (500, 500);
+    });
+    let publish = || assert!(handle.publish("t", 1, 10).1.is_ok());
+    let start = now();
+    publish();
+    run(505);
+    // The acknowledgement of the first is on its way, those of the others leave together.
+    (1..20).for_each(|_| publish());
+    assert_eq!(now() - start, 505);
+    publish();
+    assert_eq!(now() - start, 522);
+    publish();
+    assert_eq!(now() - start, 1_025);
+    run(2_000);
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
 fn a_broker_that_stops_reading() {
     let handle = connected_within(20, 1000);
     with(|w| {
