@@ -15,6 +15,7 @@
 #                     compared likewise
 #   make heap-sweep   connect over TLS with each amount of free heap, by kind of server and client: none may stop the device
 #   make csky-test    the same on the device's C-SKY core, in an emulator (CSKY_EMULATOR names another one than ours)
+#   make bench-device  instructions of the device's core for a message and for a handshake, in that emulator, compared likewise
 #   make release      packs the device's component with its library prebuilt: target/wm-mqtt-client-VERSION-w800.tar.gz
 #   make soak         random scenarios of the whole client in simulation, from SEED on, for DURATION seconds (60) or SEEDS of them
 #   make fuzz         libFuzzer on decoder, session, client, TLS, WebSocket, URIs and configuration, DURATION seconds in all (420);
@@ -65,7 +66,7 @@ ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 MAKEFLAGS += --no-builtin-rules
 %.d: ;
 
-.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test fuzz coverage interleavings tsan soak mutants chaos install clean FORCE
+.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test bench-device fuzz coverage interleavings tsan soak mutants chaos install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -109,6 +110,9 @@ firmware-test: peers
 
 csky-test: peers
 	MACHINE=csky CARGO='$(CARGO)' scripts/firmware.sh
+
+bench-device: peers
+	MACHINE=csky BENCH=1 CARGO='$(CARGO)' scripts/firmware.sh
 
 soak:
 	CARGO='$(CARGO)' scripts/soak.sh

@@ -139,9 +139,11 @@ if [ "$#" = 0 ] && [ "$machine" = virt ]; then
         case $test in bad_peers | keepalive | receive) ;; *) runs+=("$test") ;; esac
     done
     "${demo[@]}"
+elif [ -n "${BENCH:-}" ]; then
+    runs=(handshakes:mqtts messages)
 elif [ "$#" = 0 ]; then
     # A handshake takes an emulator half a second: TLS in part, both versions and all kinds of keys.
-    runs=(handshakes:mqtts device:wss board_check:wss session:wss keepalive device:mqtts tls::versions tls::identities tls_traffic::forgotten)
+    runs=(handshakes:mqtts messages device:wss board_check:wss session:wss keepalive device:mqtts tls::versions tls::identities tls_traffic::forgotten)
     runs+=(device:ws device session:ws receive:ws)
     for test in "${tests[@]}"; do
         case $test in bad_peers | keepalive | tls | tls_traffic) ;; *) runs+=("$test") ;; esac
@@ -164,5 +166,5 @@ echo "$passed of $started programs on the machine $machine, $SECONDS s"
 [ "$#" = 0 ] || exit 0
 MADE_WITH=$(made_with)
 export MADE_WITH
-python3 firmware/measures.py "$logs" "$machine"
-[ "${CSKY_EMULATOR:-}" != "$out/rust/release/csky-emulator" ] || python3 firmware/handshakes.py "$logs/handshakes--mqtts.log"
+[ -n "${BENCH:-}" ] || python3 firmware/measures.py "$logs" "$machine"
+[ "${CSKY_EMULATOR:-}" != "$out/rust/release/csky-emulator" ] || python3 firmware/instructions.py "$logs"

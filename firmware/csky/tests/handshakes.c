@@ -1,6 +1,6 @@
-/* What a TLS handshake takes: instructions from connect to its return, over mqtts, in our emulator. For firmware/handshakes.py:
+/* What a TLS handshake takes: instructions from connect to its return, over mqtts, in our emulator. For firmware/instructions.py:
  *
- *     HANDSHAKE VERSION KEY full|resumed INSTRUCTIONS */
+ *     INSTRUCTIONS handshakes ; ROW ; COLUMN ; NUMBER */
 #include <stdio.h>
 
 #include "auto_broker.h"
@@ -18,7 +18,8 @@ static void connect_counted(handle_t handle, relay_t *relay, const char *version
     char *tls = relay_line(relay, "tls");
     CHECK_STR(line_value(tls, "version"), version);
     CHECK_STR(line_value(tls, "resumed"), resumed ? "yes" : "no");
-    printf("HANDSHAKE %s %s %s %lu\n", version, key, resumed ? "resumed" : "full", (unsigned long)taken);
+    printf("INSTRUCTIONS handshakes ; TLS %s, %s ; %s ; %lu\n", version, key, resumed ? "resumed" : "full",
+           (unsigned long)taken);
 }
 
 static void handshakes(void)
