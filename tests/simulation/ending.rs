@@ -33,6 +33,20 @@ fn the_task_ends_with_the_last_handle_and_starts_again() {
     with(|w| assert_eq!((w.books.connected, w.books.disconnected), (5, 5)));
 }
 
+/// One that has never connected counts too.
+#[test]
+fn the_task_goes_on_while_there_is_a_handle() {
+    let handle = connected();
+    let other = Handle::new(handle.hub, 2, config("other"));
+    handle.remove();
+    run(20_000);
+    assert_eq!(other.connect(), Ok(()));
+    with(|w| assert_eq!(w.tasks.len(), 1));
+    other.remove();
+    with(|w| assert!(w.tasks[0].ended));
+    all_is_gone();
+}
+
 /// An idle server is not a silent one: what was published right before a reconnect leaves, however many turns that takes.
 #[test]
 fn a_reconnect_waits_for_what_is_leaving() {

@@ -230,6 +230,33 @@ fn a_broker_that_sends_but_does_not_read() {
     all_is_gone();
 }
 
+/// Answers of a layer pile up to their bound; then reading stops.
+#[cfg(feature = "websocket")]
+#[test]
+fn a_broker_that_pings_but_does_not_read() {
+    let handle = one_with(crate::app::with_host(config("c"), "ws://broker:1883"));
+    assert_eq!(handle.connect(), Ok(()));
+    run(100);
+    let pings = [&[0x89, 125][..], &[7; 125]].concat().repeat(500);
+    let (link, before) = with(|w| {
+        w.faults.capacity = 2000;
+        w.broker.style.reads = false;
+        let link = w.broker.link_of("c").expect("connected");
+        w.server_write(link, &pings);
+        (link, w.conns[link].bytes_read)
+    });
+    let read = || with(|w| w.conns[link].bytes_read) - before;
+    run(10_000);
+    // 2000 bytes of answers in the network, and 4096 and those to one more read that wait.
+    assert!((4_096..2_000 + 4_096 + 2_500).contains(&read()), "{} bytes", read());
+    broker::behave();
+    run(10_000);
+    assert_eq!(read(), pings.len());
+    with(|w| assert_eq!((w.broker.connects, w.broker.lost), (1, 0)));
+    handle.remove();
+    all_is_gone();
+}
+
 #[test]
 fn oversized_messages_pass_by() {
     let handle = subscribed();

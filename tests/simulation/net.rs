@@ -18,6 +18,8 @@ const REFUSED: NetError = NetError::broken(111);
 #[derive(Debug, Default)]
 pub(crate) struct NetState {
     pub(crate) woken: bool,
+    /// How often somebody has called its waker.
+    pub(crate) wakes: u64,
     pub(crate) ready: VecDeque<(Token, Option<Vec<SocketAddr>>)>,
     /// What the task waits for, if nothing is ready.
     pub(crate) deadline: Option<u64>,
@@ -269,6 +271,7 @@ impl Waker for SimWaker {
         with(|w| {
             w.unlocked("waking the task");
             w.nets[self.0].woken = true;
+            w.nets[self.0].wakes += 1;
         });
     }
 }
