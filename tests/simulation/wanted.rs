@@ -1,8 +1,8 @@
 //! What the application wants, and what becomes of it: connects, disconnects and deinits that meet.
 
-use wm_mqtt_client::client::Error;
+use wm_mqtt_client::client::{Config, Error};
 
-use crate::app::Handle;
+use crate::app::{Handle, config};
 use crate::broker;
 use crate::directed::*;
 use crate::promises::all_is_gone;
@@ -257,6 +257,27 @@ fn reconnect_does_not_wait_for_a_silent_server() {
         broker::behave();
         run(100_000);
         handle.remove();
+        all_is_gone();
+    }
+}
+
+/// A session that ends with its connection waits for what is in flight, but not for ever.
+#[test]
+fn reconnect_waits_for_what_a_clean_session_has_in_flight() {
+    for (late, acknowledged, least) in [(4_000, 1, 4_000), (20_000, 0, 9_000)] {
+        let handle = one_with(Config { clean_session: true, ..config("c") });
+        assert_eq!(handle.connect(), Ok(()));
+        with(|w| w.broker.style.reply = (late, late));
+        assert!(handle.publish("t", 1, 10).1.is_ok());
+        run(100);
+        with(|w| w.broker.style.reply = (0, 0));
+        let start = now();
+        assert_eq!(handle.reconnect(), Ok(()));
+        let took = now() - start;
+        assert!((least - 100..least + 300).contains(&took), "{took} ms");
+        assert_eq!(with(|w| w.books.published.len()), acknowledged);
+        handle.remove();
+        run(20_000);
         all_is_gone();
     }
 }
