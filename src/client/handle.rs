@@ -440,7 +440,7 @@ impl<P: Port> ClientState<P> {
     pub(super) fn connected(&mut self, attempt: Attempt, now: Instant) {
         self.connected = Some(attempt);
         self.fresh_until = if self.by_reconnect { now + FRESH } else { now };
-        self.calls.finish(Cause::Connected(attempt));
+        self.calls.finish(Cause::Connected);
     }
 
     /// A connect has given up: without another one that waits, the attempt must not succeed later.

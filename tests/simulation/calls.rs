@@ -42,6 +42,23 @@ fn subscribe_and_unsubscribe() {
     all_is_gone();
 }
 
+#[test]
+fn an_answer_is_for_one_request() {
+    let handle = connected();
+    let (one, other) = (handle.clone(), handle.clone());
+    with(|w| {
+        w.broker.style.ignores_subscription = 1000;
+        w.later(50, || with(|w| w.broker.style.ignores_subscription = 0));
+    });
+    let ignored = call_later(0, move || one.subscribe("in/one", 1));
+    let answered = call_later(100, move || other.subscribe("in/other", 1));
+    run(20_000);
+    assert_eq!(ignored.borrow().expect("over").0, Err(Error::Failure));
+    assert!(answered.borrow().expect("over").0.is_ok());
+    handle.remove();
+    all_is_gone();
+}
+
 /// Somebody else has taken the room that a publisher was woken for: it waits on, and no longer than 10 s in all.
 #[test]
 fn a_publisher_that_was_woken_in_vain_waits_on() {

@@ -122,9 +122,11 @@ fn remove_ends_every_call_on_the_handle() {
             call_later(n, move || caller.subscribe("f", 1))
         })
         .collect();
-    call_later(1_000, move || handle.remove());
+    let removed = call_later(1_000, move || handle.remove());
     run(30_000);
     assert!((990..=1_000).contains(&with(|w| w.books.slowest["subscribe"])));
+    // It waits for them, and in this simulation they cannot return before it does.
+    assert!((10_000..=11_000).contains(&removed.borrow().expect("over").0));
     for call in &calls {
         assert_eq!(call.borrow().expect("over").0, Err(Error::Disconnected));
     }

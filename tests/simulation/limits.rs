@@ -106,6 +106,9 @@ fn requests_are_answered_while_the_backlog_is_full() {
     let start = now();
     assert_eq!(handle.subscribe("x", 1), Err(Error::Failure));
     assert_eq!(now() - start, 10_000);
+    // Only for a call in the callback more is read.
+    let peak = with(|w| w.buffers_peak);
+    assert!(peak <= 2 * (BACKLOG / 1068 + 2), "{peak} buffers");
     assert_eq!(with(|w| w.broker.arrivals[&serial].taken), 1);
     run(300_000);
     handle.remove();

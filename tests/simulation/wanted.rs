@@ -40,6 +40,43 @@ fn the_last_disconnect_counts() {
     all_is_gone();
 }
 
+/// It waits for the end of the connection before, not for that in order.
+#[test]
+fn a_connect_behind_a_disconnect_that_breaks() {
+    let (handle, disconnect) = draining();
+    let caller = handle.clone();
+    let connect = call_later(1_000, move || caller.connect());
+    with(|w| {
+        w.later(2_000, || {
+            broker::die(true);
+            broker::behave();
+        });
+    });
+    run(20_000);
+    assert_eq!((over(&disconnect).0, over(&connect).0), (Ok(()), Ok(())));
+    with(|w| assert_eq!((w.books.connected, w.books.disconnected, w.broker.connects), (2, 1, 2)));
+    handle.remove();
+    all_is_gone();
+}
+
+/// Nobody answers the first one's end any more; then the second one's takes its place.
+#[test]
+fn the_end_of_one_connection_is_not_that_of_another() {
+    let handle = connected();
+    let link = with(|w| w.broker.link_of("c")).expect("connected");
+    with(|w| w.conns[link].stalled_until = w.now + 60_000);
+    broker::vanish_one(false);
+    let (one, two, three) = (handle.clone(), handle.clone(), handle.clone());
+    let first = call_later(0, move || one.try_disconnect().0);
+    let connect = call_later(300, move || two.connect());
+    let second = call_later(600, move || three.try_disconnect().0);
+    run(20_000);
+    assert_eq!((over(&first).0, over(&connect).0, over(&second).0), (Err(Error::Failure), Ok(()), Ok(())));
+    handle.remove();
+    run(60_000);
+    all_is_gone();
+}
+
 #[test]
 fn deinit_ends_a_connect_behind_a_disconnect() {
     let (handle, first) = draining();
