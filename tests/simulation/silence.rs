@@ -44,6 +44,20 @@ fn pingresp_waits_in_the_socket() {
     }
 }
 
+/// Nor is it one when the port reports the answer too late, or not at all.
+#[test]
+fn pingresp_that_nobody_reports() {
+    let handle = one_with(Config { keep_alive: 10, ..config("c") });
+    assert_eq!(handle.connect(), Ok(()));
+    with(|w| w.faults.late_readiness = 1_000_000);
+    run(300_000);
+    with(|w| assert_eq!((w.broker.connects, w.broker.lost), (1, 0)));
+    assert!(with(|w| w.broker.pings) >= 15);
+    with(|w| w.faults.late_readiness = 0);
+    handle.remove();
+    all_is_gone();
+}
+
 /// A WebSocket frame or a TLS record that takes longer than keep-alive is no silence.
 #[cfg(feature = "websocket")]
 #[test]
