@@ -76,6 +76,28 @@ fn a_frame_comes_slowly() {
     assert_eq!(got(&handle), sent);
 }
 
+/// Nor is a ping of WebSocket, although MQTT gets nothing of it.
+#[cfg(feature = "websocket")]
+#[test]
+fn pings_of_a_layer() {
+    use crate::app::with_host;
+
+    for (pings, lives) in [(true, true), (false, false)] {
+        let handle = one_with(with_host(Config { keep_alive: 3, ..config("c") }, "ws://broker:1883"));
+        assert_eq!(handle.connect(), Ok(()));
+        let link = with(|w| w.broker.link_of("c")).expect("connected");
+        answers_take(20_000);
+        for n in 0..if pings { 40 } else { 0 } {
+            with(|w| w.later(500 * n, move || with(|w| w.server_write(link, b"\x89\x00"))));
+        }
+        run(20_000);
+        assert_eq!(lost() == 0, lives, "pings: {pings}");
+        handle.remove();
+        run(30_000);
+        all_is_gone();
+    }
+}
+
 #[test]
 fn connack_waits_in_the_socket() {
     // Up to the 2 s that connect waits longer than the task.
