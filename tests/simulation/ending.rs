@@ -47,6 +47,20 @@ fn the_task_goes_on_while_there_is_a_handle() {
     all_is_gone();
 }
 
+/// Behind DISCONNECT the layers end too.
+#[cfg(feature = "websocket")]
+#[test]
+fn a_websocket_is_closed() {
+    let handle = one_with(crate::app::with_host(config("c"), "ws://broker:1883"));
+    with(|w| w.broker.style.closes = 0);
+    assert_eq!(handle.connect(), Ok(()));
+    handle.disconnect();
+    run(1_000);
+    assert_eq!(with(|w| w.broker.close_frames), 1);
+    handle.remove();
+    all_is_gone();
+}
+
 /// An idle server is not a silent one: what was published right before a reconnect leaves, however many turns that takes.
 #[test]
 fn a_reconnect_waits_for_what_is_leaving() {
