@@ -47,16 +47,36 @@ fn the_task_goes_on_while_there_is_a_handle() {
     all_is_gone();
 }
 
-/// Behind DISCONNECT the layers end too.
+/// Behind DISCONNECT the layers end, however little the network takes at a time, and then the stream.
 #[cfg(feature = "websocket")]
 #[test]
-fn a_websocket_is_closed() {
+fn the_layers_end_and_the_stream() {
+    for capacity in [65_536, 5] {
+        let handle = one_with(crate::app::with_host(config("c"), "ws://broker:1883"));
+        with(|w| w.broker.style.closes = 0);
+        assert_eq!(handle.connect(), Ok(()));
+        with(|w| w.faults.capacity = capacity);
+        let link = with(|w| w.broker.link_of("c")).expect("connected");
+        handle.disconnect();
+        run(1_000);
+        with(|w| assert_eq!((w.broker.close_frames, w.conns[link].shut), (1, true), "{capacity} bytes at a time"));
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+/// A server that breaks the rules of a layer is told so.
+#[cfg(feature = "websocket")]
+#[test]
+fn an_error_in_a_layer() {
     let handle = one_with(crate::app::with_host(config("c"), "ws://broker:1883"));
-    with(|w| w.broker.style.closes = 0);
     assert_eq!(handle.connect(), Ok(()));
-    handle.disconnect();
+    with(|w| {
+        let link = w.broker.link_of("c").expect("connected");
+        w.server_write(link, b"\x8f\x00");
+    });
     run(1_000);
-    assert_eq!(with(|w| w.broker.close_frames), 1);
+    with(|w| assert_eq!((w.books.lost, w.broker.close_frames), (1, 1)));
     handle.remove();
     all_is_gone();
 }

@@ -52,7 +52,7 @@ pub(crate) struct Conn {
     up_sent: usize,
     up_acknowledged: usize,
     /// The client has ended its half of the stream.
-    shut: bool,
+    pub(crate) shut: bool,
     down_waiting: VecDeque<u8>,
     down_moving: usize,
     down_arrived: VecDeque<u8>,
