@@ -101,7 +101,7 @@ stage() { # SECONDS+TESTS OPTION...
     done
     rm -rf "$results"
     mkdir -p "$results"
-    nice -n 5 "$mutants" mutants --in-place --no-config --colors=never --cap-lints=true --timeout=900 \
+    nice -n 5 "$mutants" mutants --in-place --no-config --colors=never --cap-lints=true --timeout=300 \
         --no-default-features --features="$features" --output="$results" --cargo-arg=--locked "${of_cargo[@]}" "$@" \
         -- -- -Zunstable-options --fail-fast "${of_tests[@]}" >"$results/log" 2>&1 || status=$?
     # 2: some were missed, 3: some ran out of time.
