@@ -25,8 +25,8 @@ pub(super) enum Kind {
 /// What has happened that calls wait for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cause {
-    /// CONNACK has accepted this attempt.
-    Connected(Attempt),
+    /// CONNACK has accepted the attempt that is wanted, which is that of every connect that waits.
+    Connected,
     /// The attempt has failed.
     Failed(Attempt, Error),
     /// A disconnect, a reconnect or a deinit has begun.
@@ -113,7 +113,7 @@ impl<P: Port> Calls<P> {
     pub(super) fn finish(&mut self, cause: Cause) {
         for call in self.waiting() {
             let outcome = match (call.kind, cause) {
-                (Kind::Connect(of), Cause::Connected(attempt)) if of == attempt => Ok(()),
+                (Kind::Connect(_), Cause::Connected) => Ok(()),
                 (Kind::Connect(of), Cause::Failed(attempt, error)) if of == attempt => Err(error),
                 (Kind::Connect(_), Cause::Unwanted) => Err(Error::Failure),
                 (Kind::Acknowledgement(_) | Kind::Room(_), Cause::Unwanted | Cause::Lost) => Err(Error::Disconnected),
@@ -122,7 +122,7 @@ impl<P: Port> Calls<P> {
                 (Kind::Quiet, Cause::Quiet) => Ok(()),
                 (
                     Kind::Connect(_) | Kind::Acknowledgement(_) | Kind::Room(_) | Kind::Closed(_) | Kind::Quiet,
-                    Cause::Connected(_)
+                    Cause::Connected
                     | Cause::Failed(..)
                     | Cause::Unwanted
                     | Cause::Lost

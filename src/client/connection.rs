@@ -439,14 +439,12 @@ impl<P: Port> Connection<P> {
             (attempt, ending.limit, has_left && !is_silent)
         };
         let mut over = Some(attempt);
-        match core::mem::replace(&mut self.stage, Stage::Down) {
+        if let Stage::Up(pipe) = core::mem::replace(&mut self.stage, Stage::Down)
+            && in_order
+        {
             // A client has one `closing`: an older one is dropped, its time was up when this connection began.
-            Stage::Up(pipe) if in_order => {
-                let older = self.closing.replace(Closing::new(attempt, pipe, limit, now));
-                over = older.map(|older| older.attempt);
-            }
-            Stage::Up(pipe) => pipe.give_up(),
-            _ => {}
+            let older = self.closing.replace(Closing::new(attempt, pipe, limit, now));
+            over = older.map(|older| older.attempt);
         }
         if let Some(attempt) = over {
             self.client.state().lock().calls.finish(Cause::Closed(attempt, Err(Error::Failure)));

@@ -213,7 +213,6 @@ impl<P: Port> Client<P> {
         wait_behind::<P>(&signal, now + (DRAIN_TIMEOUT + CONNECT_TIMEOUT));
         // Under one lock: CONNACK comes before that or never.
         this.change(|state| match state.calls.remove(ticket) {
-            Some(Ok(())) => Ok(()),
             _ if state.connected == Some(attempt) && state.is_connected() => Ok(()),
             outcome => {
                 state.withdraw(attempt);
@@ -470,13 +469,12 @@ impl<P: Port> ClientState<P> {
     pub(super) fn connected(&mut self, attempt: Attempt, now: Instant) {
         self.connected = Some(attempt);
         self.fresh_until = if self.by_reconnect { now + FRESH } else { now };
-        self.calls.finish(Cause::Connected(attempt));
+        self.calls.finish(Cause::Connected);
     }
 
     /// A connect has given up: without another one that waits, the attempt must not succeed later.
     fn withdraw(&mut self, attempt: Attempt) {
-        let is_under_way = self.wanted == Some(attempt) && self.connected != Some(attempt);
-        if is_under_way && !self.calls.any(|kind| kind == Kind::Connect(attempt)) {
+        if self.wanted == Some(attempt) && !self.calls.any(|kind| kind == Kind::Connect(attempt)) {
             (self.wanted, self.has_work) = (None, true);
         }
     }

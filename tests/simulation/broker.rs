@@ -98,6 +98,8 @@ pub(crate) struct Broker {
     pub(crate) graceful: u64,
     pub(crate) lost: u64,
     pub(crate) pings: u64,
+    /// Of WebSocket.
+    pub(crate) close_frames: u64,
     pub(crate) acknowledged: u64,
     /// The longest silence of a client in units of its keep-alive time, in percent.
     pub(crate) longest_silence: u64,
@@ -121,6 +123,7 @@ impl Default for Broker {
             graceful: 0,
             lost: 0,
             pings: 0,
+            close_frames: 0,
             acknowledged: 0,
             longest_silence: 0,
         }
@@ -371,6 +374,7 @@ impl Broker {
         }
         if let Some(websocket) = &mut link.websocket {
             let (carried, answer) = websocket.receive(&bytes);
+            self.close_frames += std::mem::take(&mut websocket.closes);
             w.server_write(id, &answer);
             bytes = carried;
         }

@@ -1,5 +1,8 @@
 //! Who waits for what, and for how long.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use wm_mqtt_client::client::Error;
 
 use crate::app::Handle;
@@ -8,7 +11,7 @@ use crate::directed::*;
 use crate::manners::Style;
 use crate::promises::all_is_gone;
 use crate::wire::FromServer;
-use crate::world::{Faults, call_later, run, run_until, with};
+use crate::world::{Faults, MAIN_TASK, call_later, run, run_until, with};
 
 /// Connected, with a window and an outgoing buffer of these sizes.
 fn connected_within(window: u16, outgoing: usize) -> Handle {
@@ -39,6 +42,23 @@ fn subscribe_and_unsubscribe() {
     all_is_gone();
 }
 
+#[test]
+fn an_answer_is_for_one_request() {
+    let handle = connected();
+    let (one, other) = (handle.clone(), handle.clone());
+    with(|w| {
+        w.broker.style.ignores_subscription = 1000;
+        w.later(50, || with(|w| w.broker.style.ignores_subscription = 0));
+    });
+    let ignored = call_later(0, move || one.subscribe("in/one", 1));
+    let answered = call_later(100, move || other.subscribe("in/other", 1));
+    run(20_000);
+    assert_eq!(ignored.borrow().expect("over").0, Err(Error::Failure));
+    assert!(answered.borrow().expect("over").0.is_ok());
+    handle.remove();
+    all_is_gone();
+}
+
 /// Somebody else has taken the room that a publisher was woken for: it waits on, and no longer than 10 s in all.
 #[test]
 fn a_publisher_that_was_woken_in_vain_waits_on() {
@@ -60,6 +80,56 @@ fn a_publisher_that_was_woken_in_vain_waits_on() {
     run(20_000);
     assert_eq!(second.borrow().expect("over").0, Ok(2));
     assert_eq!(*first.borrow(), Some((Err(Error::MaxMessagesInFlight), start + 10_000)));
+    broker::behave();
+    handle.remove();
+    all_is_gone();
+}
+
+/// Nor does anybody overtake it before its task is run, who publishes when there is room already.
+#[test]
+fn nobody_overtakes_who_waits_for_room() {
+    for (window_is_full, first, second) in [(true, 1, 1), (false, 1, 0), (false, 0, 0), (false, 0, 1)] {
+        let handle = connected_within(if window_is_full { 1 } else { 20 }, 1000);
+        if window_is_full {
+            with(|w| w.broker.style.reply = (500, 500));
+            assert!(handle.publish("t", 1, 10).1.is_ok());
+        } else {
+            with(|w| (w.faults.capacity, w.broker.style.reads) = (2_000, false));
+            while handle.publish("t", 0, 300).1.is_ok() {}
+            with(|w| w.later(500, broker::behave));
+        }
+        let (start, took, other) = (now(), Rc::new(Cell::new(None)), handle.clone());
+        let log = took.clone();
+        with(|w| {
+            w.at_lock = Some(Rc::new(move || {
+                let is_woken = with(|w| w.running.last() == Some(&MAIN_TASK) && w.locks_held == 0) && now() > start;
+                if is_woken && log.get().is_none() {
+                    log.set(Some(0));
+                    let start = now();
+                    assert!(other.publish("t", second, 10).1.is_ok());
+                    log.set(Some(now() - start));
+                }
+            }));
+        });
+        assert!(handle.publish("t", first, 10).1.is_ok());
+        with(|w| w.at_lock = None);
+        let took = took.get().expect("called");
+        // So long the first one has its turn.
+        assert!((20..10_000).contains(&took), "QoS {second} behind {first} takes {took} ms");
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+#[test]
+fn qos_0_does_not_wait_for_the_window() {
+    let handle = connected_within(1, 4096);
+    with(|w| w.broker.style.acknowledges = false);
+    assert!(handle.publish("t", 1, 10).1.is_ok());
+    let (other, start) = (handle.clone(), now());
+    let free = call_later(100, move || other.publish("t", 0, 10).1);
+    assert_eq!(handle.publish("t", 1, 10).1, Err(Error::MaxMessagesInFlight));
+    assert_eq!(*free.borrow(), Some((Ok(0), start + 100)));
     broker::behave();
     handle.remove();
     all_is_gone();

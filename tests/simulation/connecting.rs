@@ -232,6 +232,60 @@ fn connack_comes_as_connect_gives_up() {
     }
 }
 
+/// The same where a full backlog has ended the call, since it may be the event task's, and is not.
+#[test]
+fn connack_comes_as_a_full_backlog_ends_reconnect() {
+    for at in 1..8 {
+        let handle = one();
+        with(|w| {
+            w.queue.busy_until = w.now + 60_000;
+            w.broker.style.window = 0;
+        });
+        assert_eq!(handle.connect(), Ok(()));
+        assert!(handle.subscribe("in/#", 1).is_ok());
+        with(|w| w.broker.style.ignores_subscription = 1000);
+        send(100, 1, 1_000);
+        assert_eq!(handle.subscribe("other", 1), failure());
+        let locks = std::cell::Cell::new(0);
+        with(|w| {
+            w.at_lock = Some(Rc::new(move || {
+                if with(|w| w.is_running(MQTT_TASK) || w.locks_held > 0) {
+                    return;
+                }
+                locks.set(locks.get() + 1);
+                if locks.get() == at {
+                    with(|w| w.queue.busy_until = w.now);
+                    run(1_000);
+                }
+            }));
+        });
+        let result = handle.reconnect();
+        with(|w| (w.at_lock, w.queue.busy_until) = (None, w.now));
+        run(1_000);
+        assert_eq!(result.is_ok(), with(|w| w.broker.is_connected("c")), "interrupted at lock {at}: {result:?}");
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+/// However late it looks: somebody else's connection is there by then.
+#[test]
+fn a_connect_that_a_reconnect_has_ended_says_so() {
+    let handle = one();
+    with(|w| w.broker.style.ignores = 1000);
+    let other = handle.clone();
+    let reconnect = call_later(1_000, move || {
+        broker::behave();
+        other.reconnect()
+    });
+    assert_eq!(handle.connect(), failure());
+    assert_eq!(reconnect.borrow().expect("over").0, Ok(()));
+    run(1_000);
+    assert!(with(|w| w.broker.is_connected("c")));
+    handle.remove();
+    all_is_gone();
+}
+
 /// Somebody disconnects just as CONNACK is read, and messages behind it: an application that is not told of the
 /// connection must not be told of its messages.
 #[test]

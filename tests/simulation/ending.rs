@@ -33,6 +33,54 @@ fn the_task_ends_with_the_last_handle_and_starts_again() {
     with(|w| assert_eq!((w.books.connected, w.books.disconnected), (5, 5)));
 }
 
+/// One that has never connected counts too.
+#[test]
+fn the_task_goes_on_while_there_is_a_handle() {
+    let handle = connected();
+    let other = Handle::new(handle.hub, 2, config("other"));
+    handle.remove();
+    run(20_000);
+    assert_eq!(other.connect(), Ok(()));
+    with(|w| assert_eq!(w.tasks.len(), 1));
+    other.remove();
+    with(|w| assert!(w.tasks[0].ended));
+    all_is_gone();
+}
+
+/// Behind DISCONNECT the layers end, however little the network takes at a time, and then the stream.
+#[cfg(feature = "websocket")]
+#[test]
+fn the_layers_end_and_the_stream() {
+    for capacity in [65_536, 5] {
+        let handle = one_with(crate::app::with_host(config("c"), "ws://broker:1883"));
+        with(|w| w.broker.style.closes = 0);
+        assert_eq!(handle.connect(), Ok(()));
+        with(|w| w.faults.capacity = capacity);
+        let link = with(|w| w.broker.link_of("c")).expect("connected");
+        handle.disconnect();
+        run(1_000);
+        with(|w| assert_eq!((w.broker.close_frames, w.conns[link].shut), (1, true), "{capacity} bytes at a time"));
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+/// A server that breaks the rules of a layer is told so.
+#[cfg(feature = "websocket")]
+#[test]
+fn an_error_in_a_layer() {
+    let handle = one_with(crate::app::with_host(config("c"), "ws://broker:1883"));
+    assert_eq!(handle.connect(), Ok(()));
+    with(|w| {
+        let link = w.broker.link_of("c").expect("connected");
+        w.server_write(link, b"\x8f\x00");
+    });
+    run(1_000);
+    with(|w| assert_eq!((w.books.lost, w.broker.close_frames), (1, 1)));
+    handle.remove();
+    all_is_gone();
+}
+
 /// An idle server is not a silent one: what was published right before a reconnect leaves, however many turns that takes.
 #[test]
 fn a_reconnect_waits_for_what_is_leaving() {
@@ -108,9 +156,11 @@ fn remove_ends_every_call_on_the_handle() {
             call_later(n, move || caller.subscribe("f", 1))
         })
         .collect();
-    call_later(1_000, move || handle.remove());
+    let removed = call_later(1_000, move || handle.remove());
     run(30_000);
     assert!((990..=1_000).contains(&with(|w| w.books.slowest["subscribe"])));
+    // It waits for them, and in this simulation they cannot return before it does.
+    assert!((10_000..=11_000).contains(&removed.borrow().expect("over").0));
     for call in &calls {
         assert_eq!(call.borrow().expect("over").0, Err(Error::Disconnected));
     }

@@ -179,7 +179,7 @@ fn last_events_come_even_when_the_queue_is_full_for_a_while() {
     fill(5_000);
     assert!(handle.publish("t", 1, 10).1.is_ok());
     let took = handle.remove();
-    assert!(took <= 10_000, "{took} ms");
+    assert!(took < 100, "it waits for the queue: {took} ms");
     run(10_000);
     with(|w| {
         assert_eq!((w.books.connected, w.books.disconnected), (1, 1));

@@ -24,6 +24,22 @@ fn the_task_sleeps_but_for_keep_alive() {
     all_is_gone();
 }
 
+/// Who leaves something for a task that was woken already does not wake it again.
+#[test]
+fn one_of_many_calls_wakes_the_task() {
+    let handle = connected();
+    for round in 1..4 {
+        let before = with(|w| w.nets[0].wakes);
+        for _ in 0..5 {
+            assert!(handle.publish("t", 0, 10).1.is_ok());
+        }
+        assert_eq!(with(|w| w.nets[0].wakes) - before, 1, "round {round}");
+        run(100);
+    }
+    handle.remove();
+    all_is_gone();
+}
+
 #[test]
 fn an_unconnected_handle_costs_nothing() {
     let handle = connected();

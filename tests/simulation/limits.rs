@@ -106,6 +106,9 @@ fn requests_are_answered_while_the_backlog_is_full() {
     let start = now();
     assert_eq!(handle.subscribe("x", 1), Err(Error::Failure));
     assert_eq!(now() - start, 10_000);
+    // Only for a call in the callback more is read.
+    let peak = with(|w| w.buffers_peak);
+    assert!(peak <= 2 * (BACKLOG / 1068 + 2), "{peak} buffers");
     assert_eq!(with(|w| w.broker.arrivals[&serial].taken), 1);
     run(300_000);
     handle.remove();
@@ -226,6 +229,52 @@ fn a_broker_that_sends_but_does_not_read() {
     let mut all = got(&handle);
     all.dedup();
     assert_eq!(all, serials);
+    handle.remove();
+    all_is_gone();
+}
+
+/// Answers of a layer pile up to their bound; then reading stops.
+#[cfg(feature = "websocket")]
+#[test]
+fn a_broker_that_pings_but_does_not_read() {
+    let handle = one_with(crate::app::with_host(config("c"), "ws://broker:1883"));
+    with(|w| w.limits.io_buffer = 500);
+    assert_eq!(handle.connect(), Ok(()));
+    run(100);
+    let pings = [&[0x89, 125][..], &[7; 125]].concat().repeat(500);
+    let (link, before) = with(|w| {
+        w.faults.capacity = 2000;
+        w.broker.style.reads = false;
+        let link = w.broker.link_of("c").expect("connected");
+        w.server_write(link, &pings);
+        (link, w.conns[link].bytes_read)
+    });
+    let read = || with(|w| w.conns[link].bytes_read) - before;
+    run(10_000);
+    // 2000 bytes of answers in the network, and 4096 and those to one more read that wait.
+    assert!((5_900..6_600).contains(&read()), "{} bytes", read());
+    broker::behave();
+    run(10_000);
+    assert_eq!(read(), pings.len());
+    with(|w| assert_eq!((w.broker.connects, w.broker.lost), (1, 0)));
+    handle.remove();
+    all_is_gone();
+}
+
+/// What did not fit into the network at once waits in memory that is given back.
+#[test]
+fn a_large_message_leaves_nothing_behind() {
+    let handle = connected();
+    with(|w| w.faults.capacity = 100);
+    assert!(handle.publish("t", 1, 10).1.is_ok());
+    run(1_000);
+    let before = memory::live();
+    let (serial, result) = handle.publish("t", 1, 60_000);
+    assert!(result.is_ok());
+    run(10_000);
+    assert_eq!(with(|w| w.broker.arrivals[&serial].taken), 1);
+    let live = memory::live();
+    assert!(live <= before + 1_024, "{live} bytes, {before} before");
     handle.remove();
     all_is_gone();
 }

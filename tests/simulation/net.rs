@@ -18,6 +18,8 @@ const REFUSED: NetError = NetError::broken(111);
 #[derive(Debug, Default)]
 pub(crate) struct NetState {
     pub(crate) woken: bool,
+    /// How often somebody has called its waker.
+    pub(crate) wakes: u64,
     pub(crate) ready: VecDeque<(Token, Option<Vec<SocketAddr>>)>,
     /// What the task waits for, if nothing is ready.
     pub(crate) deadline: Option<u64>,
@@ -50,7 +52,7 @@ pub(crate) struct Conn {
     up_sent: usize,
     up_acknowledged: usize,
     /// The client has ended its half of the stream.
-    shut: bool,
+    pub(crate) shut: bool,
     down_waiting: VecDeque<u8>,
     down_moving: usize,
     down_arrived: VecDeque<u8>,
@@ -269,6 +271,7 @@ impl Waker for SimWaker {
         with(|w| {
             w.unlocked("waking the task");
             w.nets[self.0].woken = true;
+            w.nets[self.0].wakes += 1;
         });
     }
 }

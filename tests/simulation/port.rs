@@ -224,7 +224,16 @@ impl Join for SimJoin {
         with(|w| {
             w.unlocked("joining");
             assert!(w.tasks[self.0].ended, "joined a task that has not ended");
+            w.tasks[self.0].joined = true;
         });
+    }
+}
+
+impl Drop for SimJoin {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            with_if_any(|w| assert!(w.tasks[self.0].joined, "nobody has joined a task"));
+        }
     }
 }
 

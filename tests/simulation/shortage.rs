@@ -12,6 +12,7 @@ use crate::directed::*;
 use crate::events::Delivery;
 use crate::memory::{self, Plan};
 use crate::promises::all_is_gone;
+use crate::wire::FromServer;
 use crate::world::{Faults, call_later, run, run_until, with};
 
 /// How long a message waits, and how often it is looked whether there is memory.
@@ -551,6 +552,13 @@ fn no_memory_for_the_rest_of_the_input() {
             let handle = persevering(crate::app::with_host(config("c"), &format!("{scheme}://broker:1883")));
             shortage(Plan::OwnOver(250), 1_000);
             let (serials, start) = (send(20, qos, 10), now());
+            // Memory that is back is of no use: what could not be kept is missing.
+            let read = || with(|w| w.conns[w.broker.link_of("c").expect("connected")].bytes_read);
+            run(1_200);
+            let before = read();
+            broker::say("c", &FromServer::PingResp.encode());
+            run(500);
+            assert_eq!(read(), before, "{scheme}, QoS {qos}");
             assert!(run_until(10_000, || losses() == 1), "{scheme}, QoS {qos}");
             let after = now() - start;
             assert!((PATIENCE..PATIENCE + LOOK + SLACK).contains(&after), "{scheme}, QoS {qos}: {after} ms");

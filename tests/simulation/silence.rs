@@ -44,6 +44,20 @@ fn pingresp_waits_in_the_socket() {
     }
 }
 
+/// Nor is it one when the port reports the answer too late, or not at all.
+#[test]
+fn pingresp_that_nobody_reports() {
+    let handle = one_with(Config { keep_alive: 10, ..config("c") });
+    assert_eq!(handle.connect(), Ok(()));
+    with(|w| w.faults.late_readiness = 1_000_000);
+    run(300_000);
+    with(|w| assert_eq!((w.broker.connects, w.broker.lost), (1, 0)));
+    assert!(with(|w| w.broker.pings) >= 15);
+    with(|w| w.faults.late_readiness = 0);
+    handle.remove();
+    all_is_gone();
+}
+
 /// A WebSocket frame or a TLS record that takes longer than keep-alive is no silence.
 #[cfg(feature = "websocket")]
 #[test]
@@ -60,6 +74,28 @@ fn a_frame_comes_slowly() {
     run(60_000);
     assert_eq!(lost(), 0);
     assert_eq!(got(&handle), sent);
+}
+
+/// Nor is a ping of WebSocket, although MQTT gets nothing of it.
+#[cfg(feature = "websocket")]
+#[test]
+fn pings_of_a_layer() {
+    use crate::app::with_host;
+
+    for (pings, lives) in [(true, true), (false, false)] {
+        let handle = one_with(with_host(Config { keep_alive: 3, ..config("c") }, "ws://broker:1883"));
+        assert_eq!(handle.connect(), Ok(()));
+        let link = with(|w| w.broker.link_of("c")).expect("connected");
+        answers_take(20_000);
+        for n in 0..if pings { 40 } else { 0 } {
+            with(|w| w.later(500 * n, move || with(|w| w.server_write(link, b"\x89\x00"))));
+        }
+        run(20_000);
+        assert_eq!(lost() == 0, lives, "pings: {pings}");
+        handle.remove();
+        run(30_000);
+        all_is_gone();
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What the application wants, and what becomes of it: connects, disconnects and deinits that meet.
 
-use wm_mqtt_client::client::Error;
+use wm_mqtt_client::client::{Config, Error};
 
-use crate::app::Handle;
+use crate::app::{Handle, config};
 use crate::broker;
 use crate::directed::*;
 use crate::promises::all_is_gone;
@@ -37,6 +37,43 @@ fn the_last_disconnect_counts() {
     run(60_000);
     with(|w| assert_eq!((w.books.connected, w.books.disconnected, w.broker.connects), (1, 1, 1)));
     handle.remove();
+    all_is_gone();
+}
+
+/// It waits for the end of the connection before, not for that in order.
+#[test]
+fn a_connect_behind_a_disconnect_that_breaks() {
+    let (handle, disconnect) = draining();
+    let caller = handle.clone();
+    let connect = call_later(1_000, move || caller.connect());
+    with(|w| {
+        w.later(2_000, || {
+            broker::die(true);
+            broker::behave();
+        });
+    });
+    run(20_000);
+    assert_eq!((over(&disconnect).0, over(&connect).0), (Ok(()), Ok(())));
+    with(|w| assert_eq!((w.books.connected, w.books.disconnected, w.broker.connects), (2, 1, 2)));
+    handle.remove();
+    all_is_gone();
+}
+
+/// Nobody answers the first one's end any more; then the second one's takes its place.
+#[test]
+fn the_end_of_one_connection_is_not_that_of_another() {
+    let handle = connected();
+    let link = with(|w| w.broker.link_of("c")).expect("connected");
+    with(|w| w.conns[link].stalled_until = w.now + 60_000);
+    broker::vanish_one(false);
+    let (one, two, three) = (handle.clone(), handle.clone(), handle.clone());
+    let first = call_later(0, move || one.try_disconnect().0);
+    let connect = call_later(300, move || two.connect());
+    let second = call_later(600, move || three.try_disconnect().0);
+    run(20_000);
+    assert_eq!((over(&first).0, over(&connect).0, over(&second).0), (Err(Error::Failure), Ok(()), Ok(())));
+    handle.remove();
+    run(60_000);
     all_is_gone();
 }
 
@@ -257,6 +294,27 @@ fn reconnect_does_not_wait_for_a_silent_server() {
         broker::behave();
         run(100_000);
         handle.remove();
+        all_is_gone();
+    }
+}
+
+/// A session that ends with its connection waits for what is in flight, but not for ever.
+#[test]
+fn reconnect_waits_for_what_a_clean_session_has_in_flight() {
+    for (late, acknowledged, least) in [(4_000, 1, 4_000), (20_000, 0, 9_000)] {
+        let handle = one_with(Config { clean_session: true, ..config("c") });
+        assert_eq!(handle.connect(), Ok(()));
+        with(|w| w.broker.style.reply = (late, late));
+        assert!(handle.publish("t", 1, 10).1.is_ok());
+        run(100);
+        with(|w| w.broker.style.reply = (0, 0));
+        let start = now();
+        assert_eq!(handle.reconnect(), Ok(()));
+        let took = now() - start;
+        assert!((least - 100..least + 300).contains(&took), "{took} ms");
+        assert_eq!(with(|w| w.books.published.len()), acknowledged);
+        handle.remove();
+        run(20_000);
         all_is_gone();
     }
 }

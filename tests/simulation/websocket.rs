@@ -8,6 +8,8 @@ use tungstenite::handshake::derive_accept_key;
 pub(crate) struct Server {
     input: VecDeque<u8>,
     open: bool,
+    /// Close frames that have come.
+    pub(crate) closes: u64,
     /// The frame whose payload is coming.
     frame: Option<Frame>,
 }
@@ -42,7 +44,8 @@ impl Server {
         while let Some(frame) = self.frame.take().or_else(|| self.header()) {
             let count = self.input.len().min(frame.len - frame.at);
             let payload: Vec<u8> = self.input.drain(..count).collect();
-            // pong and close say nothing that this broker wants to know
+            self.closes += u64::from(frame.opcode == 8 && frame.at == 0);
+            // A pong says nothing that this broker wants to know.
             if frame.opcode == 2 {
                 let mask = frame.mask.iter().cycle().skip(frame.at % 4);
                 carried.extend(payload.iter().zip(mask).map(|(byte, mask)| byte ^ mask));

@@ -94,6 +94,7 @@ pub(crate) struct TaskSlot {
     body: Option<Box<dyn Task>>,
     pub(crate) net: usize,
     pub(crate) ended: bool,
+    pub(crate) joined: bool,
     /// Its deadline is not known before it has come to its wait once more.
     settling: bool,
     /// The one that it had at its last wait.
@@ -446,6 +447,7 @@ pub(crate) fn start(body: Box<dyn Task>) -> usize {
             body: Some(body),
             net,
             ended: false,
+            joined: false,
             settling: true,
             deadline: None,
             stopped_until: 0,
