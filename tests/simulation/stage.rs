@@ -113,6 +113,14 @@ impl Stage {
         }
     }
 
+    /// What is published right before the end of a connection, which nobody sends again.
+    fn last_words(&self, handle: &Handle) {
+        for _ in 0..self.below(3) {
+            let len = self.pick(&[10, 2000]);
+            let _ = handle.publish(&self.topic(), 0, len);
+        }
+    }
+
     /// Any call on any handle.
     pub(crate) fn act(&self) {
         let Some(handle) = self.handle() else { return self.add() };
@@ -125,8 +133,14 @@ impl Stage {
             }
             600..700 => drop(handle.subscribe(&self.filter(&handle.id), self.below(3) as u8)),
             700..730 => drop(handle.unsubscribe(&self.filter(&handle.id))),
-            730..770 => drop(handle.try_disconnect()),
-            770..810 => drop(handle.reconnect()),
+            730..770 => {
+                self.last_words(&handle);
+                let _ = handle.try_disconnect();
+            }
+            770..810 => {
+                self.last_words(&handle);
+                let _ = handle.reconnect();
+            }
             810..830 if self.removes > 0 => {
                 drop(handle);
                 self.remove();
