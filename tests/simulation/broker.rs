@@ -23,9 +23,10 @@ struct Link {
     ended: bool,
     keep_alive: u64,
     last_packet: u64,
-    /// Place of the last PUBLISH in the order of the client's messages, and that of the PUBREC before the last PUBREL.
+    /// Place of the last PUBLISH in the order of the client's messages.
     published: Option<usize>,
-    released: Option<u64>,
+    /// Which messages were released, and the last one's place in the order of PUBREC.
+    released: (BTreeSet<u16>, u64),
     /// CONNECT came and will never be answered.
     ignored: bool,
 }
@@ -53,8 +54,10 @@ struct Session {
     in_flight: VecDeque<Outgoing>,
     waiting: VecDeque<Publish>,
     last_id: u16,
-    /// Messages with QoS 2 between PUBLISH and PUBREL, by identifier: the places of their PUBREC packets in the order of all.
-    unreleased: BTreeMap<u16, Option<u64>>,
+    /// Messages with QoS 2 between PUBLISH and PUBREL, by identifier.
+    unreleased: BTreeSet<u16>,
+    /// The places of their PUBREC packets in the order of all, also when PUBREL has come.
+    received: BTreeMap<u16, u64>,
     link: Option<usize>,
 }
 
@@ -92,7 +95,7 @@ pub(crate) struct Broker {
     /// What becomes of what is said next.
     pub(crate) tricks: VecDeque<Trick>,
     pub(crate) connects: u64,
-    /// PUBREC packets, each message's first on a connection.
+    /// PUBREC packets for messages that wait for PUBREL.
     received: u64,
     /// Messages that came from elsewhere or were passed on, for each client that wants them.
     pub(crate) routed: u64,
@@ -168,7 +171,7 @@ pub(crate) fn accept(id: usize) {
             keep_alive: 0,
             last_packet: w.now,
             published: None,
-            released: None,
+            released: Default::default(),
             ignored: false,
         };
         broker.links.insert(id, link);
@@ -468,15 +471,16 @@ impl Broker {
             FromClient::Publish(message) => self.message(w, id, &client, message),
             FromClient::PubRel(packet) => {
                 if self.style.acknowledges {
-                    if let Some(place) = self.session(&client).unreleased.remove(&packet) {
-                        let released = std::mem::replace(&mut self.links.get_mut(&id).expect("a link").released, place);
-                        // [MQTT-4.3.3-1] [MQTT-4.6.0-4]
-                        let hostile = self.style.hostile;
-                        assert!(place.is_some() || hostile, "PUBREL {packet} comes before PUBREC");
-                        assert!(
-                            released < place || hostile,
-                            "PUBREL {packet} comes behind one whose PUBREC came later"
-                        );
+                    let hostile = self.style.hostile;
+                    let session = self.session(&client);
+                    let is_known = session.unreleased.remove(&packet);
+                    let place = session.received.get(&packet).copied();
+                    assert!(place.is_some() || !is_known || hostile, "PUBREL {packet} comes before PUBREC"); // [MQTT-4.3.3-1]
+                    let (released, last) = &mut self.links.get_mut(&id).expect("a link").released;
+                    if let Some(place) = place.filter(|_| released.insert(packet)) {
+                        // [MQTT-4.6.0-4]
+                        let before = std::mem::replace(last, place);
+                        assert!(before < place || hostile, "PUBREL {packet} comes behind one whose PUBREC came later");
                     }
                     self.answer(w, id, FromServer::PubComp(packet));
                 }
@@ -590,12 +594,14 @@ impl Broker {
         }
         let mut new = true;
         if message.qos == 2 {
-            new = self.session(client).unreleased.insert(message.id, None).is_none();
+            let session = self.session(client);
+            new = session.unreleased.insert(message.id);
+            session.received.remove(&message.id);
             assert!(new || message.dup, "QoS 2 identifier {} is used again before PUBREL", message.id);
         }
         if self.style.sloppy && message.qos == 2 {
             for packet in [message.id, u16::MAX] {
-                self.say(w, id, &FromServer::PubRec(packet), 1);
+                self.answer(w, id, FromServer::PubRec(packet));
             }
         }
         match message.qos {
@@ -714,10 +720,10 @@ impl Broker {
     fn say(&mut self, w: &mut World, id: usize, packet: &FromServer, times: usize) {
         if let (FromServer::PubRec(message), Some(link)) = (packet, self.links.get(&id))
             && let Some(session) = link.client.as_ref().and_then(|client| self.sessions.get_mut(client))
-            && let Some(place @ None) = session.unreleased.get_mut(message)
+            && session.unreleased.contains(message)
         {
             self.received += 1;
-            *place = Some(self.received);
+            session.received.entry(*message).or_insert(self.received);
         }
         self.reply(w, id, &packet.encode().repeat(times));
     }

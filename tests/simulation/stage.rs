@@ -148,8 +148,15 @@ impl Stage {
                     self.add();
                 }
             }
+            830..836 => self.flood(&handle),
             _ => drop(handle.connect()),
         }
+    }
+
+    /// More than there is room for, on a slow network.
+    fn flood(&self, handle: &Handle) {
+        let topic = self.topic();
+        let _ = (0..100).all(|_| handle.publish(&topic, 0, 2000).1.is_ok());
     }
 
     /// As the SDK's examples do in their callback.
