@@ -716,10 +716,11 @@ impl Broker {
         }
     }
 
-    /// Sends a packet so often, and enters it in the order of all if it is PUBREC.
+    /// Sends a packet so often, and enters it in the order of all if it is PUBREC on the connection that the client has now.
     fn say(&mut self, w: &mut World, id: usize, packet: &FromServer, times: usize) {
         if let (FromServer::PubRec(message), Some(link)) = (packet, self.links.get(&id))
             && let Some(session) = link.client.as_ref().and_then(|client| self.sessions.get_mut(client))
+            && session.link == Some(id)
             && session.unreleased.contains(message)
         {
             self.received += 1;
