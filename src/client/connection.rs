@@ -433,7 +433,9 @@ impl<P: Port> Connection<P> {
             if !has_left && !context.clock.is_over(self.limit(state)) {
                 return;
             }
-            let is_silent = ending.hurried < Instant::NEVER && now >= session.last_received() + SILENCE;
+            // Whom the client does not read is not silent: bytes unread would make a reset of the end.
+            let is_silent =
+                ending.hurried < Instant::NEVER && !self.stopped_reading() && now >= session.last_received() + SILENCE;
             self.receiver.lose(&self.client, state);
             self.preference.served();
             (attempt, ending.limit, has_left && !is_silent)

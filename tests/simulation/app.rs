@@ -153,6 +153,7 @@ impl Handle {
 
     pub(crate) fn try_new(hub: &'static Hub<Sim>, key: usize, config: Config) -> Option<Self> {
         let id = String::from_utf8(config.client_id.to_vec()).expect("a client identifier");
+        let config = Config { debug: with(|w| w.trace), ..config };
         let client = timed("init", || hub.add(key, config)).0?;
         with(|w| w.books.tokens.insert(id.clone(), client.token()));
         Some(Self { hub, client, key, id })
@@ -220,6 +221,7 @@ impl Handle {
             let began = w.promises.moment();
             w.books.sent.insert(serial, Sent { client, qos, result: None, began, ended: u64::MAX });
         });
+        note(|| format!("{client} has #{serial} of {len} bytes, qos {qos}", client = self.id));
         let payload = payload(serial, len);
         let call = || self.client.publish(topic.as_bytes(), &payload, qos, false);
         let (result, _) = bounded("publish", 10_000, &self.id, call);

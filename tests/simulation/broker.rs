@@ -23,9 +23,10 @@ struct Link {
     ended: bool,
     keep_alive: u64,
     last_packet: u64,
-    /// Places of the last PUBLISH and of the last PUBREL in the order of the client's messages.
+    /// Place of the last PUBLISH in the order of the client's messages.
     published: Option<usize>,
-    released: Option<usize>,
+    /// Which messages were released, and the last one's place in the order of PUBREC.
+    released: (BTreeSet<u16>, u64),
     /// CONNECT came and will never be answered.
     ignored: bool,
 }
@@ -53,8 +54,10 @@ struct Session {
     in_flight: VecDeque<Outgoing>,
     waiting: VecDeque<Publish>,
     last_id: u16,
-    /// Messages with QoS 2 between PUBLISH and PUBREL, by identifier: their places in the order of all.
-    unreleased: BTreeMap<u16, usize>,
+    /// Messages with QoS 2 between PUBLISH and PUBREL, by identifier.
+    unreleased: BTreeSet<u16>,
+    /// The places of their PUBREC packets in the order of all, also when PUBREL has come.
+    received: BTreeMap<u16, u64>,
     link: Option<usize>,
 }
 
@@ -92,6 +95,8 @@ pub(crate) struct Broker {
     /// What becomes of what is said next.
     pub(crate) tricks: VecDeque<Trick>,
     pub(crate) connects: u64,
+    /// PUBREC packets for messages that wait for PUBREL.
+    received: u64,
     /// Messages that came from elsewhere or were passed on, for each client that wants them.
     pub(crate) routed: u64,
     /// Connections that ended with DISCONNECT, and without.
@@ -119,6 +124,7 @@ impl Default for Broker {
             given_up: Vec::new(),
             tricks: VecDeque::new(),
             connects: 0,
+            received: 0,
             routed: 0,
             graceful: 0,
             lost: 0,
@@ -168,7 +174,7 @@ pub(crate) fn accept(id: usize) {
             keep_alive: 0,
             last_packet: w.now,
             published: None,
-            released: None,
+            released: Default::default(),
             ignored: false,
         };
         broker.links.insert(id, link);
@@ -469,14 +475,16 @@ impl Broker {
             FromClient::Publish(message) => self.message(w, id, &client, message),
             FromClient::PubRel(packet) => {
                 if self.style.acknowledges {
-                    if let Some(place) = self.session(&client).unreleased.remove(&packet) {
-                        let released = self.links.get_mut(&id).expect("a link").released.replace(place);
+                    let hostile = self.style.hostile;
+                    let session = self.session(&client);
+                    let is_known = session.unreleased.remove(&packet);
+                    let place = session.received.get(&packet).copied();
+                    assert!(place.is_some() || !is_known || hostile, "PUBREL {packet} comes before PUBREC"); // [MQTT-4.3.3-1]
+                    let (released, last) = &mut self.links.get_mut(&id).expect("a link").released;
+                    if let Some(place) = place.filter(|_| released.insert(packet)) {
                         // [MQTT-4.6.0-4]
-                        let hostile = self.style.hostile;
-                        assert!(
-                            released < Some(place) || hostile,
-                            "PUBREL {packet} comes before one whose PUBREC came first"
-                        );
+                        let before = std::mem::replace(last, place);
+                        assert!(before < place || hostile, "PUBREL {packet} comes behind one whose PUBREC came later");
                     }
                     self.answer(w, id, FromServer::PubComp(packet));
                 }
@@ -585,18 +593,19 @@ impl Broker {
             );
         }
         arrival.seen = true;
-        let place = arrival.place;
         if message.qos > 0 && !self.style.acknowledges {
             return;
         }
         let mut new = true;
         if message.qos == 2 {
-            new = self.session(client).unreleased.insert(message.id, place).is_none();
+            let session = self.session(client);
+            new = session.unreleased.insert(message.id);
+            session.received.remove(&message.id);
             assert!(new || message.dup, "QoS 2 identifier {} is used again before PUBREL", message.id);
         }
         if self.style.sloppy && message.qos == 2 {
             for packet in [message.id, u16::MAX] {
-                self.reply(w, id, &FromServer::PubRec(packet).encode());
+                self.answer(w, id, FromServer::PubRec(packet));
             }
         }
         match message.qos {
@@ -700,17 +709,28 @@ impl Broker {
 
     /// Answers a packet, maybe twice. What need not come in order with others may come later.
     fn answer(&mut self, w: &mut World, id: usize, packet: FromServer) {
-        let mut bytes = packet.encode();
-        if w.rng.permille(self.style.twice) {
-            bytes = bytes.repeat(2);
-        }
+        let times = 1 + usize::from(w.rng.permille(self.style.twice));
         let in_any_order = matches!(packet, FromServer::SubAck { .. } | FromServer::UnsubAck(_) | FromServer::PingResp);
-        if in_any_order && w.rng.permille(self.style.late) {
+        // Who is sloppy acknowledges in any order too.
+        if (in_any_order || self.style.sloppy) && w.rng.permille(self.style.late) {
             let delay = w.rng.between(0, 3000);
-            w.later(delay, move || act(|broker, w| broker.reply(w, id, &bytes)));
+            w.later(delay, move || act(|broker, w| broker.say(w, id, &packet, times)));
         } else {
-            self.reply(w, id, &bytes);
+            self.say(w, id, &packet, times);
         }
+    }
+
+    /// Sends a packet so often, and enters it in the order of all if it is PUBREC on the connection that the client has now.
+    fn say(&mut self, w: &mut World, id: usize, packet: &FromServer, times: usize) {
+        if let (FromServer::PubRec(message), Some(link)) = (packet, self.links.get(&id))
+            && let Some(session) = link.client.as_ref().and_then(|client| self.sessions.get_mut(client))
+            && session.link == Some(id)
+            && session.unreleased.contains(message)
+        {
+            self.received += 1;
+            session.received.entry(*message).or_insert(self.received);
+        }
+        self.reply(w, id, &packet.encode().repeat(times));
     }
 
     fn reply(&mut self, w: &mut World, id: usize, bytes: &[u8]) {

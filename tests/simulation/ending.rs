@@ -1,6 +1,7 @@
 //! Handles end, and with the last one everything.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use wm_mqtt_client::client::Error;
@@ -90,6 +91,27 @@ fn a_reconnect_waits_for_what_is_leaving() {
     assert_eq!((result, handle.reconnect()), (Ok(0), Ok(())));
     run(1_000);
     assert_eq!(with(|w| w.broker.arrivals[&serial].taken), 1);
+}
+
+/// Nor is a server silent that the client has not read for long: closed with bytes unread, the connection would be reset, and what has
+/// left be lost.
+#[test]
+fn a_reconnect_loses_nothing_to_bytes_unread() {
+    let handle = subscribed();
+    with(|w| {
+        w.broker.style.window = 0;
+        w.queue.busy_until = w.now + 60_000;
+    });
+    let serials = send(100, 1, 1000);
+    run(10_000);
+    let (serial, result) = handle.publish("t", 0, 10);
+    assert_eq!((result, handle.reconnect()), (Ok(0), Ok(())));
+    run(1_000);
+    assert_eq!(with(|w| w.broker.arrivals.get(&serial).map(|arrival| arrival.taken)), Some(1));
+    run(100_000);
+    assert_eq!(got(&handle).into_iter().collect::<BTreeSet<_>>(), serials.into_iter().collect());
+    handle.remove();
+    all_is_gone();
 }
 
 /// A server that sends on after DISCONNECT, more than is read in a turn, does not keep the MQTT task from the others.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use wm_mqtt_client::port::Limits;
 use wm_mqtt_client::protocol;
 
-use super::app::{self, Handle, all_have_arrived, audit};
+use super::app::{self, Handle, all_have_arrived, audit, new_serial, payload};
 use super::broker;
 use super::hosts::{Peer, peer, v4, v6};
 use super::manners::Style;
@@ -88,7 +88,7 @@ fn style(rng: &mut Rng, rough: u64, forgives_order: bool) -> Style {
 /// still, but for no longer than a limit is put off in the middle of what they do, and the event queue is full.
 fn kind(rng: &mut Rng) -> (Faults, Style) {
     // What waits before a PINGREQ may take longer than keep-alive.
-    let (latency, capacity) = rng.pick(&[((1, 3), 65_536), ((1, 3), 65_536), ((100, 150), 600)]);
+    let (latency, capacity) = rng.pick(&[((1, 3), 65_536), ((1, 3), 65_536), ((100, 150), 600), ((100, 150), 120)]);
     let faults = Faults {
         latency,
         capacity,
@@ -165,7 +165,7 @@ fn play(seed: u64, mut rng: Rng) -> Seen {
     create(seed, start);
     let (hostile, is_kind) = match rng.below(8) {
         0 => (true, false),
-        1 => (false, true),
+        1 | 2 => (false, true),
         _ => (false, false),
     };
     let rough = if is_kind { 0 } else { rng.between(0, 2) };
@@ -183,7 +183,9 @@ fn play(seed: u64, mut rng: Rng) -> Seen {
     let (addresses, races) = if is_kind { (vec![v4(Peer::Broker, 0)], 2) } else { addresses(&mut rng) };
     let removes = u64::from(clients > 1 && rng.permille(300));
     let ours_first = rng.permille(300);
-    let schemes = if no_memory > 0 && cfg!(feature = "tungstenite") { PLAIN } else { ANY };
+    // Without the WebSocket's memory less is too much.
+    let is_plain = no_memory > 0 && cfg!(feature = "tungstenite") || rng.permille(400);
+    let schemes = if is_plain { PLAIN } else { ANY };
     let length = rng.pick(&[10_000, 40_000, 120_000]);
     with(|w| {
         (w.faults, w.limits, w.broker.style) = (faults, limits, style);
@@ -266,6 +268,14 @@ fn finish(stage: &Stage, window: usize, forgetful: bool) {
     world::run(150_000);
     with(|w| w.faults.stop_at_ping = 0);
     world::run(15_000);
+    // A server that talks wants to hear of its clients all the same [MQTT-3.1.2-23].
+    with(|w| w.broker.longest_silence = 0);
+    for second in 0..15 {
+        with(|w| w.later(1000 * second, || broker::publish("all", &payload(new_serial(), 10), 0)));
+    }
+    world::run(20_000);
+    let silence = with(|w| w.broker.longest_silence);
+    assert!(silence <= 110 || stage.hostile, "a client says nothing for {silence} % of keep-alive");
     let handles = stage.handles.borrow().clone();
     // An address where connections die is not the first one the next time, and does not race then.
     let deaths =

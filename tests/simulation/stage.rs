@@ -113,6 +113,14 @@ impl Stage {
         }
     }
 
+    /// What is published right before the end of a connection, which nobody sends again.
+    fn last_words(&self, handle: &Handle) {
+        for _ in 0..self.below(3) {
+            let len = self.pick(&[10, 2000]);
+            let _ = handle.publish(&self.topic(), 0, len);
+        }
+    }
+
     /// Any call on any handle.
     pub(crate) fn act(&self) {
         let Some(handle) = self.handle() else { return self.add() };
@@ -125,8 +133,14 @@ impl Stage {
             }
             600..700 => drop(handle.subscribe(&self.filter(&handle.id), self.below(3) as u8)),
             700..730 => drop(handle.unsubscribe(&self.filter(&handle.id))),
-            730..770 => drop(handle.try_disconnect()),
-            770..810 => drop(handle.reconnect()),
+            730..770 => {
+                self.last_words(&handle);
+                let _ = handle.try_disconnect();
+            }
+            770..810 => {
+                self.last_words(&handle);
+                let _ = handle.reconnect();
+            }
             810..830 if self.removes > 0 => {
                 drop(handle);
                 self.remove();
@@ -134,8 +148,15 @@ impl Stage {
                     self.add();
                 }
             }
+            830..836 => self.flood(&handle),
             _ => drop(handle.connect()),
         }
+    }
+
+    /// More than there is room for, on a slow network.
+    fn flood(&self, handle: &Handle) {
+        let topic = self.topic();
+        let _ = (0..100).all(|_| handle.publish(&topic, 0, 2000).1.is_ok());
     }
 
     /// As the SDK's examples do in their callback.

@@ -95,8 +95,9 @@ pub(crate) struct TaskSlot {
     pub(crate) net: usize,
     pub(crate) ended: bool,
     pub(crate) joined: bool,
-    /// Its deadline is not known before it has come to its wait once more.
-    settling: bool,
+    /// So often it must come to its wait before its deadline is known: what a turn makes of it shows at the next, and one that
+    /// nobody asked for, as these are, may move it.
+    settling: u8,
     /// The one that it had at its last wait.
     deadline: Option<u64>,
     /// It is not run before.
@@ -237,11 +238,31 @@ pub(crate) fn create(seed: u64, start: u64) {
     // The old world's tasks hold things that want to be counted when they go: let it go while there is none.
     let old = WORLD.with(|slot| slot.borrow_mut().take());
     drop(old);
+    if world.trace && log::set_logger(&Log).is_ok() {
+        log::set_max_level(log::LevelFilter::Debug);
+    }
     WORLD.with(|slot| *slot.borrow_mut() = Some(world));
     with(|w| w.promises.before = memory::live());
 }
 
-/// A line about what happens, for a human who looks at a failing seed.
+/// The library's log, for a human who looks at a failing seed.
+struct Log;
+
+impl log::Log for Log {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let _world = memory::world();
+        let line = record.args().to_string();
+        with_if_any(|w| w.note(|| format!("    {line}")));
+    }
+
+    fn flush(&self) {}
+}
+
+/// A line about what happens, for the same human.
 pub(crate) fn note(line: impl FnOnce() -> String) {
     if with(|w| w.trace) {
         let line = line();
@@ -291,7 +312,7 @@ impl World {
             return None;
         }
         let net = &self.nets[slot.net];
-        let due = if slot.settling || net.woken || !net.ready.is_empty() { Some(self.now) } else { net.deadline };
+        let due = if slot.settling > 0 || net.woken || !net.ready.is_empty() { Some(self.now) } else { net.deadline };
         due.map(|at| at.max(slot.stopped_until))
     }
 
@@ -402,7 +423,6 @@ pub(crate) fn run_until(ms: u64, mut done: impl FnMut() -> bool) -> bool {
 fn turn(slot: usize, is_spurious: bool) {
     let mut body = with(|w| {
         w.running.push(MQTT_TASK);
-        w.tasks[slot].settling = false;
         w.tasks[slot].body.take().expect("a task that does not run")
     });
     let (before, deeds, begin) = with(|w| (w.activity, w.deeds, w.now));
@@ -417,7 +437,9 @@ fn turn(slot: usize, is_spurious: bool) {
         let deadline = w.nets[w.tasks[slot].net].deadline;
         let has_moved = w.promises.looked_after && w.tasks[slot].deadline != deadline;
         w.tasks[slot].deadline = deadline;
-        w.tasks[slot].settling = reason || is_spurious || has_moved || w.activity != before;
+        let is_settled = !reason && !is_spurious && !has_moved && w.activity == before;
+        let settling = &mut w.tasks[slot].settling;
+        *settling = if is_settled { settling.saturating_sub(1) } else { 2 };
         // If events went to their queue, there is more to do; if time went by, a limit may be over; who was interrupted may be
         // about to wake the task.
         if !reason && w.activity - before == w.deeds - deeds && w.now == begin && w.preemptions == 0 {
@@ -448,7 +470,7 @@ pub(crate) fn start(body: Box<dyn Task>) -> usize {
             net,
             ended: false,
             joined: false,
-            settling: true,
+            settling: 2,
             deadline: None,
             stopped_until: 0,
         });
