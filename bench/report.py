@@ -8,7 +8,7 @@ import re
 import sys
 
 import plots
-from rows import CLIENTS, LIMIT, METRICS, OURS, PEERS, ROWS, SCHEMES, SWEEPS
+from rows import CLIENTS, LIMIT, METRICS, OF_WORK, OURS, PEERS, ROWS, SCHEMES, SWEEPS
 
 COLUMNS = [LIMIT, OURS, *PEERS]
 BEGIN, END = "<!-- make bench -->", "<!-- end of make bench -->"
@@ -114,6 +114,20 @@ def draw(found, sweeps, folder):
     return drawn
 
 
+def missing(found):
+    """What ought to have been measured: a client that takes part in a row has all of its metrics. Instructions are not counted in each
+    row, system calls not on each machine."""
+    for row in ROWS:
+        for client, metrics in found.get(row.key, {}).items():
+            for key in OF_WORK[row.work]:
+                if key not in metrics and key not in ("instructions", "system_calls"):
+                    yield f"{row.key}: {client} has no {key}"
+        if row.key in found and OURS not in found[row.key]:
+            yield f"{row.key}: {OURS} is not there"
+    if not any("system_calls" in metrics for clients in found.values() for metrics in clients.values()):
+        print("skip system calls: the kernel shows no tracepoints, or not to this user")
+
+
 def main():
     result = json.loads(pathlib.Path(sys.argv[1]).read_text())
     folder = pathlib.Path(sys.argv[2])
@@ -128,7 +142,11 @@ def main():
         text = machine(result["machine"]) + "\n\n" + "\n\n".join(f"{heading}:\n\n{markdown(rows)}" for heading, rows in made)
         marks = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.S)
         page.write_text(marks.sub(lambda _: f"{BEGIN}\n{text}\n{END}", page.read_text(encoding="utf-8"), count=1), encoding="utf-8")
-    print(f"\n{machine(result['machine'])}\n{len(made)} tables, {len(drawn)} plots: {folder}")
+    faults = list(missing(result["rows"]))
+    print("\n".join(["", *faults, machine(result["machine"])]))
+    if faults:
+        sys.exit(1)
+    print(f"{len(made)} tables, {len(drawn)} plots: {folder}")
 
 
 main()
