@@ -54,7 +54,7 @@ def tables(found):
             if row.work not in works or not any(value is not None for value in values.values()):
                 continue
             times = ratio(metric, values)
-            lines.append([row.title, *(shown(values.get(client), metric.digits) for client in COLUMNS), "" if times is None else f"{times:.2f}"])
+            lines.append([row.title, *(shown(values.get(client), metric.digits) for client in COLUMNS), "" if times is None else f"{times:,.0f}" if times >= 10 else f"{times:.2f}"])
         if lines:
             # The limit is a publisher, and one that waits for its own messages over TCP.
             drop = [at for at in range(1, len(COLUMNS) + 1) if all(line[at] == "–" for line in lines)]
@@ -77,7 +77,8 @@ def machine(about):
     return (
         f"Recorded on {about['date']} at commit {about['commit']}: {about['processor']}, {about['cores']} cores, {about['memory']:,} bytes of "
         f"memory, Linux {about['kernel']}; {', '.join(about['compilers'])}; {versions}. Medians of {about['rounds']} rounds, {about['seconds']} s "
-        f"in all; the load average was {about['load']:.2f} before."
+        f"in all; the load average was {about['load']:.2f} before"
+        + (", so times are noise, and only what is counted says something." if about["load"] > 0.5 else ".")
     )
 
 

@@ -96,17 +96,24 @@ class Sweep:
     points: list
     option: str  # the option that the point is
     counted: tuple
-    each: bool = False  # so many messages for each of the points
+    each: bool = False  # so many messages times the point, or times 8 if that is more
 
 
+HANDLES = [1, 2, 4, 8, 16, 32, 64]
 # Instructions per message of this library against what must not make them grow.
 SWEEPS = [
-    Sweep("handles-0", "publish QoS 0, on so many handles in turn", "handles", "publish", {"qos": 0}, [1, 2, 4, 8, 16, 32, 64], "handles", (1280, 6400)),
-    Sweep("handles-1", "publish QoS 1, on so many handles in turn", "handles", "publish", {"qos": 1}, [1, 2, 4, 8, 16, 32, 64], "handles", (640, 3200)),
+    Sweep("connected-0", "publish QoS 0, on one of so many handles", "handles", "publish", {"qos": 0, "active": 1}, HANDLES, "handles", (2000, 10000)),
+    Sweep("connected-1", "publish QoS 1, on one of so many handles", "handles", "publish", {"qos": 1, "active": 1}, HANDLES, "handles", (1000, 4000)),
+    Sweep("handles-0", "publish QoS 0, on so many handles in turn", "handles", "publish", {"qos": 0}, HANDLES, "handles", (40, 160), each=True),
+    Sweep("handles-1", "publish QoS 1, on so many handles in turn", "handles", "publish", {"qos": 1}, HANDLES, "handles", (40, 160), each=True),
     Sweep("window-1", "publish QoS 1, so many in flight", "messages in flight", "publish", {"qos": 1}, [1, 2, 5, 10, 20], "window", (1000, 4000)),
     Sweep("window-2", "publish QoS 2, so many in flight", "messages in flight", "publish", {"qos": 2}, [1, 2, 5, 10, 20], "window", (1000, 4000)),
     Sweep(
-        "waiting-0", "receive QoS 0, 256 bytes, so many at once while the callback stands still", "messages that wait",
+        "leaving-0", "publish QoS 0, 256 bytes, so many at once", "messages of 256 bytes",
+        "publish", {"qos": 0, "size": 256}, [1, 4, 16, 64, 256, 1024], "burst", (8, 24), each=True,
+    ),
+    Sweep(
+        "waiting-0", "receive QoS 0, 256 bytes, so many at once while the callback stands still", "messages of 256 bytes",
         "receive", {"qos": 0, "size": 256, "hold": 100}, [1, 4, 16, 64, 256, 1024], "burst", (2, 8), each=True,
     ),
 ]

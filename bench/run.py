@@ -81,7 +81,7 @@ class Runner:
             env["LD_PRELOAD"] = str(self.programs / "count.so")
         reading, writing = os.pipe() if in_step else (-1, -1)
         if in_step:
-            options["steps"] = writing
+            options |= {"steps": writing, "silence": 60}
         command = [*in_front, self.programs / client, work, *options_of(options)]
         program = subprocess.Popen(
             command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pass_fds=[writing] if in_step else []
@@ -109,8 +109,7 @@ class Runner:
         chosen |= {name: options[name] for name in ("qos", "size") if name in options}
         if reading >= 0:
             chosen["steps"] = reading
-        # A receiver that has lost messages ends first, and the load then says so.
-        subprocess.run([self.programs / "load", *options_of(chosen)], pass_fds=[reading] if reading >= 0 else [], timeout=120, stderr=subprocess.DEVNULL)
+        subprocess.run([self.programs / "load", *options_of(chosen)], pass_fds=[reading] if reading >= 0 else [], timeout=120, check=True)
 
     def instructions(self, client, work, options, counted, in_step=False):
         """For each message, of all threads: what the larger number takes more."""
@@ -128,7 +127,7 @@ def timed(work, raw):
     done = max(raw["done"], 1)
     found = {"cpu_us": raw["cpu"] * 1e6 / done, "switches": raw["switches"] / done, "peak": raw["peak"]}
     if work in ("publish", "receive", "connect"):
-        found["per_second"] = raw["done"] / raw["seconds"]
+        found["per_second"] = raw["done"] / max(raw["seconds"], 1e-6)
     if work == "receive":
         found["lost"] = 1000 * raw["lost"] / (raw["done"] + raw["lost"])
     if work == "trip":

@@ -13,6 +13,7 @@ export PATH="$PATH:/usr/sbin"
 folder=target/bench/run
 mkdir -p "$folder"
 scripts/setup.sh bench
+echo "building, the first time for some minutes"
 "${MAKE:-make}" --no-print-directory bench-programs >"$folder/build.log" 2>&1 || { tail -n 50 "$folder/build.log" && exit 1; }
 
 key=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)

@@ -1,8 +1,9 @@
 /* The work that is measured, the same for each client: PROGRAM WORK --option value ...
  *
- *   publish   -n messages as fast as the client takes them, on --handles in turn, until the broker has them all: for QoS 0 a last
- *             message arrives at a connection beside, for QoS 1 and 2 each is acknowledged. --window: so many under way, and no more
- *   receive   until -n messages have come, or none comes for a second. --steps FD: a byte is written there for each. --hold: the
+ *   publish   -n messages as fast as the client takes them, on --active of --handles (all) in turn, until the broker has them all: for QoS 0 a last
+ *             message arrives at a connection beside, for QoS 1 and 2 each is acknowledged. --window: so many under way, and no more.
+ *             --burst: with QoS 0, after so many the broker must have them before the next
+ *   receive   until -n messages have come, or none comes for --silence seconds (1). --steps FD: a byte is written there for each. --hold: the
  *             first callback of each --burst sleeps so many milliseconds
  *   trip      one message after the other to a subscription of its own
  *   connect   -n times: a client, its connect, disconnect and end; with --resume 1 connect and disconnect of one client
@@ -33,8 +34,8 @@ struct counter {
 static struct settings settings;
 static const char *topic, *mark;
 static struct client *clients[HANDLES];
-static int handles, qos, size, steps, counts;
-static long n, burst, hold, window;
+static int handles, active, qos, size, steps, counts;
+static long n, burst, hold, window, silence;
 static double limit;
 static char payload[65536];
 static struct counter received, acknowledged;
@@ -82,7 +83,7 @@ void bench_received(void)
 
     if (before == 0)
         first = measure_now();
-    if (hold > 0 && before % burst == 0)
+    if (hold > 0 && burst > 0 && before % burst == 0)
         usleep((unsigned)hold * 1000);
     if (steps >= 0 && write(steps, "", 1) != 1)
         fail("the load");
@@ -123,11 +124,25 @@ static void seen(void *to, int type, unsigned id, int of)
         ++*(int *)to;
 }
 
-static void publish(int plain)
+static int observer = -1;
+
+/* A message with QoS 0 of each that publishes has arrived, behind all the others. */
+static void arrived(void)
 {
     static struct packets in;
+    int marks = 0;
+
+    for (int i = 0; i < active; i++)
+        if (!client_publish(clients[i], mark, "x", 1, 0))
+            fail("publish");
+    while (marks < active)
+        if (!socket_read(observer, &in, 60000, seen, &marks))
+            fail("the last message");
+}
+
+static void publish(int plain)
+{
     char id[40];
-    int marks = 0, observer = -1;
     long sent = 0;
 
     connect_all();
@@ -137,21 +152,17 @@ static void publish(int plain)
     measure_begin(counts);
     double from = measure_now(), last = from + limit;
     for (; sent < n && ((sent & 15) != 0 || measure_now() < last); sent++) {
-        if (window > 0 && sent >= window && !await(&acknowledged, sent + 1 - window, 10))
+        if (window > 0 && sent >= window && !await(&acknowledged, sent + 1 - window, 60))
             fail("an acknowledgement");
-        if (!client_publish(clients[sent % handles], topic, payload, size, qos))
+        if (qos == 0 && burst > 0 && sent > 0 && sent % burst == 0)
+            arrived();
+        if (!client_publish(clients[sent % active], topic, payload, size, qos))
             fail("publish");
     }
-    if (qos == 0) {
-        for (int i = 0; i < handles; i++)
-            if (!client_publish(clients[i], mark, "x", 1, 0))
-                fail("publish");
-        while (marks < handles)
-            if (!socket_read(observer, &in, 60000, seen, &marks))
-                fail("the last message");
-    } else if (!await(&acknowledged, sent, 60)) {
+    if (qos == 0)
+        arrived();
+    else if (!await(&acknowledged, sent, 60))
         fail("an acknowledgement");
-    }
     measure_end(sent, 0, measure_now() - from, "");
     end_all();
 }
@@ -168,15 +179,15 @@ static void receive(void)
     fflush(stdout);
     /* The first may take its time, until the load has begun. */
     await(&received, 1, 10);
-    for (long had = -1; atomic_load(&received.count) != had && had < n;) {
-        had  = atomic_load(&received.count);
-        last = measure_now();
-        if (await(&received, n, 1))
-            break;
+    long got = 0;
+    for (long silent = 0; silent < silence * 20 && got < n; silent++) {
+        await(&received, n, 0.05);
+        if (atomic_load(&received.count) != got) {
+            got    = atomic_load(&received.count);
+            last   = measure_now();
+            silent = 0;
+        }
     }
-    if (atomic_load(&received.count) >= n)
-        last = measure_now();
-    long got = atomic_load(&received.count);
     measure_end(got, n - got, last - first, "");
     end_all();
 }
@@ -200,7 +211,7 @@ static void trip(void)
     double from = measure_now();
     while (done < n && measure_now() - from < limit) {
         double begin = measure_now();
-        if (!client_publish(clients[0], mark, payload, size, qos) || !await(&received, done + 1, 10))
+        if (!client_publish(clients[0], mark, payload, size, qos) || !await(&received, done + 1, 60))
             fail("a round trip");
         trips[done++] = measure_now() - begin;
     }
@@ -256,17 +267,19 @@ int main(int argc, char **argv)
     snprintf(name, sizeof name, "bench/%d", getpid());
     mark    = name;
     handles = (int)number(argc, argv, "--handles", 1);
+    active  = (int)number(argc, argv, "--active", handles);
     qos     = (int)number(argc, argv, "--qos", 0);
     size    = (int)number(argc, argv, "--size", 16);
     steps   = (int)number(argc, argv, "--steps", -1);
     counts  = (int)number(argc, argv, "--count", 0);
     n       = number(argc, argv, "-n", 1000);
-    burst   = number(argc, argv, "--burst", 1);
+    burst   = number(argc, argv, "--burst", 0);
     hold    = number(argc, argv, "--hold", 0);
     window  = number(argc, argv, "--window", 0);
+    silence = number(argc, argv, "--silence", 1);
     limit   = (double)number(argc, argv, "--seconds", 3600);
     memset(payload, 'x', sizeof payload);
-    if (handles < 1 || handles > HANDLES || size > 65535 || sem_init(&received.reached, 0, 0) || sem_init(&acknowledged.reached, 0, 0))
+    if (handles < 1 || handles > HANDLES || active < 1 || active > handles || size > 65535 || sem_init(&received.reached, 0, 0) || sem_init(&acknowledged.reached, 0, 0))
         fail("the options");
     if (strcmp(work, "publish") == 0)
         publish((int)number(argc, argv, "--plain", settings.port));

@@ -131,9 +131,16 @@ pub unsafe extern "C" fn client_subscribe(handle: &Handle, topic: *const c_char,
 /// # Safety
 /// What the program gives is what `client.h` says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn client_publish(handle: &Handle, topic: *const c_char, payload: *const c_void, size: c_int, qos: c_int) -> bool {
+pub unsafe extern "C" fn client_publish(
+    handle: &Handle,
+    topic: *const c_char,
+    payload: *const c_void,
+    size: c_int,
+    qos: c_int,
+) -> bool {
     // SAFETY: a string, and so many bytes, of the program, as this function asks.
-    let (topic, payload) = unsafe { (CStr::from_ptr(topic), std::slice::from_raw_parts(payload.cast::<u8>(), size as usize)) };
+    let (topic, payload) =
+        unsafe { (CStr::from_ptr(topic), std::slice::from_raw_parts(payload.cast::<u8>(), size as usize)) };
     let connected = handle.connected.as_ref().expect("a connection");
     connected.client.publish(topic.to_str().expect("UTF-8"), of(qos), false, payload).is_ok()
 }
