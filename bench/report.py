@@ -58,7 +58,7 @@ def tables(found):
         if lines:
             # The limit is a publisher, and one that waits for its own messages over TCP.
             drop = [at for at in range(1, len(COLUMNS) + 1) if all(line[at] == "–" for line in lines)]
-            head = ["", *(CLIENTS[client][0] for client in COLUMNS), "ours : best"]
+            head = ["", *(CLIENTS[client] for client in COLUMNS), "ours : best"]
             yield heading, [[cell for at, cell in enumerate(line) if at not in drop] for line in [head, *lines]]
 
 
@@ -83,7 +83,7 @@ def machine(about):
 
 
 def draw(found, sweeps, folder):
-    names = [CLIENTS[client][0] for client in [OURS, *PEERS, LIMIT]]
+    names = [CLIENTS[client] for client in [OURS, *PEERS, LIMIT]]
 
     def values(row, key):
         return [found.get(row.key, {}).get(client, {}).get(key) for client in [OURS, *PEERS, LIMIT]]

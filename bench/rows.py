@@ -4,14 +4,14 @@ from dataclasses import dataclass, field
 
 OURS = "wm"
 LIMIT = "raw"
-# Program: what it is, and how it is used. In the order of the tables.
+# Programs, in the order of the tables; docs/performance.md says how each is used.
 CLIENTS = {
-    "wm": ("this library", "as an application uses it: calls, and callbacks in the stand-in of the SDK's event task"),
-    "libmosquitto": ("libmosquitto", "`mosquitto_loop_start`, 20 in flight, `MOSQ_OPT_TCP_NODELAY`; what is published waits in it without a limit"),
-    "paho_sync": ("Paho C sync", "`MQTTClient`, with callbacks, 20 in flight, not `reliable`, no persistence"),
-    "paho_async": ("Paho C async", "`MQTTAsync`, 20 messages handed over at a time: it gets slower with each that waits"),
-    "rumqttc": ("rumqttc", "`Client`, a thread that polls its `Connection`, 20 in flight, 100 requests, `tcp_nodelay`, which is not its default"),
-    "raw": ("raw socket", "no client but the limit: packets that were encoded before, one write for each, 20 in flight"),
+    "wm": "this library",
+    "libmosquitto": "libmosquitto",
+    "paho_sync": "Paho C sync",
+    "paho_async": "Paho C async",
+    "rumqttc": "rumqttc",
+    "raw": "raw socket",
 }
 PEERS = [name for name in CLIENTS if name not in (OURS, LIMIT)]
 
