@@ -19,8 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from rows import CLIENTS, LIMIT, OF_WORK, OURS, ROWS, SCHEMES, SWEEPS
 
 UNSUPPORTED = 3
-# Where SHORT counts instructions.
-IN_SHORT = ("publish-1-16", "receive-2-16")
+# What SHORT runs: each work, scheme and QoS once.
+IN_SHORT = ["publish-0-256", "publish-1", "receive-0-256", "receive-2", "trip-1", "connect", "idle"]
 
 
 def options_of(options):
@@ -139,8 +139,9 @@ def timed(work, raw):
 
 
 class Bench:
-    def __init__(self, runner, rows, clients, rounds, short):
-        self.runner, self.rows, self.clients, self.rounds, self.short = runner, rows, clients, rounds, short
+    def __init__(self, runner, rows, clients, rounds, short, with_sweeps):
+        self.runner, self.rows, self.clients, self.rounds = runner, rows, clients, rounds
+        self.short, self.with_sweeps = short, with_sweeps
         self.found = {row.key: {} for row in rows}
         self.seconds, self.begin = 1, time.monotonic()
 
@@ -190,12 +191,11 @@ class Bench:
 
     def instructions(self):
         """Two at a time: time does not count."""
-        rows = [row for row in self.rows if row.counted and not (self.short and row.key not in IN_SHORT)]
-        jobs = [(row, client) for row in rows for client in self.clients]
+        jobs = [(row, client) for row in self.rows if row.counted for client in self.clients]
         sweeps = [(sweep, point) for sweep in SWEEPS for point in (sweep.points[1:2] if self.short else sweep.points)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             counts = [pool.submit(self.instructions_of, *job) for job in jobs]
-            swept = [pool.submit(self.sweep, *one) for one in sweeps] if OURS in self.clients and len(self.rows) == len(ROWS) else []
+            swept = [pool.submit(self.sweep, *one) for one in sweeps] if self.with_sweeps else []
             for (row, client), count in zip(jobs, counts):
                 self.note(row, client, {"instructions": count.result()})
             points = {}
@@ -250,7 +250,8 @@ def main():
     programs, certificates, folder = (pathlib.Path(name).resolve() for name in sys.argv[1:4])
     short = bool(os.environ.get("SHORT"))
     chosen = os.environ.get("ROWS", "").split()
-    rows = [row for row in ROWS if not chosen or any(row.key.startswith(name) for name in chosen)]
+    wanted = chosen or (IN_SHORT if short else [""])
+    rows = [row for row in ROWS if any(row.key.startswith(name) for name in wanted)]
     clients = os.environ.get("CLIENTS", "").split() or list(CLIENTS)
     if not rows or set(clients) - set(CLIENTS):
         sys.exit(f"bench: rows are {', '.join(row.key for row in ROWS)}; clients are {', '.join(CLIENTS)}")
@@ -258,7 +259,7 @@ def main():
     begin, about = time.monotonic(), machine()
     broker = Broker(certificates, folder)
     try:
-        bench = Bench(Runner(programs, certificates, broker), rows, clients, rounds, short)
+        bench = Bench(Runner(programs, certificates, broker), rows, clients, rounds, short, OURS in clients and not chosen)
         bench.time()
         bench.idle()
         bench.count()
