@@ -3,6 +3,7 @@
 the medians. scripts/bench.sh builds what it needs and says what the variables do."""
 
 import datetime
+import itertools
 import json
 import os
 import pathlib
@@ -13,12 +14,14 @@ import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from rows import CLIENTS, LIMIT, OF_WORK, OURS, ROWS, SCHEMES, SWEEPS
 
 UNSUPPORTED = 3
+TIMEOUT = 120
 # What SHORT runs: each work, scheme and QoS once.
 IN_SHORT = ["publish-0-256", "publish-1", "receive-0-256", "receive-2", "trip-1", "connect", "idle"]
 
@@ -64,15 +67,27 @@ class Broker:
 
 class Runner:
     def __init__(self, programs, certificates, broker):
-        self.programs, self.certificates, self.broker, self.number = programs, certificates, broker, 0
+        self.programs, self.certificates, self.broker = programs, certificates, broker
+        self.numbers = itertools.count(1)
 
     def run(self, client, work, options, n, in_front=(), in_step=False, counting=False):
-        """What the program says that it took, None when the client cannot; and what stands in its standard error."""
-        self.number += 1
+        """What the program says that it took, and its standard error; None for what the client cannot. That it fails is an error with
+        ours alone: of another client it is said, and left out."""
+        try:
+            return self.attempt(client, work, options, n, in_front, in_step, counting)
+        except subprocess.SubprocessError as error:
+            said = f"bench: {client} has failed: {work} {options}, {n} messages: {error}"
+            if client in (OURS, LIMIT):
+                sys.exit(said)
+            print(said, flush=True)
+            return None, ""
+
+    def attempt(self, client, work, options, n, in_front, in_step, counting):
+        number = next(self.numbers)
         options = dict(options)
         scheme = options.setdefault("scheme", "mqtt")
         burst = options.get("burst", 1)
-        options |= {"port": self.broker.ports[scheme], "plain": self.broker.ports["mqtt"], "n": n, "topic": f"bench/{self.number}"}
+        options |= {"port": self.broker.ports[scheme], "plain": self.broker.ports["mqtt"], "n": n, "topic": f"bench/{number}"}
         if scheme in ("mqtts", "wss"):
             options["ca"] = self.certificates / "ca.pem"
         env = dict(os.environ)
@@ -83,41 +98,47 @@ class Runner:
         if in_step:
             options |= {"steps": writing, "silence": 60}
         command = [*in_front, self.programs / client, work, *options_of(options)]
-        program = subprocess.Popen(
-            command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pass_fds=[writing] if in_step else []
-        )
-        if in_step:
-            os.close(writing)
-        try:
-            if work == "receive" and program.stdout.readline() == "READY\n":
-                self.load(options, n, burst, reading)
-            out, error = program.communicate(timeout=120)
-        except subprocess.TimeoutExpired:
-            program.kill()
-            sys.exit(f"bench: it hangs: {' '.join(map(str, command))}")
-        finally:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, env=env, pass_fds=[writing] if in_step else [], **pipes) as program:
+            # Whatever it hangs in.
+            watch = threading.Timer(TIMEOUT, program.kill)
+            watch.start()
             if in_step:
-                os.close(reading)
+                os.close(writing)
+            try:
+                if work == "receive" and program.stdout.readline() == "READY\n":
+                    self.load(options, n, burst, reading)
+                out, error = program.communicate()
+            except subprocess.SubprocessError:
+                program.kill()
+                raise
+            finally:
+                watch.cancel()
+                if in_step:
+                    os.close(reading)
         if program.returncode == UNSUPPORTED:
             return None, error
         if program.returncode != 0:
-            sys.exit(f"bench: {' '.join(map(str, command))}: {program.returncode}\n{out}{error}")
-        return json.loads(out), error
+            raise subprocess.SubprocessError(f"{program.returncode}\n{out}{error}")
+        raw = json.loads(out)
+        if in_front and raw["done"] != n:
+            raise subprocess.SubprocessError(f"{raw['done']} were done")
+        return raw, error
 
     def load(self, options, n, burst, reading):
         chosen = {"port": self.broker.ports["mqtt"], "n": n, "burst": burst, "topic": options["topic"]}
         chosen |= {name: options[name] for name in ("qos", "size") if name in options}
         if reading >= 0:
             chosen["steps"] = reading
-        subprocess.run([self.programs / "load", *options_of(chosen)], pass_fds=[reading] if reading >= 0 else [], timeout=120, check=True)
+        subprocess.run([self.programs / "load", *options_of(chosen)], pass_fds=[reading] if reading >= 0 else [], timeout=TIMEOUT, check=True)
 
     def instructions(self, client, work, options, counted, in_step=False):
         """For each message, of all threads: what the larger number takes more."""
         totals = []
         for n in counted:
             raw, said = self.run(client, work, options, n, ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"], in_step)
-            if raw["done"] != n:
-                sys.exit(f"bench: {client} has done {raw['done']} of {n}: {work} {options}")
+            if raw is None:
+                return None
             totals.append(int(re.search(r"Collected : (\d+)", said)[1]))
         return (totals[1] - totals[0]) / (counted[1] - counted[0])
 
@@ -155,7 +176,7 @@ class Bench:
         return tuple(max(n // 20, 1) for n in counted) if self.short else counted
 
     def note(self, row, client, metrics):
-        for key, value in metrics.items():
+        for key, value in metrics.items() if metrics else ():
             self.found[row.key].setdefault(client, {}).setdefault(key, []).append(value)
 
     def time(self):
@@ -167,8 +188,7 @@ class Bench:
                 order = self.clients[turn % len(self.clients) :] + self.clients[: turn % len(self.clients)]
                 for client in order:
                     raw, _ = self.runner.run(client, row.work, row.options | {"seconds": self.seconds}, self.less(row.n))
-                    if raw:
-                        self.note(row, client, timed(row.work, raw))
+                    self.note(row, client, raw and timed(row.work, raw))
             self.say(f"round {turn + 1} of {self.rounds}")
 
     def idle(self):
@@ -178,15 +198,15 @@ class Bench:
             clients = [client for client in self.clients if client != LIMIT]
             with ThreadPoolExecutor(len(clients)) as pool:
                 for client, (raw, _) in zip(clients, pool.map(lambda client: self.runner.run(client, row.work, {"seconds": seconds}, 1), clients)):
-                    self.note(row, client, timed(row.work, raw))
+                    self.note(row, client, raw and timed(row.work, raw))
 
     def count(self):
         """Allocations and system calls, in runs of their own: counting takes time."""
         for row in (row for row in self.rows if row.work in ("publish", "receive")):
             for client in self.clients:
                 raw, _ = self.runner.run(client, row.work, row.options | {"seconds": self.seconds}, self.less(row.n // 2), counting=True)
-                done = max(raw["done"], 1)
-                self.note(row, client, {key: raw[key] / done for key in ("allocations", "system_calls") if key in raw})
+                counts = ("allocations", "system_calls")
+                self.note(row, client, raw and {key: raw[key] / max(raw["done"], 1) for key in counts if key in raw})
         self.say("allocations and system calls counted")
 
     def instructions(self):
@@ -197,7 +217,8 @@ class Bench:
             counts = [pool.submit(self.instructions_of, *job) for job in jobs]
             swept = [pool.submit(self.sweep, *one) for one in sweeps] if self.with_sweeps else []
             for (row, client), count in zip(jobs, counts):
-                self.note(row, client, {"instructions": count.result()})
+                found = count.result()
+                self.note(row, client, found and {"instructions": found})
             points = {}
             for (sweep, point), count in zip(sweeps, swept):
                 points.setdefault(sweep.key, []).append([point, round(count.result())])
@@ -267,7 +288,8 @@ def main():
     finally:
         broker.end()
     about |= {"rounds": rounds, "seconds": round(time.monotonic() - begin)}
-    result = {"machine": about, "rows": bench.medians(), "sweeps": sweeps}
+    # With some rows alone not each client need have one.
+    result = {"machine": about, "clients": [OURS] if chosen else clients, "rows": bench.medians(), "sweeps": sweeps}
     (folder / "bench.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
 
 
