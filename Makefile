@@ -28,6 +28,8 @@
 #                     takes some of it, SHARD=0/20 a twentieth; tests/mutants.txt says what may go unnoticed, and why
 #   make chaos        real brokers behind a bad network, DURATION seconds in all (240), and an application that counts; SEED=n,
 #                     BROKERS="mosquitto rumqttd aedes amqtt". Needs node with npm for aedes
+#   make bench        the library and other MQTT clients at the same work with the same broker, some ten minutes: docs/performance.md;
+#                     WRITE=1 puts figures and plots there, ROWS="publish idle" takes some of the work, CLIENTS="wm rumqttc" some clients
 #   make clean        removes everything that was built
 #   make help         prints this text
 #
@@ -66,7 +68,7 @@ ARCHIVE  = rm -f $@ && $(AR) rcs $@ $^
 MAKEFLAGS += --no-builtin-rules
 %.d: ;
 
-.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test bench-device fuzz coverage interleavings tsan soak mutants chaos install clean FORCE
+.PHONY: all help header peers demo check test test-programs csky size component release firmware-test heap-sweep csky-test bench-device fuzz coverage interleavings tsan soak mutants chaos bench bench-programs install clean FORCE
 .SECONDARY:
 
 all: $(RUST_STATIC) $(RUST_SHARED) $(SDK_STATIC) $(SDK_SHARED)
@@ -169,6 +171,44 @@ $(C)/chaos: $(CHAOS_SRC:%.c=$(C)/lib/%.o) $(RUST_STATIC) $(SDK_STATIC)
 
 chaos: $(C)/chaos peers
 	scripts/chaos.sh
+
+# ---- benchmarks ----
+
+BENCH := $(C)/bench
+# Each client with the same work; the library's own is linked as applications do.
+BENCH_CLIENTS := wm libmosquitto paho_sync paho_async rumqttc raw
+BENCH_RUMQTTC := $(TARGET)/bench/release/libbench_rumqttc.a
+$(BENCH)/wm:           BENCH_LIBRARIES = $(RUST_STATIC) $(NATIVE) $(SDK_STATIC)
+$(BENCH)/libmosquitto: BENCH_LIBRARIES = -lmosquitto
+$(BENCH)/paho_sync:    BENCH_LIBRARIES = -lpaho-mqtt3cs
+$(BENCH)/paho_async:   BENCH_LIBRARIES = -lpaho-mqtt3as
+$(BENCH)/rumqttc:      BENCH_LIBRARIES = -lm -ldl
+
+bench:
+	MAKE='$(MAKE)' CARGO='$(CARGO)' scripts/bench.sh
+
+bench-programs: $(BENCH_CLIENTS:%=$(BENCH)/%) $(BENCH)/load $(BENCH)/count.so
+
+$(BENCH_RUMQTTC): FORCE
+	$(CARGO) build --quiet --release --locked --manifest-path bench/rumqttc/Cargo.toml --target-dir $(TARGET)/bench
+
+$(BENCH)/wm: $(RUST_STATIC) $(SDK_STATIC)
+
+$(BENCH)/rumqttc: $(BENCH_RUMQTTC) $(addprefix $(C)/lib/bench/programs/,work.o measure.o socket.o)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BENCH_RUMQTTC) $(BENCH_LIBRARIES) -pthread
+
+$(BENCH)/load: $(addprefix $(C)/lib/bench/programs/,load.o socket.o)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+$(BENCH)/count.so: $(C)/lib/bench/programs/count.o
+	@mkdir -p $(@D)
+	$(CC) -shared $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+$(BENCH)/%: $(C)/lib/bench/programs/%.o $(addprefix $(C)/lib/bench/programs/,work.o measure.o socket.o)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BENCH_LIBRARIES) -pthread
 
 # ---- tests ----
 

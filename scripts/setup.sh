@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# setup.sh [check]: installs what `make test`, or only `make check`, needs and is not there: Debian packages, parts of the Rust
-# toolchains and, for all tests, the device's C compiler, which takes some 20 minutes to build, once. Packages and compiler need
+# setup.sh [check | bench]: installs what `make test`, or only `make check` or `make bench`, needs and is not there: Debian packages,
+# parts of the Rust toolchains and, for all tests, the device's C compiler, which takes some 20 minutes to build, once. Packages and compiler need
 # root and Debian; elsewhere it says what is missing and stops.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,8 +20,12 @@ need_program python3 python3
 need_program "${CXX:-c++}" g++
 need gcc-multilib "${CC:-cc}" -m32 -fsyntax-only -x c - <<<'#include <stdio.h>'
 if [ "${1:-}" != check ]; then
-    need_program mosquitto_pub mosquitto-clients
     need_program valgrind valgrind
+    need libmosquitto-dev test -e /usr/include/mosquitto.h
+    need libpaho-mqtt-dev test -e /usr/include/MQTTAsync.h
+fi
+if [ -z "${1:-}" ]; then
+    need_program mosquitto_pub mosquitto-clients
     need_program pkg-config pkg-config
     need_program cmake cmake
     need_program ninja ninja-build
@@ -35,7 +39,7 @@ fi
 may_install=
 [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || may_install=yes
 missing=("${packages[@]}")
-[ "${1:-}" = check ] || PATH="$PATH:/opt/csky/bin" command -v csky-elfabiv2-gcc >/dev/null ||
+[ -n "${1:-}" ] || PATH="$PATH:/opt/csky/bin" command -v csky-elfabiv2-gcc >/dev/null ||
     missing+=("csky-elfabiv2-gcc, which scripts/csky-toolchain.sh builds")
 if [ -z "$may_install" ] && [ "${#missing[@]}" -gt 0 ]; then
     echo "setup: please install as root (these are Debian's names): ${missing[*]}" >&2
@@ -60,7 +64,7 @@ component() { # RUSTUP-COMPONENT CARGO COMMAND [TOOLCHAIN]
 }
 component rustfmt "${CARGO:-cargo}" fmt
 component clippy "${CARGO:-cargo}" clippy
-[ "${1:-}" != check ] || exit 0
+[ -z "${1:-}" ] || exit 0
 
 if ! find_nightly; then
     rustup toolchain install "${RUST_NIGHTLY:-$pinned_nightly}" --profile minimal -c rust-src -c clippy

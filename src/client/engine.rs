@@ -131,10 +131,12 @@ impl<P: Port> Engine<P> {
     fn dispatch(&mut self, now: Instant) {
         self.retry.at = Instant::NEVER;
         let sources = self.connections.len() + 1;
-        let mut passed_over = 0;
+        let (mut passed_over, mut alone) = (0, false);
         while passed_over < sources {
             passed_over += 1;
-            self.next_client = (self.next_client + 1) % sources;
+            if !alone {
+                self.next_client = (self.next_client + 1) % sources;
+            }
             let (backlog, last) = match self.connections.get_mut(self.next_client) {
                 Some(connection) => (Some(connection.backlog()), false),
                 None => (self.last_events.last_mut(), true),
@@ -158,7 +160,9 @@ impl<P: Port> Engine<P> {
                     };
                 }
             }
-            passed_over = 0;
+            // The only one with events goes on without the others: nothing comes to them meanwhile.
+            alone = passed_over == sources;
+            passed_over = if alone { sources - 1 } else { 0 };
             self.retry.pause = RETRY.0;
             let receipt = backlog.pop(size);
             match self.connections.get_mut(self.next_client) {
