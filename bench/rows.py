@@ -112,11 +112,11 @@ SWEEPS = [
     Sweep("window-1", "publish QoS 1, so many in flight", "messages in flight", "publish", {"qos": 1}, [1, 2, 5, 10, 20], "window", (1000, 4000)),
     Sweep("window-2", "publish QoS 2, so many in flight", "messages in flight", "publish", {"qos": 2}, [1, 2, 5, 10, 20], "window", (1000, 4000)),
     Sweep(
-        "leaving-0", "publish QoS 0, 256 bytes, so many at once", "messages of 256 bytes",
+        "leaving-0", "publish QoS 0, 256 bytes, at once", "messages of 256 bytes",
         "publish", {"qos": 0, "size": 256}, [1, 4, 16, 64, 256, 1024], "burst", (8, 24), each=True,
     ),
     Sweep(
-        "waiting-0", "receive QoS 0, 256 bytes, so many at once while the callback stands still", "messages of 256 bytes",
+        "waiting-0", "receive QoS 0, 256 bytes, behind a callback", "messages of 256 bytes",
         "receive", {"qos": 0, "size": 256, "hold": 100}, [1, 4, 16, 64, 256, 1024], "burst", (2, 8), each=True,
     ),
 ]

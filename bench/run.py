@@ -237,7 +237,7 @@ class Bench:
 
     def medians(self):
         return {
-            key: {client: {metric: statistics.median(values) for metric, values in metrics.items()} for client, metrics in clients.items()}
+            key: {client: {metric: float(f"{statistics.median(values):.6g}") for metric, values in metrics.items()} for client, metrics in clients.items()}
             for key, clients in self.found.items()
         }
 
