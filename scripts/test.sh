@@ -36,6 +36,8 @@ step "what fuzzing has found" "$CARGO" test --locked --manifest-path fuzz/Cargo.
 step "header" scripts/check-header.sh
 step "build" "$MAKE" all
 step "peers" "$MAKE" peers
+# That they work: nothing is measured.
+step "benchmarks" env SHORT=1 "$MAKE" bench
 export WM_MQTT_CERTS=$PWD/target/test-certs
 mkdir -p "$WM_MQTT_CERTS"
 step "the peers' own tests" "$CARGO" test --locked --manifest-path ffi-tests/peers/Cargo.toml --target-dir ffi-tests/peers/target
