@@ -53,7 +53,11 @@ fn tls_that_is_switched_off_is_refused_at_once() {
 
 #[test]
 fn a_server_that_waits_for_acknowledgements() {
-    for host in ["mqtt://broker", "ws://broker:1883"] {
+    for host in [
+        "mqtt://broker",
+        #[cfg(feature = "websocket")]
+        "ws://broker:1883",
+    ] {
         let handle = one_with(with_host(config("c"), host));
         // CONNACK comes in four steps, the answer to the upgrade in more than a hundred.
         with(|w| w.faults = Faults { segment: 1, delayed_ack: 200, ..Faults::NONE });
