@@ -162,3 +162,21 @@ impl Config {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes() {
+        let mode = |verify, present| Some(AuthMode { verify, present });
+        let all = [mode(false, false), mode(true, false), mode(false, true), mode(true, true), None];
+        assert_eq!([0, 1, 2, 3, 4].map(AuthMode::from_number), all);
+    }
+
+    #[test]
+    fn texts_have_a_nul_behind_them() {
+        let text = Text::copy(b"ab").expect("memory");
+        assert_eq!((&text[..], text.as_bytes_with_nul()), (&b"ab"[..], &b"ab\0"[..]));
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use wm_mqtt_client::client::{Client, Config, Error};
+use wm_mqtt_client::client::{Client, Config, Error, Text};
 
 use crate::app::{Handle, config, with_host};
 use crate::broker;
@@ -46,6 +46,19 @@ fn tls_that_is_switched_off_is_refused_at_once() {
         with(|w| w.parts.tls = false);
         assert_eq!(handle.connect(), expected, "{uri}");
         with(|w| assert_eq!(w.broker.connects, u64::from(expected.is_ok()), "{uri}"));
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+#[test]
+fn names_and_passwords_are_utf_8() {
+    let name = |bytes: &[u8]| Text::copy(bytes).expect("memory");
+    for (username, password, is_right) in [(&b"u"[..], &b"p"[..], true), (b"u", b"\xff", false), (b"\xff", b"p", false)]
+    {
+        let handle = one_with(Config { username: Some(name(username)), password: Some(name(password)), ..config("c") });
+        let result = if is_right { Ok(()) } else { Err(Error::BadUtf8String) };
+        assert_eq!(handle.connect(), result, "{username:?}, {password:?}");
         handle.remove();
         all_is_gone();
     }

@@ -279,6 +279,24 @@ fn a_large_message_leaves_nothing_behind() {
     all_is_gone();
 }
 
+/// Nor do many small ones that had to wait for the event queue.
+#[test]
+fn a_burst_leaves_nothing_behind() {
+    let handle = subscribed();
+    with(|w| w.broker.style.window = 0);
+    send(3, 1, 10);
+    run(1_000);
+    let before = memory::live();
+    with(|w| w.queue.busy_until = w.now + 5_000);
+    send(150, 1, 10);
+    run(10_000);
+    assert_eq!(got(&handle).len(), 153);
+    let live = memory::live();
+    assert!(live <= before + 1_024, "{live} bytes, {before} before");
+    handle.remove();
+    all_is_gone();
+}
+
 #[test]
 fn oversized_messages_pass_by() {
     let handle = subscribed();
