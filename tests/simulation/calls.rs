@@ -221,27 +221,29 @@ fn everybody_who_waits_for_room_gets_some() {
 }
 
 #[test]
-fn one_acknowledgement_is_room_for_one() {
-    // Half of the window wakes at once who waits for room, and one place does 2 ms later.
-    let handle = connected_within(20, 4096);
-    with(|w| {
-        w.faults.latency = (10, 10);
-        w.broker.style.reply = (500, 500);
-    });
-    let publish = || assert!(handle.publish("t", 1, 10).1.is_ok());
-    let start = now();
-    publish();
-    run(505);
-    // The acknowledgement of the first is on its way, those of the others leave together.
-    (1..20).for_each(|_| publish());
-    assert_eq!(now() - start, 505);
-    publish();
-    assert_eq!(now() - start, 522);
-    publish();
-    assert_eq!(now() - start, 1_025);
-    run(2_000);
-    handle.remove();
-    all_is_gone();
+fn acknowledgements_are_gathered_for_who_waits() {
+    // Half of the window wakes at once who waits for room, and less does 2 ms later.
+    for (first, expected) in [(1, 522), (9, 522), (10, 520), (20, 520)] {
+        let handle = connected_within(20, 4096);
+        with(|w| {
+            w.faults.latency = (10, 10);
+            w.broker.style.reply = (500, 500);
+        });
+        let publish = |count| (0..count).for_each(|_| assert!(handle.publish("t", 1, 10).1.is_ok()));
+        let start = now();
+        publish(first);
+        run(505);
+        // Their acknowledgements are on their way, those of the others leave together later.
+        publish(20 - first);
+        assert_eq!(now() - start, 505);
+        publish(1);
+        assert_eq!(now() - start, expected, "{first}");
+        publish(first - 1);
+        assert_eq!(now() - start, expected, "{first}");
+        run(2_000);
+        handle.remove();
+        all_is_gone();
+    }
 }
 
 #[test]
