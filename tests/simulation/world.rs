@@ -439,7 +439,7 @@ fn turn(slot: usize, is_spurious: bool) {
         w.tasks[slot].deadline = deadline;
         let is_settled = !reason && !is_spurious && !has_moved && w.activity == before;
         let settling = &mut w.tasks[slot].settling;
-        *settling = if is_settled { settling.saturating_sub(1) } else { 3 };
+        *settling = if is_settled { settling.saturating_sub(1) } else { 2 };
         // If events went to their queue, there is more to do; if time went by, a limit may be over; who was interrupted may be
         // about to wake the task.
         if !reason && w.activity - before == w.deeds - deeds && w.now == begin && w.preemptions == 0 {
@@ -470,7 +470,7 @@ pub(crate) fn start(body: Box<dyn Task>) -> usize {
             net,
             ended: false,
             joined: false,
-            settling: 3,
+            settling: 2,
             deadline: None,
             stopped_until: 0,
         });
