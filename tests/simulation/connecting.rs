@@ -66,11 +66,12 @@ fn names_and_passwords_are_utf_8() {
 
 #[test]
 fn a_server_that_waits_for_acknowledgements() {
-    for host in [
+    let hosts: &[_] = &[
         "mqtt://broker",
         #[cfg(feature = "websocket")]
         "ws://broker:1883",
-    ] {
+    ];
+    for host in hosts {
         let handle = one_with(with_host(config("c"), host));
         // CONNACK comes in four steps, the answer to the upgrade in more than a hundred.
         with(|w| w.faults = Faults { segment: 1, delayed_ack: 200, ..Faults::NONE });
