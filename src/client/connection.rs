@@ -269,9 +269,9 @@ impl<P: Port> Connection<P> {
                     self.begin_session(context)?;
                 }
                 Stage::Up(pipe) => {
-                    // Before `judge` ends anything for silence, the socket is read.
+                    // Before anything ends for silence, the socket is read.
                     if is_due {
-                        pipe.ready();
+                        pipe.readable = true;
                     }
                     self.receive(context)?;
                     return self.judge(context);
@@ -316,7 +316,7 @@ impl<P: Port> Connection<P> {
         result.map_err(|_| ConnectionError::NoMemory)
     }
 
-    /// Ends what has waited too long, now that what has arrived was read: the attempt, calls, a server that is silent.
+    /// Ends what has waited too long, now that what has arrived was read: the attempt, calls.
     fn judge(&mut self, context: &mut Context<P>) -> Result<(), ConnectionError> {
         let clock = &context.clock;
         let mut guard = self.client.state().lock();
@@ -333,9 +333,6 @@ impl<P: Port> Connection<P> {
             session.forget(id);
             log::error(&[&"no answer to request ", &id, &" within 10 s"]);
         });
-        if state.keep_alive(clock) <= clock.now() {
-            state.session.handle_timeout(clock.now())?;
-        }
         Ok(())
     }
 
@@ -375,11 +372,11 @@ impl<P: Port> Connection<P> {
             Stage::Up(pipe) if !self.receiver.is_cut() => pipe,
             Stage::Down | Stage::Dialing(_) | Stage::Up(_) => return Ok(()),
         };
-        if !pipe.may_write() {
-            pipe.flush()?;
-        }
         let mut connecting = false;
         for turn in 0.. {
+            if !pipe.may_write() {
+                pipe.flush()?;
+            }
             let len = {
                 let mut guard = self.client.state().lock();
                 let state = &mut *guard;
@@ -389,13 +386,20 @@ impl<P: Port> Connection<P> {
                     state.room = state.room.max(Room::More);
                 }
                 state.drain(&context.clock);
+                connecting = state.connected.is_none();
                 let len =
                     if pipe.may_write() && turn < WRITES { state.session.transmit(&mut context.buffer) } else { 0 };
-                // Waiting publishers are woken once, when the session has nothing left for the socket: all of its room is free.
                 if len == 0 {
+                    // Once, when the session has nothing left for the socket: all of its room is free for publishers.
                     state.offer_room(context.now());
+                    // And no PINGREQ waits for this task, whose silence would count as the server's.
+                    if state.keep_alive(&context.clock) <= context.now() {
+                        state.session.handle_timeout(context.now())?;
+                        // The network may have failed to say that the socket has room.
+                        pipe.writable = true;
+                        continue;
+                    }
                 }
-                connecting = state.connected.is_none();
                 len
             };
             if len == 0 {
@@ -533,11 +537,10 @@ impl<P: Port> Connection<P> {
                 let state = self.client.state().lock();
                 let limit = self.limit(&state);
                 let calls = state.calls.deadline(clock).min(state.room_limit);
-                clock
-                    .end_of(limit)
-                    .min(state.keep_alive(clock))
-                    .min(calls)
-                    .min(self.receiver.next_memory_retry(clock.now()))
+                // Nothing is sent any more on a connection that is cut.
+                let keep_alive = if self.receiver.is_cut() { Instant::NEVER } else { state.keep_alive(clock) };
+                let memory = self.receiver.next_memory_retry(clock.now());
+                clock.end_of(limit).min(keep_alive).min(calls).min(memory)
             }
         };
         match &self.closing {

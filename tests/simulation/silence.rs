@@ -7,7 +7,7 @@ use crate::app::config;
 use crate::broker;
 use crate::directed::*;
 use crate::promises::all_is_gone;
-use crate::world::{call_later, run, run_until, with};
+use crate::world::{Faults, call_later, run, run_until, with};
 
 /// The MQTT task is not run for so long, from now on.
 fn stop(ms: u64) {
@@ -44,6 +44,23 @@ fn pingresp_waits_in_the_socket() {
     }
 }
 
+/// Nor is it silence that a PINGREQ still waits for this task to send it, though the server has room for it.
+#[test]
+fn a_ping_that_has_not_left_is_not_unanswered() {
+    let handle = one_with(Config { keep_alive: 3, ..config("c") });
+    assert_eq!(handle.connect(), Ok(()));
+    // 100 bytes in 100 ms: the message takes 10 s, and the PINGREQ is due before that.
+    with(|w| w.faults = Faults { latency: (100, 100), capacity: 100, segment: 100, delayed_ack: 0, ..Faults::NONE });
+    assert!(handle.publish("a/b", 0, 10_000).1.is_ok());
+    run(4_000);
+    stop(3_500);
+    run(30_000);
+    assert_eq!(lost(), 0);
+    assert!(with(|w| w.broker.pings) > 0);
+    handle.remove();
+    all_is_gone();
+}
+
 /// Nor is it one when the port reports the answer too late, or not at all.
 #[test]
 fn pingresp_that_nobody_reports() {
@@ -63,7 +80,6 @@ fn pingresp_that_nobody_reports() {
 #[test]
 fn a_frame_comes_slowly() {
     use crate::app::with_host;
-    use crate::world::Faults;
 
     let handle = one_with(with_host(Config { keep_alive: 3, ..config("c") }, "ws://broker:1883"));
     assert_eq!(handle.connect(), Ok(()));
