@@ -101,6 +101,11 @@ impl<B: Buffer> Backlog<B> {
         has_room
     }
 
+    /// A message that is not longer has room for sure: it need not be asked for.
+    pub(super) fn sure_room(&self) -> usize {
+        self.limit.saturating_sub(self.bytes + self.accepted + OVERHEAD)
+    }
+
     /// Makes room for one more entry, and behind it one for the end of the connection; whether there was memory for it.
     pub(super) fn reserve(&mut self) -> bool {
         reserve(&mut self.entries)

@@ -113,6 +113,9 @@ impl<P: Port> Connection<P> {
             }
             Stage::Securing(pipe) | Stage::Up(pipe) if pipe.token() == token => {
                 pipe.ready();
+                if let Some(Readiness::Ended) = readiness {
+                    pipe.ended();
+                }
                 true
             }
             _ => false,
@@ -356,7 +359,7 @@ impl<P: Port> Connection<P> {
             });
             // What layers have read may be no packet before more comes, or none at all.
             #[cfg(any(feature = "tls", feature = "websocket"))]
-            if pipe.readable && !is_plain {
+            if matches!(read, Ok(true)) && !is_plain {
                 self.client.state().lock().session.heard(now);
             }
             // A packet before the end of the stream may say why the stream ended.

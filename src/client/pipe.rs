@@ -20,10 +20,12 @@ pub(super) struct Pipe<P: Port> {
     token: Token,
     socket: LinkSocket<P>,
     layers: Layers,
-    /// The socket may have something to read, or room for a write: no call has said [`NetError::WouldBlock`] since it was
-    /// ready.
+    /// The socket may have something to read, or room for a write: since it was ready no call has said
+    /// [`NetError::WouldBlock`], nor that nothing is left to read.
     pub(super) readable: bool,
     pub(super) writable: bool,
+    /// The server may have ended the stream, or it is broken: then it is read until a read says which.
+    may_be_over: bool,
     /// Bytes for the socket: what the layers have made, or without layers what the socket did not take of MQTT's.
     output: Vec<u8>,
     /// How much of `output` the socket has taken.
@@ -39,8 +41,20 @@ pub(super) struct Pipe<P: Port> {
 impl<P: Port> Pipe<P> {
     /// A stream over a connected socket, without layers.
     pub(super) fn new(token: Token, socket: LinkSocket<P>) -> Self {
-        let (layers, output) = (Layers::default(), Vec::new());
-        Self { token, socket, layers, readable: true, writable: true, output, sent: 0, carried: 0, left: 0, answers: 0 }
+        Self {
+            token,
+            socket,
+            layers: Layers::default(),
+            readable: true,
+            writable: true,
+            // While the addresses raced nobody has listened to that.
+            may_be_over: true,
+            output: Vec::new(),
+            sent: 0,
+            carried: 0,
+            left: 0,
+            answers: 0,
+        }
     }
 
     pub(super) fn token(&self) -> Token {
@@ -67,6 +81,11 @@ impl<P: Port> Pipe<P> {
         (self.readable, self.writable) = (true, true);
     }
 
+    /// And that the server has ended the stream, or that it is broken.
+    pub(super) fn ended(&mut self) {
+        self.may_be_over = true;
+    }
+
     /// Whether reading must wait until the server has taken the answers that it has asked the layers for.
     pub(super) fn is_congested(&self) -> bool {
         self.answers > ANSWERS
@@ -77,22 +96,24 @@ impl<P: Port> Pipe<P> {
         self.layers.has_memory()
     }
 
-    /// Reads once; what it brings goes to `up`.
-    pub(super) fn read(&mut self, buffer: &mut [u8], up: &mut dyn FnMut(&[u8])) -> Result<(), ConnectionError> {
+    /// Reads once; what it brings goes to `up`. Whether anything has come, maybe not enough for the layers to pass it on.
+    pub(super) fn read(&mut self, buffer: &mut [u8], up: &mut dyn FnMut(&[u8])) -> Result<bool, ConnectionError> {
         let len = match self.socket.read(buffer) {
             Ok(0) if self.layers.is_empty() => return Err(ConnectionError::ClosedByServer),
             Ok(0) => return Err(ConnectionError::UnexpectedEnd),
             Ok(len) => len,
             Err(NetError::WouldBlock) => {
-                self.readable = false;
-                return Ok(());
+                (self.readable, self.may_be_over) = (false, false);
+                return Ok(false);
             }
             Err(NetError::Failed(failure)) => return Err(ConnectionError::Network(failure)),
         };
+        self.readable = self.may_be_over || !self.socket.is_drained();
         let before = self.output.len();
         let result = self.layers.receive(&buffer[..len], &mut self.output, up);
         self.answers += self.output.len() - before;
-        Ok(result?)
+        result?;
+        Ok(true)
     }
 
     /// Appends an answer of a TLS handshake, which is not among the layers yet, and takes it.

@@ -150,7 +150,7 @@ impl<P: Port> Receiver<P> {
     ) -> Result<(), ConnectionError> {
         let mut guard = client.state().lock();
         let state = &mut *guard;
-        let mut room = 0;
+        let mut room = self.backlog.sure_room();
         // Input behind what was left over must wait for it.
         while self.leftover.is_empty() {
             // An entry for the event is reserved before the session takes the bytes that bring it.
@@ -163,7 +163,7 @@ impl<P: Port> Receiver<P> {
             state.session.set_room(room);
             if let Some(event) = state.session.handle_input(now, &mut input)? {
                 self.handle_event(client, state, now, attempt, event)?;
-                room = 0;
+                room = self.backlog.sure_room();
                 continue;
             }
             // The rest of `input` begins a message for which there is no room or no memory. If it cannot be left over, the

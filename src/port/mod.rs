@@ -173,6 +173,8 @@ pub trait Signal: Clone + Send + Sync + Sized {
 pub enum Readiness {
     /// A socket may have become readable, writable, connected or broken: try.
     Socket,
+    /// The same of a socket whose peer has ended the stream, or that is broken: [`Socket::is_drained`] does not know of that.
+    Ended,
     /// The addresses of a name; empty when there are none.
     Resolved(Vec<SocketAddr>),
 }
@@ -269,6 +271,11 @@ pub trait Socket: Send {
     fn established(&mut self) -> Result<(), NetError>;
     /// Reads what is there; 0 at the end of the stream.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, NetError>;
+    /// Whether the last read has taken all that there was, so that the next one is of use only when readiness is reported
+    /// again, or was reported as [`Readiness::Ended`].
+    fn is_drained(&self) -> bool {
+        false
+    }
     /// Writes what fits.
     fn write(&mut self, bytes: &[u8]) -> Result<usize, NetError>;
     /// Acknowledges at once what has arrived, rather than with the next bytes that are written or a while later.

@@ -17,7 +17,8 @@ pub enum TopicError {
 /// Whether `text` may stand in a UTF-8 encoded string of MQTT: no ill-formed UTF-8, no surrogates, no U+0000
 /// `[MQTT-1.5.3-1]` `[MQTT-1.5.3-2]`.
 pub fn is_utf8_string(text: &[u8]) -> bool {
-    !text.contains(&0) && core::str::from_utf8(text).is_ok()
+    // Most are ASCII, which is known sooner.
+    !text.contains(&0) && (text.iter().all(u8::is_ascii) || core::str::from_utf8(text).is_ok())
 }
 
 fn check_string(text: &[u8]) -> Result<(), TopicError> {

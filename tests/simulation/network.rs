@@ -32,7 +32,7 @@ fn one_family_at_a_time() {
             run(1_000);
             net.wait(None, |_, news| match news {
                 Readiness::Resolved(addresses) => found = Some(addresses),
-                Readiness::Socket => panic!("no socket is there"),
+                Readiness::Socket | Readiness::Ended => panic!("no socket is there"),
             });
         }
         found

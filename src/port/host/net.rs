@@ -119,14 +119,15 @@ impl Net for HostNet {
         let _ = stream.set_nodelay(true);
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, mio::Token(token), interest).map_err(net_error)?;
-        Ok(HostSocket(stream))
+        Ok(HostSocket { stream, is_drained: false })
     }
 
     fn wait(&mut self, deadline: Option<Instant>, mut ready: impl FnMut(Token, Readiness)) {
         let timeout = deadline.map(|deadline| Duration::from_millis(deadline.millis_from(Host::now()).into()));
         if self.poll.poll(&mut self.events, timeout).is_ok() {
             for event in self.events.iter().filter(|event| event.token() != WAKER) {
-                ready(event.token().0, Readiness::Socket);
+                let is_ended = event.is_read_closed() || event.is_error();
+                ready(event.token().0, if is_ended { Readiness::Ended } else { Readiness::Socket });
             }
         }
         self.failed.clear();
@@ -141,26 +142,36 @@ impl Net for HostNet {
 
 /// A TCP connection.
 #[derive(Debug)]
-pub struct HostSocket(TcpStream);
+pub struct HostSocket {
+    stream: TcpStream,
+    /// The last read has brought less than there was room for: what comes after that is reported (epoll(7), question 9).
+    is_drained: bool,
+}
 
 impl Socket for HostSocket {
     fn established(&mut self) -> Result<(), NetError> {
-        if let Some(error) = self.0.take_error().map_err(net_error)? {
+        if let Some(error) = self.stream.take_error().map_err(net_error)? {
             return Err(net_error(error));
         }
-        match self.0.peer_addr() {
-            Ok(_) => self.0.set_nodelay(true).map_err(net_error),
+        match self.stream.peer_addr() {
+            Ok(_) => self.stream.set_nodelay(true).map_err(net_error),
             Err(error) if error.kind() == ErrorKind::NotConnected => Err(NetError::WouldBlock),
             Err(error) => Err(net_error(error)),
         }
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, NetError> {
-        uninterrupted(|| self.0.read(buffer))
+        let result = uninterrupted(|| self.stream.read(buffer));
+        self.is_drained = result.is_ok_and(|len| len < buffer.len());
+        result
+    }
+
+    fn is_drained(&self) -> bool {
+        self.is_drained
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<usize, NetError> {
-        uninterrupted(|| self.0.write(bytes))
+        uninterrupted(|| self.stream.write(bytes))
     }
 
     fn acknowledge(&mut self) {
@@ -169,16 +180,16 @@ impl Socket for HostSocket {
         let (level, option, value) = (libc::IPPROTO_TCP, libc::TCP_QUICKACK, (&raw const on).cast());
         // SAFETY: the descriptor is open while `self` lives, and `on` has the length that is given. Without success the
         // acknowledgement comes later.
-        unsafe { libc::setsockopt(self.0.as_raw_fd(), level, option, value, len) };
+        unsafe { libc::setsockopt(self.stream.as_raw_fd(), level, option, value, len) };
     }
 
     fn shutdown(&mut self) {
         // A socket that is not connected any more cannot be shut down, and need not be.
-        let _ = self.0.shutdown(Shutdown::Write);
+        let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     fn is_acknowledged(&mut self) -> bool {
-        unacknowledged(&self.0) == 0 || is_gone(&self.0)
+        unacknowledged(&self.stream) == 0 || is_gone(&self.stream)
     }
 }
 
@@ -297,6 +308,29 @@ mod tests {
         assert!(becomes_acknowledged(&mut socket));
     }
 
+    /// Whoever reads no further behind a short read must not miss an end that came with the bytes.
+    #[test]
+    fn the_end_is_reported_with_the_last_bytes() {
+        let mut net = HostNet::open().unwrap();
+        let (mut socket, mut server) = connected(&mut net);
+        let mut wait = || {
+            let mut told = Vec::new();
+            net.wait(None, |_, readiness| told.push(matches!(readiness, Readiness::Ended)));
+            told
+        };
+        wait();
+        server.write_all(b"first").unwrap();
+        assert_eq!(wait(), [false]);
+        assert_eq!((socket.read(&mut [0; 4]), socket.is_drained()), (Ok(4), false));
+        assert_eq!((socket.read(&mut [0; 4]), socket.is_drained()), (Ok(1), true));
+        server.write_all(b"last").unwrap();
+        drop(server);
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(wait(), [true]);
+        assert_eq!((socket.read(&mut [0; 9]), socket.is_drained()), (Ok(4), true));
+        assert_eq!(socket.read(&mut [0; 9]), Ok(0));
+    }
+
     #[test]
     fn the_end_of_the_stream_is_acknowledged_too() {
         let mut net = HostNet::open().unwrap();
@@ -317,6 +351,6 @@ mod tests {
         server.read_exact(&mut [0]).unwrap();
         drop(server);
         assert!(becomes_acknowledged(&mut socket));
-        assert_ne!(unacknowledged(&socket.0), 0, "this would be no test of a connection that is gone");
+        assert_ne!(unacknowledged(&socket.stream), 0, "this would be no test of a connection that is gone");
     }
 }
