@@ -31,7 +31,7 @@ impl Instant {
 
     /// A 32-bit processor takes a dozen instructions to compare two instants, and as many to add. Not inlined, and with all
     /// comparisons written in terms of this one (776 bytes): 1,088 bytes of flash less; [`add`](Self::add) not inlined: 528.
-    #[inline(never)]
+    #[cfg_attr(feature = "freertos", inline(never))]
     fn is_before(self, other: Instant) -> bool {
         self.0 < other.0
     }
@@ -76,7 +76,7 @@ impl PartialOrd for Instant {
 impl Add<Millis> for Instant {
     type Output = Instant;
 
-    #[inline(never)]
+    #[cfg_attr(feature = "freertos", inline(never))]
     fn add(self, ms: Millis) -> Instant {
         Instant(self.0.saturating_add(ms.into()))
     }
