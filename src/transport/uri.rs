@@ -176,7 +176,7 @@ fn split_host(place: &str) -> Result<(&str, &str), UriError> {
 /// What stands before the first of these ASCII characters, and the rest with it. A search for one byte at a time: the general
 /// string search would cost 2 KB of flash.
 fn split<'a>(text: &'a str, any: &[u8]) -> (&'a str, &'a str) {
-    text.split_at(text.bytes().position(|c| any.iter().any(|one| *one == c)).unwrap_or(text.len()))
+    text.split_at(text.bytes().position(|c| any.contains(&c)).unwrap_or(text.len()))
 }
 
 #[cfg(test)]
