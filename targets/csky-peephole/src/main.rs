@@ -62,6 +62,9 @@ fn shorten(text: &str) -> String {
     constants::shorten(&mut lines);
     values::shorten(&mut lines);
     registers::shorten(&mut lines);
+    // Once more: what was long for want of a short register may be short now.
+    constants::shorten(&mut lines);
+    values::shorten(&mut lines);
     order::shorten(&mut lines);
     outline::shorten(&mut lines);
     assembly::print(&lines)
