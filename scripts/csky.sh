@@ -50,7 +50,8 @@ build() { # NAME FEATURES
     archive "$1" libwm_mqtt_client.a
     # shellcheck disable=SC2086 # lists of options
     csky-elfabiv2-gcc $cpu -nostdlib -nostartfiles -Wl,--gc-sections -Wl,-e,wm_mqtt_client_init \
-        -Wl,--no-warn-execstack -Wl,-Ttext=0x1000 $libc -Wl,--unresolved-symbols=ignore-all $roots "$out/$1.a" -lgcc -o "$out/$1.elf"
+        -Wl,--no-warn-execstack -Wl,-Ttext=0x1000 $libc -Wl,--unresolved-symbols=ignore-all $roots "$out/$1.a" -lgcc \
+        -o "$out/$1.elf" -Wl,-Map,"$out/$1.map"
 }
 
 only=${1:-}

@@ -86,7 +86,7 @@ impl Say for u32 {
                 break;
             }
         }
-        out(core::str::from_utf8(&digits[at..]).unwrap_or_default());
+        out(crate::port::text(&digits[at..]).unwrap_or_default());
     }
 }
 

@@ -90,7 +90,10 @@ fn drain(session: &mut Session<Bytes>, now: u64, sum: &mut Sum) {
         sum.bytes(&out[..count]);
         session.transmitted(Instant::from_millis(now), count);
     }
-    sum.number(session.deadline().map_or(0, Instant::as_millis));
+    sum.number(match session.deadline() {
+        Instant::NEVER => 0,
+        deadline => deadline.as_millis(),
+    });
 }
 
 fn feed(session: &mut Session<Bytes>, now: u64, mut input: &[u8], sum: &mut Sum) -> bool {

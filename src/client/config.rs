@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 
 use super::Error;
 use crate::log;
-use crate::port::Parts;
+use crate::port::{Parts, text};
 use crate::protocol::topic::{check_name, is_utf8_string};
 use crate::protocol::{Connect, QoS, Will};
 use crate::transport::uri::{Uri, UriError};
@@ -109,7 +109,7 @@ pub struct Config {
 impl Config {
     /// The broker's address.
     pub(super) fn broker(&self) -> Result<Uri<'_>, UriError> {
-        Uri::parse(core::str::from_utf8(&self.uri).map_err(|_| UriError::BadHost)?)
+        Uri::parse(text(&self.uri).ok_or(UriError::BadHost)?)
     }
 
     fn will(&self) -> Result<Option<Will<'_>>, Error> {

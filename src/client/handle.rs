@@ -514,7 +514,7 @@ impl<P: Port> ClientState<P> {
 
     /// When keep-alive has something to do. The server's time to answer a PINGREQ is a limit, the time to send one is not.
     pub(super) fn keep_alive(&self, clock: &Clock) -> Instant {
-        let deadline = self.session.deadline().unwrap_or(Instant::NEVER);
+        let deadline = self.session.deadline();
         if self.session.awaits_answer() { clock.end_of(deadline) } else { deadline }
     }
 }

@@ -9,7 +9,7 @@ use super::built_in;
 use super::types::*;
 use crate::client::{AuthMode, Config, Text};
 use crate::log;
-use crate::port::{Platform, Port};
+use crate::port::{Platform, Port, text};
 use crate::protocol::topic::is_utf8_string;
 use crate::transport::uri::{self, Uri, UriError};
 
@@ -139,7 +139,7 @@ pub(super) unsafe fn from_c(config: *const wm_mqtt_client_config_t) -> Result<Co
             clean_session: config.clean_session != 0,
             debug,
         };
-        let broker = core::str::from_utf8(&ours.uri).map_err(|_| UriError::BadHost).and_then(Uri::parse);
+        let broker = text(&ours.uri).ok_or(UriError::BadHost).and_then(Uri::parse);
         if broker.is_err_and(|error| error == UriError::UnknownScheme) {
             return Err(InitError::BadProtocol);
         }

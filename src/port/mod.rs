@@ -23,9 +23,11 @@ mod heap;
 #[cfg(feature = "host")]
 pub mod host;
 mod shared;
+mod text;
 
 pub use heap::CBuffer;
 pub use shared::Shared;
+pub(crate) use text::text;
 
 /// The port that the C ABI runs on.
 #[cfg(feature = "freertos")]

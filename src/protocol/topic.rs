@@ -17,8 +17,28 @@ pub enum TopicError {
 /// Whether `text` may stand in a UTF-8 encoded string of MQTT: no ill-formed UTF-8, no surrogates, no U+0000
 /// `[MQTT-1.5.3-1]` `[MQTT-1.5.3-2]`.
 pub fn is_utf8_string(text: &[u8]) -> bool {
-    // Most are ASCII, which is known sooner.
-    !text.contains(&0) && (text.iter().all(u8::is_ascii) || core::str::from_utf8(text).is_ok())
+    let mut bytes = text.iter();
+    while let Some(first) = bytes.next() {
+        if !matches!(first, 1..0x80) && !is_encoded(*first, &mut bytes) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether `first` begins the encoding of a character outside ASCII, and `bytes` go on with the rest of it, which they lose.
+#[cold]
+fn is_encoded(first: u8, bytes: &mut core::slice::Iter<'_, u8>) -> bool {
+    let len = first.leading_ones() as usize;
+    let mut code = u32::from(first) & (0x7F >> len);
+    for _ in 1..len {
+        match bytes.next() {
+            Some(byte) if byte >> 6 == 0b10 => code = code << 6 | u32::from(byte & 0x3F),
+            _ => return false,
+        }
+    }
+    // No surrogate, nothing behind the last code point, and not in more bytes than needed.
+    char::from_u32(code).is_some_and(|c| len > 1 && c.len_utf8() == len)
 }
 
 fn check_string(text: &[u8]) -> Result<(), TopicError> {
@@ -61,6 +81,32 @@ mod tests {
     use super::*;
     use TopicError::*;
     use alloc::vec;
+
+    /// As the standard library, but for U+0000.
+    #[test]
+    fn utf8_strings() {
+        let check = |text: &[u8]| {
+            let expected = core::str::from_utf8(text).is_ok_and(|text| !text.contains('\0'));
+            assert_eq!(is_utf8_string(text), expected, "{text:x?}");
+        };
+        let mut encoded = [0; 4];
+        for c in '\0'..=char::MAX {
+            check(c.encode_utf8(&mut encoded).as_bytes());
+        }
+        // The ends of each range of bytes that means something, in every sequence of four.
+        let bytes =
+            b"\0\x01\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc1\xc2\xdf\xe0\xe1\xec\xed\xee\xef\xf0\xf1\xf3\xf4\xf5\xf7\xf8";
+        for at in 0..bytes.len().pow(4) {
+            let text = [0, 1, 2, 3].map(|place| bytes[at / bytes.len().pow(place) % bytes.len()]);
+            (1..=4).for_each(|len| check(&text[..len]));
+        }
+        // What once encoded code points above U+10FFFF, whose upper bits shall not get lost.
+        for first in 0xf8..=0xff {
+            for last in 0x80..=0xbf {
+                (4..8).for_each(|len| check(&[&[first][..], &vec![0x80; len - 1], &[last]].concat()));
+            }
+        }
+    }
 
     #[test]
     fn names() {

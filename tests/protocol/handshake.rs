@@ -1,6 +1,7 @@
 //! CONNECT, CONNACK and DISCONNECT.
 
 use wm_mqtt_client::protocol::Violation;
+use wm_mqtt_client::time::Instant;
 
 use crate::support::*;
 use crate::wire::FromServer::{self, *};
@@ -50,7 +51,7 @@ fn refusals() {
         let mut bench = connecting();
         assert_eq!(bench.receive(&[ConnAck { present: false, code }]), [Seen::Refused(code)]);
         assert!(!bench.session.is_connected());
-        assert_eq!(bench.session.deadline(), None);
+        assert_eq!(bench.session.deadline(), Instant::NEVER);
         // [MQTT-3.2.2-5]: the server closes; whatever comes before that is out of place
         assert_eq!(bench.violates(&[PingResp]), Violation::Unexpected);
     }
@@ -113,7 +114,7 @@ fn disconnect() {
     bench.accept();
     bench.accept();
     bench.advance(1_000_000);
-    assert_eq!(bench.session.deadline(), None);
+    assert_eq!(bench.session.deadline(), Instant::NEVER);
     assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
     let sent = bench.sent();
     assert_eq!(sent.len(), 2);

@@ -157,7 +157,10 @@ impl Machine {
             }
             27 => {
                 // At the very moment.
-                self.now = self.session.deadline().unwrap_or(self.now).max(self.now);
+                self.now = match self.session.deadline() {
+                    Instant::NEVER => self.now,
+                    deadline => deadline.max(self.now),
+                };
                 return Ok(self.handle_timeout());
             }
             28 => {
@@ -187,7 +190,9 @@ impl Machine {
         self.answers.clear();
         self.check();
         assert_eq!(self.session.transmit(&mut [0; 100]), 0, "output when closed");
-        assert!(!self.session.wants_write() && self.session.deadline().is_none() && self.session.announced() == 0);
+        assert!(
+            !self.session.wants_write() && self.session.deadline() == Instant::NEVER && self.session.announced() == 0
+        );
     }
 
     /// A new transport. `connect` may be one that its owner must not use.
@@ -449,11 +454,11 @@ impl Machine {
     }
 
     fn handle_timeout(&mut self) -> bool {
-        let is_due = self.session.deadline().is_some_and(|deadline| deadline <= self.now);
+        let is_due = self.session.deadline() <= self.now;
         let result = self.session.handle_timeout(self.now);
         trace!("{:?}: {result:?}", self.now);
         let is_on = self.keep_alive > 0 && self.model.phase == Phase::Connected;
-        assert_eq!(self.session.deadline().is_some(), is_on);
+        assert_eq!(self.session.deadline() < Instant::NEVER, is_on);
         match result {
             Ok(()) => {
                 if is_due {
@@ -461,7 +466,7 @@ impl Machine {
                     self.last_ping = self.now;
                     self.is_quiet = false;
                 }
-                assert!(self.session.deadline().is_none_or(|deadline| deadline > self.now), "the same deadline again");
+                assert!(self.session.deadline() > self.now, "the same deadline again");
                 // [MQTT-3.1.2-23]
                 let is_silent = is_on && self.now >= self.last_sent + self.keep_alive;
                 assert!(!is_silent || self.session.wants_write(), "nothing leaves in time");

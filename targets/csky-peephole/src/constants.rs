@@ -15,6 +15,7 @@ pub fn shorten(lines: &mut Vec<Line>) {
             continue;
         }
         make_whole(&mut part);
+        copy_known(&mut part);
         while compare_opposite(&mut part) {}
         lines.splice(function, part);
     }
@@ -32,6 +33,34 @@ fn make_whole(lines: &mut Vec<Line>) {
             [Instruction::new("movi", &[target, &(!value).to_string()]), Instruction::new("not", &[target, target])];
         if !value <= 0xffff && size(&whole[0]) + size(&whole[1]) <= size(code) {
             lines.splice(at..=at, whole.map(Line::Code));
+        }
+    }
+}
+
+/// Numbers that a register holds already are copied from there, where to make them anew is longer.
+fn copy_known(lines: &mut Vec<Line>) {
+    let Some(flow) = Flow::new(lines) else { return };
+    let known = known_before(lines, &flow);
+    for at in (0..lines.len()).rev() {
+        let Line::Code(code) = &lines[at] else { continue };
+        let (Some(mut value), Some(target)) = (result(code, &known[at]), code.args.first()) else { continue };
+        let (mut end, mut bytes) = (at, size(code));
+        if let Some(Line::Code(next)) = lines.get(at + 1)
+            && next.op == "not"
+            && next.args.iter().all(|arg| arg == target)
+        {
+            (end, bytes, value) = (at + 1, bytes + size(next), !value);
+        }
+        let Some(numbers) = known[at] else { continue };
+        let mut holders = NAMES.iter().zip(numbers).filter(|(_, number)| *number == Some(value)).map(|(name, _)| *name);
+        let Some(first) = holders.next() else { continue };
+        if first == target || holders.any(|name| name == target) {
+            lines.drain(at..=end);
+        } else {
+            let copy = Instruction::new("mov", &[target, first]);
+            if size(&copy) < bytes {
+                lines.splice(at..=end, [Line::Code(copy)]);
+            }
         }
     }
 }
@@ -138,7 +167,9 @@ mod tests {
         let here = "\tori\ta0, l4, 65533\n\tpop\tlr\n";
         let whole = "\tmovi\ta0, 2\n\tnot\ta0, a0\n\tpop\tlr\n";
         // two ways, on which the register holds the same
-        let body = format!("\tmovih\tl4, 65535\n\tbez\ta0, .LBB0_1\n\tbsr\tg\n\tmovih\tl4, 65535\n.LBB0_1:\n{here}");
+        let body = format!(
+            "\tbez\ta0, .LBB0_2\n\tmovih\tl4, 65535\n\tbr\t.LBB0_1\n.LBB0_2:\n\tmovih\tl4, 65535\n.LBB0_1:\n{here}"
+        );
         assert_eq!(shortened(&body), body.replace(here, whole));
         for body in [
             // two ways, and not the same
@@ -153,6 +184,33 @@ mod tests {
             format!("\tmovih\tl4, 65535\n\tjmp\tt0\n{here}"),
         ] {
             assert_eq!(shortened(&body), body);
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_there_are_copied() {
+        let rest = "\tst.w\ta0, (a1, 0)\n\tst.w\tl4, (a1, 4)\n\tpop\tlr\n";
+        let (number, again) = ("\tmovi\ta0, 0\n\tnot\ta0, a0\n", "\tmovi\tl4, 0\n\tnot\tl4, l4\n");
+        for (before, after) in [
+            (format!("{number}{again}"), format!("{number}\tmov\tl4, a0\n")),
+            ("\tmovi\ta0, 0\n\tmovi\tl4, 0\n".into(), "\tmovi\ta0, 0\n\tmov\tl4, a0\n".into()),
+            // in the same register, which a call keeps
+            (format!("{again}\tbsr\tg\n{again}"), format!("{again}\tbsr\tg\n")),
+            // the copy of before
+            (format!("{again}{number}{again}"), format!("{again}\tmov\ta0, l4\n")),
+        ] {
+            assert_eq!(shortened(&format!("{before}{rest}")), format!("{after}{rest}"));
+        }
+        for body in [
+            // not longer
+            "\tmovi\tl4, 7\n\tmovi\ta0, 7\n".into(),
+            // a call has changed it, or one of two ways
+            format!("{number}\tbsr\tg\n{again}"),
+            format!("{number}\tbez\ta1, .LBB0_1\n\taddi\ta0, 1\n.LBB0_1:\n{again}"),
+            // the opposite of a number that is needed between
+            "\tmovi\ta0, 0\n\tmovi\ta2, 0\n\tst.w\ta2, (a1, 8)\n\tnot\tl4, a2\n".into(),
+        ] {
+            assert_eq!(shortened(&format!("{body}{rest}")), format!("{body}{rest}"));
         }
     }
 

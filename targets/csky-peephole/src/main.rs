@@ -9,7 +9,7 @@
 //! | [`literals`] | `bsr` for a call; pools of constants are left to the assembler, which places them near and shares them |
 //! | [`frames`] | `push` and `pop` where a function saves and restores its registers |
 //! | [`pairs`] | pairs of instructions that say in eight bytes what takes two or four |
-//! | [`constants`] | numbers near 2^32 without an upper half from elsewhere |
+//! | [`constants`] | numbers near 2^32 without an upper half from elsewhere, and copies of numbers that a register holds |
 //! | [`values`] | tests of what the flag is already, bits cleared where there are none, results that nobody needs |
 //! | [`registers`] | registers that short instructions reach for what is used most |
 //! | [`order`] | the arguments of a call in the same order everywhere, for the next |
@@ -62,6 +62,9 @@ fn shorten(text: &str) -> String {
     constants::shorten(&mut lines);
     values::shorten(&mut lines);
     registers::shorten(&mut lines);
+    // Once more: what was long for want of a short register may be short now.
+    constants::shorten(&mut lines);
+    values::shorten(&mut lines);
     order::shorten(&mut lines);
     outline::shorten(&mut lines);
     assembly::print(&lines)
