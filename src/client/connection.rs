@@ -435,7 +435,7 @@ impl<P: Port> Connection<P> {
     #[cfg_attr(feature = "tls", inline(never))]
     fn end_unwanted(&mut self, context: &mut Context<P>) {
         let now = context.now();
-        let (attempt, limit, in_order) = {
+        let (attempt, limit, has_left, is_silent) = {
             let mut guard = self.client.state().lock();
             let state = &mut *guard;
             let Some(attempt) = state.connected.filter(|_| state.connected != state.wanted) else { return };
@@ -449,11 +449,12 @@ impl<P: Port> Connection<P> {
                 ending.hurried < Instant::NEVER && !self.stopped_reading() && now >= session.last_received() + SILENCE;
             self.receiver.lose(&self.client, state);
             self.preference.served();
-            (attempt, ending.limit, has_left && !is_silent)
+            (attempt, ending.limit, has_left, is_silent)
         };
         let mut over = Some(attempt);
-        if let Stage::Up(pipe) = core::mem::replace(&mut self.stage, Stage::Down)
-            && in_order
+        if let Stage::Up(mut pipe) = core::mem::replace(&mut self.stage, Stage::Down)
+            && has_left
+            && (!is_silent || pipe.has_input(&mut context.buffer))
         {
             // A client has one `closing`: an older one is dropped, its time was up when this connection began.
             let older = self.closing.replace(Closing::new(attempt, pipe, limit, now));

@@ -114,6 +114,26 @@ fn a_reconnect_loses_nothing_to_bytes_unread() {
     all_is_gone();
 }
 
+/// Nor one whose bytes have come, but the port has not said so yet.
+#[test]
+fn a_reconnect_loses_nothing_to_bytes_that_nobody_has_reported() {
+    for _ in 0..20 {
+        let handle = subscribed();
+        run(5_000);
+        with(|w| (w.faults.late_readiness, w.faults.segment) = (1_000, 100));
+        send(1, 1, 10);
+        // They need 3 ms.
+        run(4);
+        let (serial, result) = handle.publish("t", 0, 1000);
+        assert_eq!((result, handle.reconnect()), (Ok(0), Ok(())));
+        run(1_000);
+        assert_eq!(with(|w| w.broker.arrivals.get(&serial).map(|arrival| arrival.taken)), Some(1));
+        with(|w| w.faults.late_readiness = 0);
+        handle.remove();
+        all_is_gone();
+    }
+}
+
 /// A server that sends on after DISCONNECT, more than is read in a turn, does not keep the MQTT task from the others.
 #[test]
 fn what_comes_after_disconnect_is_read_in_turns() {
