@@ -419,9 +419,10 @@ impl<P: Port> ClientState<P> {
 
     /// Whether a message must wait behind others. A full window is not in the way of QoS 0.
     fn must_queue(&self, qos: QoS) -> bool {
-        let other_way = qos == QoS::AtMostOnce && self.session.room(QoS::AtLeastOnce) == Err(PublishError::WindowFull);
+        let other_way =
+            || qos == QoS::AtMostOnce && self.session.room(QoS::AtLeastOnce) == Err(PublishError::WindowFull);
         self.calls.any(|kind| match kind {
-            Kind::Room(first) => !other_way || first == QoS::AtMostOnce,
+            Kind::Room(first) => first == QoS::AtMostOnce || !other_way(),
             _ => false,
         })
     }
