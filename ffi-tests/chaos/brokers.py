@@ -100,11 +100,17 @@ class Broker:
     def runs(self):
         return self.process is not None and self.process.poll() is None
 
+    def must_run(self):
+        if not self.runs():
+            raise SystemExit(f"chaos: {self.name} has ended by itself with status {self.process.returncode}, see {self.folder}/log")
+
     def end(self, kill):
+        self.must_run()
         self.process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:  # it waits for its clients
+            print(f"    {self.name} has not ended in 20 s, and is killed", flush=True)
             self.process.kill()
             self.process.wait()
         self.process.stdin.close()

@@ -71,8 +71,7 @@ def round_of(kind, seconds, broker, proxy, application, dice):
     application.hear("published")
     proxy.tell("calm")
     proxy.hear("faults")
-    if not broker.runs():
-        raise SystemExit(f"chaos: {broker.name} has ended by itself, see {broker.folder}/log")
+    broker.must_run()
     application.tell("settle")
     application.hear("settled")
 
