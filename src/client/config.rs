@@ -178,5 +178,6 @@ mod tests {
     fn texts_have_a_nul_behind_them() {
         let text = Text::copy(b"ab").expect("memory");
         assert_eq!((&text[..], text.as_bytes_with_nul()), (&b"ab"[..], &b"ab\0"[..]));
+        assert_eq!(Text::copy(b"").expect("memory").as_bytes_with_nul(), b"\0");
     }
 }
