@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use wm_mqtt_client::client::{Client, Config, Error, Text};
 
-use crate::app::{Handle, config, with_host};
+use crate::app::{Handle, config, text, with_host};
 use crate::broker;
 use crate::directed::*;
 use crate::events::Delivery;
@@ -13,6 +13,7 @@ use crate::logged::logged;
 use crate::manners::Style;
 use crate::memory::{self, Plan};
 use crate::promises::all_is_gone;
+use crate::wire::Will;
 use crate::world::{Faults, MQTT_TASK, World, call_later, run, run_until, with};
 
 fn failure<T>() -> Result<T, Error> {
@@ -62,6 +63,28 @@ fn names_and_passwords_are_utf_8() {
         let handle = one_with(Config { username: Some(name(username)), password: Some(name(password)), ..config("c") });
         let result = if is_right { Ok(()) } else { Err(Error::BadUtf8String) };
         assert_eq!(handle.connect(), result, "{username:?}, {password:?}");
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+#[test]
+fn wills() {
+    let will_qos = 2;
+    for (topic, qos, expected) in [
+        (&b"left"[..], will_qos, Ok(())),
+        (b"", will_qos, Err(Error::EmptyWillTopic)),
+        (b"left/#", will_qos, failure()),
+        (b"\xff", will_qos, Err(Error::BadUtf8String)),
+        (b"left", 3, Err(Error::BadQoS)),
+    ] {
+        let will_topic = Text::copy(topic);
+        let config =
+            Config { will_topic, will_message: Some(text("m")), will_qos: qos, will_retain: true, ..config("c") };
+        let handle = one_with(config);
+        assert_eq!(handle.connect(), expected, "{topic:?}, QoS {qos}");
+        let will = Will { topic: b"left".to_vec(), message: b"m".to_vec(), qos: will_qos, retain: true };
+        with(|w| assert_eq!(w.broker.will, expected.is_ok().then_some(will)));
         handle.remove();
         all_is_gone();
     }
