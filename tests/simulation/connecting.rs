@@ -156,6 +156,25 @@ fn what_the_log_says_of_a_want() {
 }
 
 #[test]
+fn what_the_log_says_of_a_loss() {
+    let layered = ("ws://broker:1883", "cut off by the server or on the way");
+    for (uri, reason) in [("mqtt://broker", "closed by the server"), layered] {
+        if uri == layered.0 && !cfg!(feature = "websocket") {
+            continue;
+        }
+        let handle = one_with(with_host(config("c"), uri));
+        assert_eq!(handle.connect(), Ok(()));
+        let ((), lines) = logged(|| {
+            broker::close_all();
+            run(1_000);
+        });
+        assert_eq!(lines, [format!("connection lost: {reason}")]);
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+#[test]
 fn refusals() {
     let handle = one();
     with(|w| w.broker.style.refuses = 1000);
