@@ -1,7 +1,7 @@
 //! What a handshake needs of the heap, by kind of key: never more than `handshake_step` has said before (which `shake_hands`
 //! asserts for each piece), and not much less.
 
-use rcgen::{CertifiedIssuer, KeyPair};
+use rcgen::{CertifiedIssuer, CustomExtension, KeyPair};
 use rustls::crypto::ring::default_provider;
 use rustls::crypto::ring::kx_group::SECP384R1;
 use wm_mqtt_client::transport::tls::{Settings, Tls, TlsConfig};
@@ -129,10 +129,14 @@ fn tickets() {
         return;
     }
     let plain = assert_connects(&unverified());
+    // Other messages may be as long as they like.
+    let identity = self_signed(|params| {
+        params.custom_extensions.push(CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![0; 8000]));
+    });
     for len in [1, 1000, 4000, 16_000] {
         for free in [20_000, 120_000] {
             let ticket = [&[0, 0, 1, 0, 0, 0, 0, 0, 1, 7][..], &vector(2, &data(len)), &[0, 0]].concat();
-            let mut server = server_saying(VERSIONS[0], &self_signed(|_| {}), vec![], vec![message(4, &ticket)]);
+            let mut server = server_saying(VERSIONS[0], &identity, vec![], vec![message(4, &ticket)]);
             server.send_tls13_tickets = 0;
             let config = unverified();
             let mut pair = Pair::open(&config, &server);
