@@ -53,7 +53,7 @@ group() {
     tls)
         files=(src/transport/tls/{limits,verifier,tickets,need}.rs)
         features=host,tls,tls12,rsa,ed25519,chacha20,websocket,tungstenite,webpki-roots
-        stages=("60 --test=tls" "10 --lib")
+        stages=("10 --lib" "60 --test=tls")
         ;;
     client)
         files=(src/client)

@@ -61,8 +61,8 @@ def kill_and_restart(broker, dice, kind, until):
         broker.start()
 
 
-def round_of(kind, seconds, broker, proxy, application, dice):
-    application.tell(f"round {seconds} {brokers.ALLOWED[broker.name][kind]}")
+def round_of(kind, allowed, seconds, broker, proxy, application, dice):
+    application.tell(f"round {seconds} {allowed}")
     application.hear("begun")
     proxy.tell("storm")
     proxy.hear("faults")
@@ -71,8 +71,7 @@ def round_of(kind, seconds, broker, proxy, application, dice):
     application.hear("published")
     proxy.tell("calm")
     proxy.hear("faults")
-    if not broker.runs():
-        raise SystemExit(f"chaos: {broker.name} has ended by itself, see {broker.folder}/log")
+    broker.must_run()
     application.tell("settle")
     application.hear("settled")
 
@@ -94,10 +93,15 @@ def chaos(name, seconds, places, dice):
     generation = 0
     while generation < 2 or time.monotonic() - began < seconds:
         generation += 1
-        kinds = os.environ.get("KINDS", "").split() or (["network"] if generation % 2 else dice.sample(["restart", "kill"], 2))
-        for kind in kinds:
+        kinds = os.environ.get("KINDS", "").split() or (["network"] if generation % 2 else ["restart", "kill"])
+        for number, kind in enumerate(kinds):
             at = time.monotonic()
-            round_of(kind, length, broker, proxy, application, dice)
+            # When a broker has forgotten everything, a handle whose first CONNACK was lost is told by the second one that its session is
+            # there. It is another one, with identifiers that begin anew: a message may have that of one that the handle has received and
+            # awaits PUBREL for. So messages may be lost up to the end of the generation.
+            allowances = brokers.ALLOWED[name]
+            forgetful = [earlier for earlier in kinds[:number] if "lose" in allowances[earlier]]
+            round_of(kind, allowances[(forgetful or [kind])[0]], length, broker, proxy, application, dice)
             print(f"{name}, generation {generation}, {kind}: settled after {time.monotonic() - at:.1f} s", flush=True)
         application.tell("end")
         application.hear("ended")

@@ -10,6 +10,8 @@ mod events;
 mod hostile;
 #[path = "../../tests/simulation/hosts.rs"]
 mod hosts;
+#[path = "../../tests/simulation/logged.rs"]
+mod logged;
 #[path = "../../tests/simulation/manners.rs"]
 mod manners;
 #[path = "../../tests/simulation/memory.rs"]

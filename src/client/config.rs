@@ -177,6 +177,8 @@ mod tests {
     #[test]
     fn texts_have_a_nul_behind_them() {
         let text = Text::copy(b"ab").expect("memory");
+        assert!(matches!(&text.0, Cow::Owned(bytes) if bytes.capacity() == 3), "it has grown, and did not ask");
         assert_eq!((&text[..], text.as_bytes_with_nul()), (&b"ab"[..], &b"ab\0"[..]));
+        assert_eq!(Text::copy(b"").expect("memory").as_bytes_with_nul(), b"\0");
     }
 }

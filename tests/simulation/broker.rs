@@ -7,7 +7,7 @@ use super::app::serial;
 use super::hostile::Trick;
 use super::manners::Style;
 use super::websocket;
-use super::wire::{self, FromClient, FromServer, Publish};
+use super::wire::{self, FromClient, FromServer, Publish, Will};
 use super::world::{World, with};
 
 /// A TCP connection, as the broker sees it.
@@ -95,6 +95,8 @@ pub(crate) struct Broker {
     /// What becomes of what is said next.
     pub(crate) tricks: VecDeque<Trick>,
     pub(crate) connects: u64,
+    /// That of the last CONNECT.
+    pub(crate) will: Option<Will>,
     /// PUBREC packets for messages that wait for PUBREL.
     received: u64,
     /// Messages that came from elsewhere or were passed on, for each client that wants them.
@@ -124,6 +126,7 @@ impl Default for Broker {
             given_up: Vec::new(),
             tricks: VecDeque::new(),
             connects: 0,
+            will: None,
             received: 0,
             routed: 0,
             graceful: 0,
@@ -404,7 +407,8 @@ impl Broker {
                 continue;
             }
             match (link.client.clone(), packet) {
-                (None, FromClient::Connect { client_id, clean, keep_alive, .. }) => {
+                (None, FromClient::Connect { client_id, clean, keep_alive, will, .. }) => {
+                    self.will = will;
                     link.keep_alive = u64::from(keep_alive) * 1000;
                     self.connect(w, id, String::from_utf8(client_id).expect("checked"), clean);
                 }

@@ -4,13 +4,17 @@ use std::rc::Rc;
 
 use wm_mqtt_client::client::{Client, Config, Error, Text};
 
-use crate::app::{Handle, config, with_host};
+use crate::app::{Handle, config, text, with_host};
 use crate::broker;
 use crate::directed::*;
 use crate::events::Delivery;
+use crate::hosts::Hosts;
+use crate::logged::logged;
 use crate::manners::Style;
+use crate::memory::{self, Plan};
 use crate::promises::all_is_gone;
-use crate::world::{Faults, MQTT_TASK, call_later, run, run_until, with};
+use crate::wire::Will;
+use crate::world::{Faults, MQTT_TASK, World, call_later, run, run_until, with};
 
 fn failure<T>() -> Result<T, Error> {
     Err(Error::Failure)
@@ -65,6 +69,28 @@ fn names_and_passwords_are_utf_8() {
 }
 
 #[test]
+fn wills() {
+    let will_qos = 2;
+    for (topic, qos, expected) in [
+        (&b"left"[..], will_qos, Ok(())),
+        (b"", will_qos, Err(Error::EmptyWillTopic)),
+        (b"left/#", will_qos, failure()),
+        (b"\xff", will_qos, Err(Error::BadUtf8String)),
+        (b"left", 3, Err(Error::BadQoS)),
+    ] {
+        let will_topic = Text::copy(topic);
+        let config =
+            Config { will_topic, will_message: Some(text("m")), will_qos: qos, will_retain: true, ..config("c") };
+        let handle = one_with(config);
+        assert_eq!(handle.connect(), expected, "{topic:?}, QoS {qos}");
+        let will = Will { topic: b"left".to_vec(), message: b"m".to_vec(), qos: will_qos, retain: true };
+        with(|w| assert_eq!(w.broker.will, expected.is_ok().then_some(will)));
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+#[test]
 fn a_server_that_waits_for_acknowledgements() {
     let hosts: &[_] = &[
         "mqtt://broker",
@@ -87,22 +113,62 @@ fn a_server_that_waits_for_acknowledgements() {
 
 #[test]
 fn failures_and_how_long_they_take() {
-    for (host, least, most) in [
-        ("nowhere", 0, 1_000),
-        ("refusing", 0, 1_000),
-        ("memoryless", 0, 1_000),
-        ("silent", 30_000, 30_000),
-        ("never", 30_000, 30_000),
+    for (host, least, most, reason) in [
+        ("nowhere", 0, 1_000, "host not found"),
+        ("refusing", 0, 1_000, "no address of the host accepts connections"),
+        ("memoryless", 0, 1_000, "out of memory"),
+        ("silent", 30_000, 30_000, "no CONNACK within 30 s"),
+        ("never", 30_000, 30_000, "no CONNACK within 30 s"),
     ] {
         let handle = one_with(with_host(config("c"), host));
         for _ in 0..2 {
             let start = now();
-            assert_eq!(handle.connect(), failure(), "{host}");
+            let (result, lines) = logged(|| handle.connect());
+            assert_eq!(result, failure(), "{host}");
+            assert_eq!(lines, [format!("connect to {host}:1883 failed: {reason}")]);
             let took = now() - start;
             assert!((least..=most).contains(&took), "{host}: {took} ms");
             run(10);
             with(|w| assert_eq!((w.sockets, w.books.connected), (0, 0)));
         }
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+#[test]
+fn what_the_log_says_of_a_want() {
+    let handle = one();
+    memory::plan(Plan::Burst { first: 1, count: 1 });
+    let (result, lines) = logged(|| handle.connect());
+    assert_eq!((result, memory::is_back()), (failure(), 1));
+    assert_eq!(lines, ["connect: no memory, file or thread for it"]);
+    for want in [|w: &mut World| w.hosts.no_lookups = true, |w: &mut World| w.hosts.most_sockets = 0] {
+        with(want);
+        let (result, lines) = logged(|| handle.connect());
+        assert_eq!(result, failure());
+        let reason = "no free socket, file or thread, or no memory for one";
+        assert_eq!(lines, [format!("connect to broker:1883 failed: {reason}")]);
+        with(|w| w.hosts = Hosts::default());
+    }
+    handle.remove();
+    all_is_gone();
+}
+
+#[test]
+fn what_the_log_says_of_a_loss() {
+    let layered = ("ws://broker:1883", "cut off by the server or on the way");
+    for (uri, reason) in [("mqtt://broker", "closed by the server"), layered] {
+        if uri == layered.0 && !cfg!(feature = "websocket") {
+            continue;
+        }
+        let handle = one_with(with_host(config("c"), uri));
+        assert_eq!(handle.connect(), Ok(()));
+        let ((), lines) = logged(|| {
+            broker::close_all();
+            run(1_000);
+        });
+        assert_eq!(lines, [format!("connection lost: {reason}")]);
         handle.remove();
         all_is_gone();
     }

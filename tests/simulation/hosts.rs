@@ -52,6 +52,8 @@ pub(crate) struct Hosts {
     /// Connections of an attempt beside each other. With 1 a lookup gives one address, as lwIP's does.
     pub(crate) races: usize,
     pub(crate) lookups: usize,
+    /// They find nothing, for want of a thread or a file.
+    pub(crate) no_lookups: bool,
     /// Lookups that were neither answered nor forgotten.
     pub(crate) looking: BTreeSet<(usize, Token)>,
     /// Every connection that was begun, and when.
@@ -76,6 +78,7 @@ impl Default for Hosts {
             names,
             races: 2,
             lookups: 0,
+            no_lookups: false,
             looking: BTreeSet::new(),
             dialed: Vec::new(),
             most_beside: 0,

@@ -8,6 +8,7 @@ mod broker;
 mod events;
 mod hostile;
 mod hosts;
+mod logged;
 mod manners;
 mod memory;
 mod net;

@@ -291,7 +291,7 @@ impl SimNet {
             w.promises.dials();
             assert_eq!(port, 1883);
             let delay = if host == "never" { 1_000_000_000_000 } else { w.rng.between(0, w.faults.lookup) };
-            let fails = w.rng.permille(w.faults.lookup_fails);
+            let fails = w.rng.permille(w.faults.lookup_fails) || w.hosts.no_lookups;
             let found = if fails { Vec::new() } else { w.hosts.look_up(host, than) };
             w.hosts.lookups += 1;
             w.hosts.looking.insert((net, token));
@@ -330,6 +330,10 @@ impl Net for SimNet {
 
     fn resolve_other(&mut self, token: Token, host: &str, port: u16, than: SocketAddr) -> bool {
         Self::races() == 1 && self.look_up(token, host, port, Some(than))
+    }
+
+    fn lookup_failed(&self, _: Token) -> bool {
+        with(|w| w.hosts.no_lookups)
     }
 
     fn forget(&mut self, token: Token) {

@@ -238,31 +238,12 @@ pub(crate) fn create(seed: u64, start: u64) {
     // The old world's tasks hold things that want to be counted when they go: let it go while there is none.
     let old = WORLD.with(|slot| slot.borrow_mut().take());
     drop(old);
-    if world.trace && log::set_logger(&Log).is_ok() {
-        log::set_max_level(log::LevelFilter::Debug);
-    }
+    super::logged::begin(world.trace);
     WORLD.with(|slot| *slot.borrow_mut() = Some(world));
     with(|w| w.promises.before = memory::live());
 }
 
-/// The library's log, for a human who looks at a failing seed.
-struct Log;
-
-impl log::Log for Log {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        let _world = memory::world();
-        let line = record.args().to_string();
-        with_if_any(|w| w.note(|| format!("    {line}")));
-    }
-
-    fn flush(&self) {}
-}
-
-/// A line about what happens, for the same human.
+/// A line about what happens, for a human who looks at a failing seed.
 pub(crate) fn note(line: impl FnOnce() -> String) {
     if with(|w| w.trace) {
         let line = line();

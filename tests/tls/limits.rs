@@ -45,6 +45,8 @@ fn receive(client: &mut Client, bytes: &[u8]) -> (Result<(), String>, usize) {
         client.up.reserve(bytes.len());
         MORE.set(0);
         let (result, peak) = peak(|| client.receive(piece));
+        // Nor much more than a message may take: the name of an authority has three bytes, and takes 80.
+        assert!(MORE.get() <= 32 * bytes.len() + 8192, "{} bytes for {}", MORE.get(), bytes.len());
         let need = need.bytes + MORE.get();
         assert!(!is_handshake || peak <= need, "{peak} bytes, and not {need} for {len} of {}", piece.len());
         most = most.max(peak);

@@ -395,6 +395,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_records_of_a_message() {
+        let most = Excess(FRAGMENTED, Unit::Bytes).most();
+        for (record, before, fits) in [
+            (5, most - 5, true),
+            (5, most - 4, false),
+            (LARGEST_RECORD, most, false),
+            // rustls says why it refuses that.
+            (LARGEST_RECORD + 1, most, true),
+        ] {
+            assert_eq!(check_record(record, before).is_ok(), fits, "{record} behind {before}");
+        }
+    }
+
+    #[test]
+    fn the_longest_message() {
+        let mut message = vec![1; 4 + LARGEST];
+        // A list without certificates, and behind it what rustls refuses.
+        message[..7].copy_from_slice(&[11, 0, 0xff, 0xff, 0, 0, 0]);
+        let mut guard = Guard::new(Account::behind_hello(0));
+        assert_eq!(guard.check(&message, false), Ok(()));
+        assert_eq!((guard.depth, guard.at, guard.digits), (0, 0, 0));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -156,3 +156,43 @@ impl Account {
         self.provide()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CERTIFICATE: u16 = 11;
+
+    fn add(account: &mut Account, messages: &[(u16, usize, usize)]) -> [usize; 3] {
+        account.begin();
+        messages.iter().for_each(|(kind, len, items)| account.add(*kind, *len, *items));
+        [account.grown, account.rest, account.block]
+    }
+
+    #[test]
+    fn without_a_copy() {
+        let mut account = Account::behind_hello(0);
+        // With 64 bits a name takes 80 bytes beside its own.
+        let names = (CERTIFICATE_REQUEST, 500, 10);
+        assert_eq!(add(&mut account, &[(CERTIFICATE, 1000, 0), names]), [0, 1000 + 500 + 800, 1000]);
+        assert_eq!(add(&mut account, &[(CERTIFICATE_VERIFY, 100, 0)]), [0, 100 + 3 * 1600, 100]);
+        assert_eq!(add(&mut account, &[(SERVER_HELLO_DONE, 1000, 0)]), [0, 1000 + 3 * 2048, 1000]);
+    }
+
+    #[test]
+    fn with_a_copy_that_grows() {
+        let mut account = Account::behind_hello(300);
+        assert_eq!(add(&mut account, &[(CERTIFICATE, 0, 0)]), [600, 0, 0]);
+        // It is full now.
+        assert_eq!(add(&mut account, &[(CERTIFICATE, 292, 0)]), [0, 292, 292]);
+        let messages = [(CERTIFICATE, 596, 0), (CERTIFICATE, 1196, 0)];
+        assert_eq!(add(&mut account, &messages), [2400, 596 + 1200, 1200]);
+    }
+
+    #[test]
+    fn what_is_held_is_given_back() {
+        static ENDS: AtomicUsize = AtomicUsize::new(0);
+        drop(Held::new(|| _ = ENDS.fetch_add(1, Relaxed)));
+        assert_eq!(ENDS.load(Relaxed), 1);
+    }
+}
