@@ -107,6 +107,8 @@ proptest! {
             (Err(Error::Protocol(_)), Err(Error::Protocol(_))) => {}
             // It looks at frames, and at text messages, only when they are whole.
             (Err(Error::Protocol(_)), Ok(())) => {}
+            // A length that it refuses; ours hands on what comes of it, and the decoder of MQTT has bounds.
+            (Ok(()), Err(Error::Protocol("a message of more than 16 MB"))) => {}
             _ => prop_assert_eq!(ours, theirs),
         }
     }
