@@ -63,8 +63,6 @@ pub(super) struct Calls<P: Port> {
 }
 
 impl<P: Port> Calls<P> {
-    // Not inlined: 56 bytes of flash less.
-    #[inline(never)]
     pub(super) const fn new() -> Self {
         Self { entries: Vec::new(), next: 0 }
     }

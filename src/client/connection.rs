@@ -73,8 +73,6 @@ const WRITES: usize = 4;
 const AT_ONCE: Instant = Instant::from_millis(0);
 
 impl<P: Port> Connection<P> {
-    // Not inlined: 40 bytes of flash less.
-    #[inline(never)]
     pub(super) fn new(client: Shared<Client<P>>) -> Self {
         Self {
             attempt: None,
