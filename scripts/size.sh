@@ -3,8 +3,8 @@
 # consists of, as the tables of docs/memory.md, and that document's heap and stack. Fails when something is above its target, and
 # when the document has other tables; WRITE=1 puts these there. Needs what scripts/csky.sh and scripts/rv32.sh need to link.
 #
-# Other compilers, and other sources of core and alloc, make other code. The first line names those that made it; with others only
-# the targets count, and that is said.
+# Other compilers, and other sources of core and alloc, make other code. The first line names those that made it, for which the
+# targets are; with others (Debian's core and alloc take 0.4 % more) 1 % more is let pass, and that is said.
 set -euo pipefail
 shopt -s inherit_errexit # an image that is not there ends table() too
 cd "$(dirname "$0")/.."
@@ -58,10 +58,11 @@ $sums
 $(scripts/flash-by-crate.py "$csky" "TCP only=tcp" "\`websocket\`=websocket" "\`tls12\`=tls12")
 $end"
 echo "$new"
-status=0
-echo "$sums" | awk -F ' *[|] *' '
+status=0 tolerance=0
+grep -qxF "$begin" "$document" || tolerance=0.01
+echo "$sums" | awk -F ' *[|] *' -v tolerance="$tolerance" '
     function above(limit, value, what) {
-        if (limit ~ /^[0-9]+$/ && value + 0 > limit + 0) { print "above its target:", $2, what, value - limit, "bytes too many"; failed = 1 }
+        if (limit ~ /^[0-9]+$/ && value + 0 > limit * (1 + tolerance)) { print "above its target:", $2, what, value - limit, "bytes too many"; failed = 1 }
     }
     { above($4, $3, "adds"); above($6, $5, "has in all") }
     $7 ~ /^[0-9]+$/ { above(1024, $7, "has of static RAM") }
@@ -69,8 +70,8 @@ echo "$sums" | awk -F ' *[|] *' '
 
 if [ -n "${WRITE:-}" ]; then
     NEW=$new perl -0pi -e 's/<!-- make size: .*?<!-- end of make size -->/$ENV{NEW}/s' "$document"
-elif ! grep -qxF "$begin" "$document"; then
-    echo "compared with the targets alone, not with the figures of $document. Those are of"
+elif [ "$tolerance" != 0 ]; then
+    echo "compared with the targets and 1 % more, not with the figures of $document. Those are of"
     echo "    $(sed -n 's/^<!-- make size: \(.*\) -->$/\1/p' "$document"), these of"
     echo "    $compilers"
 elif [ "$(sed -n '/^<!-- make size:/,/^<!-- end of make size/p' "$document")" != "$new" ]; then

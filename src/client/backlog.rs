@@ -77,11 +77,6 @@ impl<B: Buffer> Backlog<B> {
         }
     }
 
-    /// Token of the client whose it is.
-    pub(super) fn client(&self) -> usize {
-        self.client
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -118,18 +113,26 @@ impl<B: Buffer> Backlog<B> {
         self.entries.push_back(entry);
     }
 
-    /// The first entry's event, and what the entry costs.
-    pub(super) fn first(&mut self) -> Option<(&mut Option<Notification<B>>, usize)> {
+    /// The client's token, the first entry's event, and what the entry costs.
+    pub(super) fn first(&mut self) -> Option<(usize, &mut Option<Notification<B>>, usize)> {
         let entry = self.entries.front_mut()?;
         let size = entry.size();
-        Some((&mut entry.event, size))
+        Some((self.client, &mut entry.event, size))
     }
 
-    /// The first entry's event was accepted, if it had one. What is to be acknowledged now.
-    pub(super) fn pop(&mut self, size: usize) -> Option<Receipt> {
-        self.bytes -= size;
+    /// The first entry's event was accepted, which has left it; this is what the entry has cost.
+    pub(super) fn accepted(&mut self, size: usize) {
+        self.bytes -= size - OVERHEAD;
         self.accepted += size;
-        self.entries.pop_front()?.receipt
+    }
+
+    /// Takes the first entry away, if it has no event any more, or never had one. What is to be acknowledged now.
+    pub(super) fn pop(&mut self) -> Option<Option<Receipt>> {
+        if self.entries.front()?.event.is_some() {
+            return None;
+        }
+        self.bytes -= OVERHEAD;
+        self.entries.pop_front().map(|entry| entry.receipt)
     }
 
     /// Gives the memory back that a burst has needed, but for the room that is reserved.

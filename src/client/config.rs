@@ -151,15 +151,15 @@ impl Config {
             log::error(&[&error]);
             Error::Failure
         })?;
-        if broker.scheme.tls && !parts.tls {
-            log::error(&[&broker.scheme.name, &":// needs TLS, which this build does not have"]);
-            return Err(Error::TlsNotSupported);
-        }
-        if broker.scheme.websocket && !cfg!(feature = "websocket") {
-            log::error(&[&broker.scheme.name, &":// needs WebSocket, which this build does not have"]);
-            return Err(Error::Failure);
-        }
-        Ok(())
+        let (part, error) = if broker.scheme.tls && !parts.tls {
+            ("TLS", Error::TlsNotSupported)
+        } else if broker.scheme.websocket && !cfg!(feature = "websocket") {
+            ("WebSocket", Error::Failure)
+        } else {
+            return Ok(());
+        };
+        log::error(&[&broker.scheme.name, &":// needs ", &part, &", which this build does not have"]);
+        Err(error)
     }
 }
 

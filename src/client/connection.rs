@@ -16,7 +16,6 @@ use super::receiver::Receiver;
 use super::{CONNECT_TIMEOUT, Client, Error, SILENCE};
 use crate::log;
 use crate::port::{Lock, Port, Readiness, Shared, Token};
-use crate::protocol::Receipt;
 use crate::time::{Clock, Instant};
 
 /// One client, as the MQTT task serves it.
@@ -168,11 +167,11 @@ impl<P: Port> Connection<P> {
         self.due.max(context.now())
     }
 
-    /// An event of the backlog was accepted; with the receipt of its message, if it was one.
-    pub(super) fn accepted(&mut self, receipt: Option<Receipt>) {
+    /// The first event of the backlog was accepted, whose entry has cost this.
+    pub(super) fn accepted(&mut self, size: usize) {
         self.served = true;
-        let Some(receipt) = receipt else { return };
-        let result = self.client.state().lock().session.accepted(receipt);
+        self.receiver.backlog.accepted(size);
+        let result = self.receiver.acknowledge(&mut self.client.state().lock());
         if let Err(violation) = result {
             self.end(P::now(), violation.into());
         }

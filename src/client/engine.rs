@@ -127,47 +127,53 @@ impl<P: Port> Engine<P> {
         }
     }
 
-    /// Sends events, one of each client in turn, while the SDK's queue has room for us.
+    /// Sends events, one of each client in turn, while the SDK's queue has room for us; the next time from the one on that found
+    /// none.
     fn dispatch(&mut self, now: Instant) {
         self.retry.at = Instant::NEVER;
         let sources = self.connections.len() + 1;
-        let (mut passed_over, mut alone) = (0, false);
-        while passed_over < sources {
-            passed_over += 1;
-            if !alone {
-                self.next_client = (self.next_client + 1) % sources;
+        // How many in a row had no event.
+        let mut without = 0;
+        while without < sources {
+            if self.next_client >= sources {
+                self.next_client = 0;
             }
             let (backlog, last) = match self.connections.get_mut(self.next_client) {
                 Some(connection) => (Some(connection.backlog()), false),
                 None => (self.last_events.last_mut(), true),
             };
-            let Some(backlog) = backlog else { continue };
-            let client = backlog.client();
-            let Some((event, size)) = backlog.first() else { continue };
+            let Some((client, event, size)) = backlog.and_then(Backlog::first) else {
+                without += 1;
+                self.next_client += 1;
+                continue;
+            };
             self.listening = self.listening || self.hub.events().listen();
             if !self.listening {
                 return self.retry.next(now, 2, RETRY.1);
             }
-            if event.is_some() {
-                if !self.hub.enter(client, size, last) {
-                    return self.await_deliveries(now);
-                }
-                if !self.hub.events().send(event) {
-                    return if self.hub.take_back() {
-                        self.await_deliveries(now)
-                    } else {
-                        self.retry.next(now, 2, RETRY.1)
-                    };
-                }
+            if !self.hub.enter(client, size, last) {
+                return self.await_deliveries(now);
+            }
+            if !self.hub.events().send(event) {
+                return if self.hub.take_back() {
+                    self.await_deliveries(now)
+                } else {
+                    self.retry.next(now, 2, RETRY.1)
+                };
+            }
+            self.retry.pause = RETRY.0;
+            match self.connections.get_mut(self.next_client) {
+                Some(connection) => connection.accepted(size),
+                None => drop(self.last_events.pop_if(|backlog| {
+                    backlog.accepted(size);
+                    backlog.pop();
+                    backlog.is_empty()
+                })),
             }
             // The only one with events goes on without the others: nothing comes to them meanwhile.
-            alone = passed_over == sources;
-            passed_over = if alone { sources - 1 } else { 0 };
-            self.retry.pause = RETRY.0;
-            let receipt = backlog.pop(size);
-            match self.connections.get_mut(self.next_client) {
-                Some(connection) => connection.accepted(receipt),
-                None => drop(self.last_events.pop_if(|backlog| backlog.is_empty())),
+            if without < sources - 1 {
+                without = 0;
+                self.next_client += 1;
             }
         }
     }

@@ -8,7 +8,6 @@ use super::{
     ACKNOWLEDGE_TIMEOUT, CONNECT_TIMEOUT, Config, DRAIN_TIMEOUT, END_TIMEOUT, Error, Hub, ROOM_TIMEOUT, SILENCE,
     TASK_TIMEOUTS,
 };
-use crate::log;
 use crate::port::{Lock, Net, Port, Shared, Signal, Waker};
 use crate::protocol::topic::{check_filter, check_name};
 use crate::protocol::{PublishError, QoS, Session};
@@ -379,11 +378,11 @@ impl<P: Port> Client<P> {
 
     /// The MQTT task has no memory to serve this client: its connect fails, and the next one starts over.
     pub(super) fn give_up(&self) {
-        log::error(&[&"no memory for a connection"]);
+        let error = Error::Failure.before_the_task();
         let mut state = self.state.lock();
         state.waker = None;
         if let Some(attempt) = state.wanted {
-            state.failed(attempt, Error::Failure);
+            state.failed(attempt, error);
         }
     }
 }

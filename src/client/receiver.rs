@@ -9,7 +9,7 @@ use super::handle::{Attempt, ClientState, Room};
 use super::{Client, Error};
 use crate::log;
 use crate::port::{Lock, Port};
-use crate::protocol::{Event, Session};
+use crate::protocol::{Event, Session, Violation};
 use crate::time::{Instant, Millis};
 
 /// Where a client's input goes.
@@ -209,6 +209,16 @@ impl<P: Port> Receiver<P> {
         state.calls.finish(Cause::Lost);
     }
 
+    /// Acknowledges, in their order, the messages at the front of the backlog whose events were accepted or that have none.
+    pub(super) fn acknowledge(&mut self, state: &mut ClientState<P>) -> Result<(), Violation> {
+        while let Some(receipt) = self.backlog.pop() {
+            if let Some(receipt) = receipt {
+                state.session.accepted(receipt)?;
+            }
+        }
+        Ok(())
+    }
+
     fn handle_event(
         &mut self,
         client: &Client<P>,
@@ -237,7 +247,10 @@ impl<P: Port> Receiver<P> {
                 }
             }
             Event::Missed => self.missed_since = self.missed_since.min(now),
-            Event::Skipped(receipt) => self.backlog.push(None, Some(receipt)),
+            Event::Skipped(receipt) => {
+                self.backlog.push(None, Some(receipt));
+                self.acknowledge(state)?;
+            }
             Event::Published(id) => {
                 self.backlog.push(Some(Notification::Published { id }), None);
                 state.room = state.room.max(Room::More);

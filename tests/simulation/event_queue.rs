@@ -172,6 +172,72 @@ fn clients_take_turns() {
     all_is_gone();
 }
 
+/// So many handles, each subscribed to a topic of its own (of [`TOPICS`]), with a queue that takes one event of ours at a time.
+fn with_one_entry(count: usize) -> Vec<Handle> {
+    create(1, 0);
+    with(|w| {
+        w.books.clients = count as u64;
+        w.handler = Some(Rc::new(crate::app::enter));
+        w.broker.style.window = 0;
+        (w.limits.event_share, w.limits.session.payload) = (1, 1_000);
+        w.queue.size = 2;
+    });
+    let hub = hub();
+    let handles: Vec<Handle> = (1..=count).map(|n| Handle::new(hub, n, config(&format!("c{n}")))).collect();
+    for (handle, topic) in handles.iter().zip(TOPICS) {
+        assert_eq!(handle.connect(), Ok(()));
+        assert!(handle.subscribe(topic, 1).is_ok());
+    }
+    run(1_000);
+    handles
+}
+
+const TOPICS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+
+fn send_to(topic: &str, size: usize) {
+    broker::publish(topic, &crate::app::payload(crate::app::new_serial(), size), 1);
+}
+
+/// A delivery makes room for one event: who has found none before is the next.
+#[test]
+fn floods_get_equal_parts_of_a_small_queue() {
+    let handles = with_one_entry(2);
+    with(|w| w.faults.slow_callback = 10);
+    for _ in 0..100 {
+        TOPICS[..2].iter().for_each(|topic| send_to(topic, 20));
+    }
+    let counts = || handles.iter().map(|handle| got(handle).len());
+    assert!(run_until(10_000, || counts().sum::<usize>() > 100));
+    assert!(counts().all(|count| (49..=52).contains(&count)), "{:?}", counts().collect::<Vec<_>>());
+    for handle in handles {
+        handle.remove();
+    }
+    all_is_gone();
+}
+
+/// A message that is skipped has no event, so it waits for those before it of its own handle alone.
+#[test]
+fn a_skipped_message_waits_for_nobodys_events() {
+    for skipped in 0..TOPICS.len() {
+        let handles = with_one_entry(TOPICS.len());
+        with(|w| w.queue.busy_until = w.now + 60_000);
+        for _ in 0..5 {
+            (0..TOPICS.len()).filter(|n| *n != skipped).for_each(|n| send_to(TOPICS[n], 20));
+        }
+        run(1_000);
+        assert_eq!(with(|w| w.broker.acknowledged), 1, "the one in the queue");
+        send_to(TOPICS[skipped], 1_001);
+        run(50);
+        assert_eq!(with(|w| w.broker.acknowledged), 2, "the one of {} that is skipped", TOPICS[skipped]);
+        run(60_000);
+        assert!(!with(|w| w.broker.owes()));
+        for handle in handles {
+            handle.remove();
+        }
+        all_is_gone();
+    }
+}
+
 #[test]
 fn last_events_come_even_when_the_queue_is_full_for_a_while() {
     let handle = connected();
