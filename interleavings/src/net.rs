@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::boundary::{Net, NetError, Readiness, Socket, Token, Waker};
 use crate::model::ADDRESS;
 use crate::time::Instant;
-use crate::world::{Place, point, sleep, wake, with};
+use crate::world::{self, Place, point, sleep, wake, with};
 
 /// A connection, as both ends see it.
 #[derive(Default)]
@@ -27,6 +27,8 @@ pub(crate) struct Conn {
 
 #[derive(Default)]
 struct NetState {
+    /// Its task has waited once.
+    waited: bool,
     woken: bool,
     ready: Vec<(Token, Readiness)>,
 }
@@ -36,6 +38,8 @@ pub(crate) struct Network {
     nets: BTreeMap<usize, NetState>,
     pub(crate) conns: BTreeMap<usize, Conn>,
     last: usize,
+    /// The MQTT task is not run for so many milliseconds when it waits first.
+    pub(crate) late: u64,
 }
 
 impl Network {
@@ -124,6 +128,13 @@ impl Net for ModelNet {
     }
 
     fn wait(&mut self, deadline: Option<Instant>, mut ready: impl FnMut(Token, Readiness)) {
+        let late = with(|w| {
+            let net = w.net.nets.get_mut(&self.0).expect("ours");
+            if std::mem::replace(&mut net.waited, true) { 0 } else { w.net.late }
+        });
+        if late > 0 {
+            world::nap(late);
+        }
         let until = deadline.map(Instant::as_millis);
         let found = sleep(Place::Net(self.0), until, |w| {
             let net = w.net.nets.get_mut(&self.0).expect("ours");

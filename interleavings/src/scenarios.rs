@@ -22,6 +22,7 @@ pub(crate) const SCENARIOS: &[(&str, fn())] = &[
     ("last", last_deinit_against_a_new_handle),
     ("room", publishers_wait_for_room),
     ("refused", refused_connects),
+    ("late", one_of_two_connects_gives_up),
 ];
 
 /// What calls may take that nothing holds up: the end of a connection asks the network 2 ms later, and 4 ms after that. The
@@ -441,6 +442,21 @@ fn refused_connects() {
     together(tasks![body(), body()]);
     with(|w| w.server.refuses = 0);
     assert!(handle.connect() == 0 || stalls);
+    assert_eq!(handle.deinit(), 0);
+    finish(system);
+    check_order();
+}
+
+/// The MQTT task is not run for longer than one of two connects waits: the attempt is still the other one's.
+fn one_of_two_connects_gives_up() {
+    calls_take_at_most(None);
+    with(|w| (w.stalls, w.net.late) = (0, 45_000));
+    let handle = init("a", true);
+    let system = start();
+    together(tasks![move || assert_eq!(handle.connect(), FAILURE), move || {
+        world::nap(20_000);
+        assert_eq!(handle.connect(), 0);
+    }]);
     assert_eq!(handle.deinit(), 0);
     finish(system);
     check_order();
