@@ -372,6 +372,10 @@ pub(crate) fn step(until: u64) -> bool {
         }
         job
     });
+    if !matches!(job, None | Some(Job::Turn(_) | Job::Spurious(_))) {
+        // A turn that is still to come sees what happens now, and may move the deadline.
+        with(|w| w.tasks.iter_mut().filter(|slot| slot.settling > 0).for_each(|slot| slot.settling = 2));
+    }
     match job {
         None => return false,
         Some(Job::Turn(slot)) => turn(slot, false),
