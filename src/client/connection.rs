@@ -438,7 +438,8 @@ impl<P: Port> Connection<P> {
             let Some(attempt) = state.connected.filter(|_| state.connected != state.wanted) else { return };
             let (ending, session) = (state.ending, &state.session);
             let has_left = !session.is_connected() && !session.wants_write();
-            if !has_left && !context.clock.is_over(self.limit(state)) {
+            // The time may be up before this task has tried to send: what the socket takes goes out first.
+            if !has_left && (self.due == AT_ONCE || !context.clock.is_over(self.limit(state))) {
                 return;
             }
             // Whom the client does not read is not silent: bytes unread would make a reset of the end.

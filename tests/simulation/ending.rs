@@ -134,6 +134,24 @@ fn a_reconnect_loses_nothing_to_bytes_that_nobody_has_reported() {
     }
 }
 
+/// Nor to a task that is not run for so long that the old connection's time is over when it first hears of the end: what the socket
+/// takes goes out all the same.
+#[test]
+fn a_reconnect_loses_nothing_to_a_late_task() {
+    let handle = one();
+    // Four of them leave in a turn.
+    with(|w| w.limits.io_buffer = 256);
+    assert_eq!(handle.connect(), Ok(()));
+    run(5_000);
+    with(|w| w.stop_mqtt_task(2_000));
+    let (serial, result) = handle.publish("t", 0, 2_000);
+    assert_eq!((result, handle.reconnect()), (Ok(0), Ok(())));
+    run(1_000);
+    assert_eq!(with(|w| w.broker.arrivals.get(&serial).map(|arrival| arrival.taken)), Some(1));
+    handle.remove();
+    all_is_gone();
+}
+
 /// A server that sends on after DISCONNECT, more than is read in a turn, does not keep the MQTT task from the others.
 #[test]
 fn what_comes_after_disconnect_is_read_in_turns() {

@@ -108,7 +108,7 @@ impl Promises {
         assert!(may || self.calls.iter().rev().any(is_it), "{client} sends {wish:?}, and no call waits");
     }
 
-    /// The library has so much memory now.
+    /// The library has so much memory now, which does not count the time in which nothing was run.
     pub(crate) fn memory(&self, now: u64) {
         let Some(Bounds { own, messages, in_callback }) = self.bounds else { return };
         // A call that began before has returned by then.

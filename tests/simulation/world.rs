@@ -158,6 +158,8 @@ pub(crate) struct World {
     pub(crate) deeds: u64,
     /// How long the MQTT task, or the whole system, has stood still at most.
     pub(crate) longest_stop: u64,
+    /// And all such times together.
+    stopped: u64,
     pub(crate) promises: Promises,
     /// Log lines of interest, printed when a test fails.
     pub(crate) trace: bool,
@@ -232,6 +234,7 @@ pub(crate) fn create(seed: u64, start: u64) {
         activity: 0,
         deeds: 0,
         longest_stop: 0,
+        stopped: 0,
         promises: Promises::default(),
         trace: std::env::var_os("SIM_TRACE").is_some(),
     };
@@ -301,6 +304,7 @@ impl World {
     pub(crate) fn stop_mqtt_task(&mut self, ms: u64) {
         let until = self.now + ms;
         self.longest_stop = self.longest_stop.max(ms);
+        self.stopped += ms;
         self.tasks.iter_mut().for_each(|slot| slot.stopped_until = until);
     }
 
@@ -308,6 +312,7 @@ impl World {
     pub(crate) fn sleep(&mut self, ms: u64) {
         self.now += ms;
         self.longest_stop = self.longest_stop.max(ms);
+        self.stopped += ms;
     }
 
     /// Whether it may happen that the MQTT task is not run.
@@ -430,7 +435,7 @@ fn turn(slot: usize, is_spurious: bool) {
         if !reason && w.activity - before == w.deeds - deeds && w.now == begin && w.preemptions == 0 {
             w.would_sleep(w.deeds - deeds);
         }
-        w.promises.memory(w.now);
+        w.promises.memory(w.now.saturating_sub(w.stopped));
         if reason {
             w.turns += 1;
             w.turns_in_vain += 1;
