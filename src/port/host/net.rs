@@ -115,8 +115,6 @@ impl Net for HostNet {
 
     fn connect(&mut self, token: Token, address: SocketAddr) -> Result<HostSocket, NetError> {
         let mut stream = TcpStream::connect(address).map_err(net_error)?;
-        // Some systems refuse TCP_NODELAY before the connection stands; `established` sets it again.
-        let _ = stream.set_nodelay(true);
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, mio::Token(token), interest).map_err(net_error)?;
         Ok(HostSocket { stream, is_drained: false })
