@@ -39,6 +39,8 @@ pub(crate) struct Queue {
     pub(crate) size: usize,
     /// Between `wm_event_deinit` and `wm_event_init`.
     stopped: bool,
+    /// It was ended once, so that events which the library has sent may never be delivered.
+    pub(crate) restarted: bool,
     listening: bool,
     pub(crate) hub: Option<&'static Hub<Sim>>,
     pub(crate) busy_until: u64,
@@ -234,7 +236,7 @@ pub(crate) fn restart(throw: bool, down: u64) {
 
 fn exit(down: u64) {
     let thrown = with(|w| {
-        (w.queue.listening, w.queue.stopped) = (false, true);
+        (w.queue.listening, w.queue.stopped, w.queue.restarted) = (false, true, true);
         w.later(down, || with(|w| w.queue.stopped = false));
         std::mem::take(&mut w.queue.entries)
     });

@@ -25,6 +25,8 @@ struct Call {
 pub(crate) struct Bounds {
     /// Of the library's own.
     pub(crate) own: usize,
+    /// The messages of one client.
+    pub(crate) one: usize,
     /// Of topics and payloads, and of those while a call waits in a callback.
     pub(crate) messages: usize,
     pub(crate) in_callback: usize,
@@ -49,6 +51,8 @@ pub(crate) struct Promises {
     pub(crate) is_forgetful: bool,
     /// When the library first heard of a delivery. Before, every call may be one in a callback.
     first_event: Option<u64>,
+    /// What was taken for the sake of such calls is delivered.
+    settled: bool,
     /// What the library had of memory when the world began.
     pub(crate) before: usize,
     /// Bytes of topics and payloads, and locks.
@@ -109,11 +113,12 @@ impl Promises {
     }
 
     /// The library has so much memory now, which does not count the time in which nothing was run.
-    pub(crate) fn memory(&self, now: u64) {
-        let Some(Bounds { own, messages, in_callback }) = self.bounds else { return };
+    pub(crate) fn memory(&mut self, now: u64) {
+        let Some(Bounds { own, one, messages, in_callback }) = self.bounds else { return };
         // A call that began before has returned by then.
         let is_known = self.first_event.is_some_and(|first| now > first + 45_000);
-        let is_lax = self.calls_in_callbacks || self.is_forgetful || !is_known;
+        self.settled |= is_known && self.messages <= one;
+        let is_lax = self.calls_in_callbacks || self.is_forgetful || !self.settled;
         // Without memory to leave what was read where it is, a message is taken all the same.
         let messages = if is_lax { in_callback } else { messages };
         let live = memory::live() - self.before;
