@@ -32,7 +32,7 @@ pub(super) struct InFlight {
     messages: Vec<Unacknowledged>,
     /// How many of them must leave from here.
     waiting: usize,
-    /// The one that leaves just now, and how many bytes of it are gone.
+    /// The one that leaves just now, and how many bytes of it must still leave.
     leaving: Option<(u16, usize)>,
 }
 
@@ -94,18 +94,18 @@ impl InFlight {
             Awaited::Puback(packet) | Awaited::Pubrec(packet) => packet.as_slice(),
             Awaited::Pubcomp => &pubrel,
         };
-        let gone = leaving.map_or(0, |(_, gone)| gone);
-        let rest = packet.get(gone..).unwrap_or_default();
+        let left = leaving.map_or(packet.len(), |(_, rest)| rest);
+        let rest = packet.get(packet.len().saturating_sub(left)..).unwrap_or_default();
         let len = rest.len().min(out.len());
         out[..len].copy_from_slice(&rest[..len]);
         let mut begun = None;
-        if gone == 0 && len > 0 {
+        if rest.len() == packet.len() && len > 0 {
             if message.again && !matches!(message.awaited, Awaited::Pubcomp) {
                 out[0] |= first_byte::DUP;
             }
             begun = Some((out[0], message.id, packet.len()));
         }
-        self.leaving = if len < rest.len() { Some((message.id, gone + len)) } else { None };
+        self.leaving = if len < rest.len() { Some((message.id, rest.len() - len)) } else { None };
         if self.leaving.is_none() {
             message.leaves = false;
             self.waiting -= 1;
@@ -116,6 +116,11 @@ impl InFlight {
     /// Whether bytes of this message's PUBLISH must still leave for the packet to be whole.
     pub(super) fn is_cut(&self, id: u16) -> bool {
         self.leaving.is_some_and(|(leaving, _)| leaving == id)
+    }
+
+    /// Bytes that must still leave of the packet that has begun to.
+    pub(super) fn rest(&self) -> usize {
+        self.leaving.map_or(0, |(_, rest)| rest)
     }
 
     /// The place of message `id`.

@@ -559,7 +559,7 @@ impl<B: Buffer> Session<B> {
                 self.outbox.shrink();
                 self.trace("->", first_byte::PINGREQ, 0, 2);
                 self.outbox.push_bytes(&[first_byte::PINGREQ, 0]).map_err(|OutOfMemory| TimeoutError::NoMemory)?;
-                self.ahead_of_ping = self.unsent();
+                self.ahead_of_ping = self.unsent() + self.in_flight.rest();
                 Ok(())
             }
             Due::Dead => Err(TimeoutError::ServerSilent),

@@ -228,3 +228,19 @@ fn a_transport_that_takes_nothing_is_dead() {
     bench.advance(1);
     assert_eq!(bench.session.handle_timeout(bench.now), Err(TimeoutError::ServerSilent));
 }
+
+/// Nor is one over which a large message leaves again: PINGREQ comes behind the rest of it.
+#[test]
+fn a_slow_transport_is_no_dead_one_on_the_next_connection() {
+    let mut bench = bench(10);
+    bench.publish(1, "t", &[0; 60_000]);
+    bench.reconnect(&Connect { keep_alive: 10, ..PERSISTENT }, true);
+    let mut left = 0;
+    while bench.session.wants_write() {
+        bench.advance(3_000);
+        left += bench.transmit(2_000, 500).len();
+        assert_eq!(bench.session.handle_timeout(bench.now), Ok(()), "after {left} bytes");
+    }
+    assert!(left > 60_000);
+    assert_eq!(wait(&mut bench, 10_000), Err(TimeoutError::ServerSilent));
+}
