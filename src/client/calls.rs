@@ -135,15 +135,23 @@ impl<P: Port> Calls<P> {
         }
     }
 
-    /// Lets the first publisher try that there is room for and that was not let yet; whether there is one. Publishers are
-    /// served in order, and each that has tried calls this for the next one.
-    pub(super) fn serve_publisher(&mut self, has_room: impl Fn(QoS) -> bool) -> bool {
-        let next = self.waiting().find(|call| matches!(call.kind, Kind::Room(qos) if has_room(qos)));
-        if let Some(call) = next {
-            call.end(Ok(()));
-            return true;
+    /// Lets the first publisher try that there is room for and that was not let yet; whether there is one, `None` when none waits.
+    /// Publishers are served in order, and each that has tried calls this for the next one. Nobody is served before one with QoS 0:
+    /// what keeps that waiting, others would add to.
+    pub(super) fn serve_publisher(&mut self, has_room: impl Fn(QoS) -> bool) -> Option<bool> {
+        let mut served = None;
+        for call in self.waiting() {
+            let Kind::Room(qos) = call.kind else { continue };
+            let serves = has_room(qos);
+            served = Some(serves);
+            if serves {
+                call.end(Ok(()));
+            }
+            if serves || qos == QoS::AtMostOnce {
+                break;
+            }
         }
-        false
+        served
     }
 
     /// The earliest limit of the waiting calls.

@@ -428,10 +428,9 @@ impl<P: Port> ClientState<P> {
 
     /// Lets the next publisher try if there is more room, and enough of it.
     pub(super) fn offer_room(&mut self, now: Instant) {
-        match core::mem::take(&mut self.room) {
-            Room::Same => {}
-            Room::More => self.serve_publisher(now, self.session.has_half_of_window()),
-            Room::Overdue => self.serve_publisher(now, true),
+        let room = core::mem::take(&mut self.room);
+        if room > Room::Same {
+            self.serve_publisher(now, room == Room::Overdue || self.session.has_half_of_window());
         }
     }
 
@@ -440,10 +439,10 @@ impl<P: Port> ClientState<P> {
     fn serve_publisher(&mut self, now: Instant, enough: bool) {
         let session = &self.session;
         let serves = |qos| (enough || qos == QoS::AtMostOnce) && session.room(qos).is_ok();
-        if self.calls.serve_publisher(serves) {
-            self.look_after_publishers(now + TURN);
-        } else if !enough && self.calls.any(|kind| matches!(kind, Kind::Room(_))) {
-            self.look_after_publishers(now + GATHER);
+        if let Some(served) = self.calls.serve_publisher(serves)
+            && (served || !enough)
+        {
+            self.look_after_publishers(now + if served { TURN } else { GATHER });
         }
     }
 

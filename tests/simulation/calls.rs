@@ -11,7 +11,7 @@ use crate::directed::*;
 use crate::manners::Style;
 use crate::promises::all_is_gone;
 use crate::wire::FromServer;
-use crate::world::{Faults, MAIN_TASK, call_later, run, run_until, with};
+use crate::world::{Faults, MAIN_TASK, call_later, run, run_until, start_app, with};
 
 /// Connected, with a window and an outgoing buffer of these sizes.
 fn connected_within(window: u16, outgoing: usize) -> Handle {
@@ -131,6 +131,33 @@ fn qos_0_does_not_wait_for_the_window() {
     assert_eq!(handle.publish("t", 1, 10).1, Err(Error::MaxMessagesInFlight));
     assert_eq!(*free.borrow(), Some((Ok(0), start + 100)));
     broker::behave();
+    handle.remove();
+    all_is_gone();
+}
+
+/// On a network that is never idle messages are sent again behind those that are published meanwhile, for ever.
+#[test]
+fn qos_0_gets_its_turn_after_a_reconnect() {
+    let handle = connected_within(20, 4096);
+    with(|w| w.broker.style.acknowledges = false);
+    for _ in 0..20 {
+        assert!(handle.publish("t", 1, 480).1.is_ok());
+    }
+    run(100);
+    broker::behave();
+    with(|w| (w.faults.capacity, w.faults.latency) = (1_000, (50, 50)));
+    assert_eq!(handle.reconnect(), Ok(()));
+    let (busy, end) = (handle.clone(), now() + 15_000);
+    start_app(0, move || {
+        assert!(busy.publish("t", 1, 480).1.is_ok());
+        if now() < end { Some(0) } else { None }
+    });
+    run(1_000);
+    let start = now();
+    assert_eq!(handle.publish("t", 0, 10).1, Ok(0));
+    let took = now() - start;
+    assert!(took < 2_000, "{took} ms");
+    run(20_000);
     handle.remove();
     all_is_gone();
 }
