@@ -329,14 +329,15 @@ impl<P: Port> Connection<P> {
         if (is_attempt || state.is_connected() || self.receiver.is_cut()) && clock.is_over(self.limit(state)) {
             return Err(if is_attempt { ConnectionError::TimedOut } else { ConnectionError::NoMemory });
         }
+        let (session, room) = (&mut state.session, &mut state.room);
+        state.calls.expire(clock, |id| {
+            session.forget(id);
+            *room = Room::More;
+            log::error(&[&"no answer to request ", &id, &" within 10 s"]);
+        });
         if state.room_limit <= clock.now() {
             (state.room_limit, state.room) = (Instant::NEVER, Room::Overdue);
         }
-        let session = &mut state.session;
-        state.calls.expire(clock, |id| {
-            session.forget(id);
-            log::error(&[&"no answer to request ", &id, &" within 10 s"]);
-        });
         Ok(())
     }
 

@@ -162,6 +162,25 @@ fn qos_0_gets_its_turn_after_a_reconnect() {
     all_is_gone();
 }
 
+/// What a request that has failed took of the room is there for others.
+#[test]
+fn a_request_that_is_taken_back_makes_room() {
+    let handle = connected_within(20, 1_000);
+    with(|w| w.faults.capacity = 0);
+    assert!(handle.publish("t", 0, 10).1.is_ok());
+    run(10);
+    let (start, other) = (now(), handle.clone());
+    let publish = call_later(5_000, move || other.publish("t", 0, 10).1);
+    assert_eq!(handle.subscribe(&"x".repeat(2_000), 0), Err(Error::Failure));
+    run(6_000);
+    assert_eq!(*publish.borrow(), Some((Ok(0), start + 10_000)));
+    with(|w| w.faults.capacity = 65_536);
+    broker::stall_one(0);
+    run(100_000);
+    handle.remove();
+    all_is_gone();
+}
+
 #[test]
 fn no_answer_within_10_s() {
     let handle = connected();
