@@ -455,12 +455,14 @@ impl<P: Port> ClientState<P> {
 
     /// A connection is wanted: the one that is already, or a new one.
     fn want(&mut self, by_reconnect: bool) -> Attempt {
+        // Also for one that is: if this call is made in a callback, more is read for its sake.
+        self.has_work = true;
         if let Some(attempt) = self.wanted {
             return attempt;
         }
         let attempt = self.next_attempt;
         self.next_attempt = Attempt(attempt.0.checked_add(1).unwrap_or(NonZeroU32::MIN));
-        (self.wanted, self.has_work, self.by_reconnect) = (Some(attempt), true, by_reconnect);
+        (self.wanted, self.by_reconnect) = (Some(attempt), by_reconnect);
         attempt
     }
 

@@ -382,3 +382,41 @@ fn a_buffer_takes_what_it_was_made_for() {
     buffer.append(b"c");
     assert_eq!(buffer.as_slice(), b"abc");
 }
+
+/// It waits for somebody else's attempt, whose CONNACK the backlog of the connection before has no room for otherwise.
+#[test]
+fn a_connect_in_the_callback_that_joins_another_one() {
+    let handle = subscribed();
+    with(|w| {
+        w.broker.style.window = 0;
+        w.queue.busy_until = w.now + 3_000;
+    });
+    let (results, caller) = (Rc::new(RefCell::new(Vec::new())), handle.clone());
+    let log = results.clone();
+    react(move |delivery| {
+        if matches!(delivery, Delivery::Data { .. }) && log.borrow().is_empty() {
+            log.borrow_mut().push((Ok(()), 0));
+            let start = now();
+            log.borrow_mut().push((caller.connect(), now() - start));
+        }
+    });
+    let serials = send(200, 1, 56);
+    run(1_000);
+    broker::die(true);
+    run(10);
+    // Who does not read learns of the end when it writes.
+    assert!(handle.publish("t", 0, 10).1.is_ok());
+    run(10);
+    let start = now();
+    assert_eq!(handle.connect(), Ok(()));
+    assert!(now() - start > 1_900, "the backlog is not full");
+    run(10_000);
+    let (result, took) = results.borrow()[1];
+    assert!(result == Ok(()) && took < 100, "{result:?} after {took} ms");
+    let mut all = got(&handle);
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all, serials);
+    handle.remove();
+    all_is_gone();
+}
