@@ -128,11 +128,11 @@ impl<P: Port> Engine<P> {
     }
 
     /// Sends events, one of each client in turn, while the SDK's queue has room for us; the next time from the one on that found
-    /// none.
+    /// none. `last_events` may find some where the others do not.
     fn dispatch(&mut self, now: Instant) {
         self.retry.at = Instant::NEVER;
         let sources = self.connections.len() + 1;
-        // How many in a row had no event.
+        // How many in a row had no event, or no room for it: behind all of them it is the first one's turn again.
         let mut without = 0;
         while without < sources {
             if self.next_client >= sources {
@@ -152,7 +152,10 @@ impl<P: Port> Engine<P> {
                 return self.retry.next(now, 2, RETRY.1);
             }
             if !self.hub.enter(client, size, last) {
-                return self.await_deliveries(now);
+                self.await_deliveries(now);
+                without += 1;
+                self.next_client += 1;
+                continue;
             }
             if !self.hub.events().send(event) {
                 return if self.hub.take_back() {

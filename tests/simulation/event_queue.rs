@@ -264,6 +264,30 @@ fn last_events_come_even_when_the_queue_is_full_for_a_while() {
     all_is_gone();
 }
 
+/// They may use more than our share, and so they wait for nobody who may not.
+#[test]
+fn last_events_do_not_wait_for_the_events_of_others() {
+    create(1, 0);
+    let hub = hub();
+    let (stays, goes) = (Handle::new(hub, 1, config("c")), Handle::new(hub, 2, config("d")));
+    with(|w| {
+        w.books.clients = 2;
+        w.handler = Some(Rc::new(crate::app::enter));
+    });
+    assert_eq!((stays.connect(), goes.connect()), (Ok(()), Ok(())));
+    assert!(stays.subscribe("in/#", 1).is_ok());
+    run(1_000);
+    with(|w| w.queue.busy_until = w.now + 60_000);
+    let serials = send(100, 1, 20);
+    run(1_000);
+    goes.remove();
+    run(70_000);
+    with(|w| assert_eq!((w.books.connected, w.books.disconnected), (2, 1)));
+    assert_eq!(got(&stays), serials);
+    stays.remove();
+    all_is_gone();
+}
+
 #[test]
 fn the_registration_meets_a_full_queue() {
     let handle = one();
