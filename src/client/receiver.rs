@@ -211,12 +211,16 @@ impl<P: Port> Receiver<P> {
 
     /// Acknowledges, in their order, the messages at the front of the backlog whose events were accepted or that have none.
     pub(super) fn acknowledge(&mut self, state: &mut ClientState<P>) -> Result<(), Violation> {
+        let mut result = Ok(());
+        // All of them also where there is no memory for one: an entry without an event would be sent.
         while let Some(receipt) = self.backlog.pop() {
-            if let Some(receipt) = receipt {
-                state.session.accepted(receipt)?;
+            if let Some(receipt) = receipt
+                && let Err(violation) = state.session.accepted(receipt)
+            {
+                result = Err(violation);
             }
         }
-        Ok(())
+        result
     }
 
     fn handle_event(

@@ -603,3 +603,28 @@ fn publish_without_memory() {
     assert_eq!(losses(), 0);
     end(handle);
 }
+
+/// The acknowledgement before that of a skipped message finds no memory.
+#[test]
+fn a_skipped_message_behind_one_that_cannot_be_acknowledged() {
+    one().remove();
+    with(|w| w.limits.session.payload = 1_000);
+    let handle = persevere(Handle::new(hub(), 2, config("c")));
+    with(|w| {
+        w.broker.style.window = 0;
+        w.queue.foreign(32);
+        w.queue.busy_until = w.now + 1_000;
+    });
+    let serials = send(1, 1, 10);
+    send(1, 1, 1_001);
+    run(990);
+    memory::plan(Plan::OwnOver(1));
+    run(1_000);
+    memory::is_back();
+    run(20_000);
+    let mut all = got(&handle);
+    all.dedup();
+    assert_eq!(all, serials);
+    assert!(!with(|w| w.broker.owes()));
+    end(handle);
+}
