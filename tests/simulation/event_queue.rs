@@ -218,7 +218,7 @@ fn floods_get_equal_parts_of_a_small_queue() {
 /// A message that is skipped has no event, so it waits for those before it of its own handle alone.
 #[test]
 fn a_skipped_message_waits_for_nobodys_events() {
-    for skipped in 0..TOPICS.len() {
+    for (skipped, topic) in TOPICS.iter().enumerate() {
         let handles = with_one_entry(TOPICS.len());
         with(|w| w.queue.busy_until = w.now + 60_000);
         for _ in 0..5 {
@@ -226,9 +226,9 @@ fn a_skipped_message_waits_for_nobodys_events() {
         }
         run(1_000);
         assert_eq!(with(|w| w.broker.acknowledged), 1, "the one in the queue");
-        send_to(TOPICS[skipped], 1_001);
+        send_to(topic, 1_001);
         run(50);
-        assert_eq!(with(|w| w.broker.acknowledged), 2, "the one of {} that is skipped", TOPICS[skipped]);
+        assert_eq!(with(|w| w.broker.acknowledged), 2, "the one of {topic} that is skipped");
         run(60_000);
         assert!(!with(|w| w.broker.owes()));
         for handle in handles {
