@@ -250,6 +250,7 @@ impl<B: Buffer> Session<B> {
     pub fn forget(&mut self, id: u16) {
         self.requests.retain(|(request, _)| *request != id);
         self.outbox.withdraw(id);
+        self.ahead_of_ping = self.ahead_of_ping.min(self.unsent() + self.in_flight.rest());
     }
 
     /// The same for every request.

@@ -244,3 +244,22 @@ fn a_slow_transport_is_no_dead_one_on_the_next_connection() {
     assert!(left > 60_000);
     assert_eq!(wait(&mut bench, 10_000), Err(TimeoutError::ServerSilent));
 }
+
+/// A request that was taken back is not waited for.
+#[test]
+fn a_ping_behind_a_request_that_was_taken_back() {
+    let mut bench = bench(10);
+    let id = bench.session.subscribe(&[b'x'; 60_000], Some(qos(0))).unwrap();
+    bench.advance(9_900);
+    assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+    bench.session.forget(id);
+    assert_eq!(bench.sent(), [PingReq]);
+    for _ in 0..9 {
+        bench.advance(1_000);
+        bench.publish(0, "t", b"");
+        bench.sent();
+        assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+    }
+    bench.advance(1_000);
+    assert_eq!(bench.session.handle_timeout(bench.now), Err(TimeoutError::ServerSilent));
+}
