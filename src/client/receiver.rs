@@ -64,7 +64,8 @@ impl<P: Port> Receiver<P> {
     /// There is no memory for a TLS record, an acknowledgement or the like, so the connection must end: as behind any message
     /// without memory, at `memory_wait_until`. `false`: that is over.
     pub(super) fn cut(&mut self, now: Instant) -> bool {
-        if self.memory_wait_until == ORIGIN {
+        // The wait of a message that was lost is not this one.
+        if self.memory_wait_until == ORIGIN || !(self.is_cut | self.is_ending()) {
             self.memory_wait_until = now + MEMORY_WAIT;
         }
         self.is_cut = now < self.memory_wait_until;

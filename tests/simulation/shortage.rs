@@ -604,6 +604,25 @@ fn publish_without_memory() {
     end(handle);
 }
 
+/// The wait of a message that was lost long ago is not the wait of what comes later.
+#[test]
+fn no_memory_for_a_ping_long_after_a_message_was_lost() {
+    let handle = over_tcp();
+    shortage(Plan::MessagesOver(500), 3_000);
+    send(1, 0, 3_000);
+    run(10_000);
+    assert_eq!((got(&handle).len(), losses()), (0, 0));
+    let before = with(|w| w.broker.pings);
+    assert!(run_until(60_000, || with(|w| w.broker.pings) > before));
+    run(58_000);
+    shortage(Plan::OwnOver(1), 2_500);
+    run(3_000);
+    assert_eq!(losses(), 0, "2 s are not over");
+    run(2_000);
+    assert_eq!(losses(), 1);
+    end(handle);
+}
+
 /// The acknowledgement before that of a skipped message finds no memory.
 #[test]
 fn a_skipped_message_behind_one_that_cannot_be_acknowledged() {
