@@ -193,10 +193,13 @@ impl<P: Port> Engine<P> {
             }
             let connection = self.connections.swap_remove(at);
             let backlog = connection.into_backlog().without_messages();
+            // From the first ones: others come and go while the queue is full.
+            if self.last_events.is_empty() {
+                self.last_events_until = now + DRAIN_TIMEOUT;
+            }
             if !backlog.is_empty() {
                 self.last_events.push(backlog);
             }
-            self.last_events_until = now + DRAIN_TIMEOUT;
         }
     }
 }
@@ -225,7 +228,7 @@ impl<P: Port> Task for Engine<P> {
         }
         self.remove_clients(now);
         self.dispatch(now);
-        if now >= self.last_events_until && !self.last_events.is_empty() {
+        if !self.last_events.is_empty() && self.context.clock.is_over(self.last_events_until) {
             log::error(&[&"the event queue stayed full: last events of a client are lost"]);
             self.last_events.clear();
         }
@@ -245,7 +248,7 @@ impl<P: Port> Task for Engine<P> {
         let mut awaits_deliveries = false;
         self.deadline = self.retry.at;
         if !self.last_events.is_empty() {
-            self.deadline = self.deadline.min(self.last_events_until);
+            self.deadline = self.deadline.min(self.context.clock.end_of(self.last_events_until));
         }
         for connection in &mut self.connections {
             self.deadline = self.deadline.min(connection.finish_turn(&mut self.context));

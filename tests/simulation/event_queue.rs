@@ -362,3 +362,38 @@ fn the_application_restarts_the_queue() {
         }
     }
 }
+
+/// A limit that passed while nothing was run is over a second later.
+#[test]
+fn last_events_outlive_a_sleep() {
+    let handle = connected();
+    fill(5_500);
+    handle.remove();
+    run(1_000);
+    with(|w| {
+        w.sleep(15_000);
+        w.queue.busy_until = w.now + 500;
+    });
+    run(5_000);
+    with(|w| assert_eq!((w.books.connected, w.books.disconnected), (1, 1)));
+    all_is_gone();
+}
+
+/// Handles that come and go while no event is delivered.
+#[test]
+fn last_events_are_given_up_though_others_come() {
+    let handle = connected();
+    let hub = handle.hub;
+    with(|w| w.books.clients = 1_000);
+    fill(100_000_000);
+    handle.remove();
+    let mut live = Vec::new();
+    for n in 0..100 {
+        let handle = Handle::new(hub, 2 + n, config("c"));
+        assert_eq!(handle.connect(), Ok(()));
+        handle.remove();
+        run(5_000);
+        live.push(crate::memory::live());
+    }
+    assert!(live[99] < live[10] + 2_000, "{} bytes, {} before", live[99], live[10]);
+}
