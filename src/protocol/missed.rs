@@ -29,7 +29,12 @@ impl Missed {
 
     /// The message with this identifier is kept: no row of misses goes on with it.
     pub(super) fn kept(&mut self, id: u16) {
-        self.0.iter_mut().filter(|m| m.id == id).for_each(|m| m.row = 0);
+        self.0.iter_mut().filter(|m| id > 0 && m.id == id).for_each(|m| m.row = 0);
+    }
+
+    /// A new session begins, in which their identifiers are those of others.
+    pub(super) fn forget_ids(&mut self) {
+        self.0.iter_mut().for_each(|m| m.id = 0);
     }
 
     /// Enters a message that is missed; whether connections enough have ended for it.

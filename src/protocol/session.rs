@@ -419,6 +419,7 @@ impl<B: Buffer> Session<B> {
         if !session_present {
             // The server remembers none of the identifiers it used; ours it must still get.
             self.received = Received::new();
+            self.missed.forget_ids();
         }
         self.in_flight.begin_resends();
         Ok(Event::Connected { session_present })

@@ -233,3 +233,29 @@ fn the_log_says_what_becomes_of_it() {
     ];
     assert_eq!(lines, expected.map(|line| format!("ERROR: message of {line}")));
 }
+
+/// A server without its sessions gives other identifiers on each connection.
+#[test]
+fn a_kept_message_with_the_identifier_of_a_missed_one_before() {
+    let mut bench = Bench::connected();
+    for connection in 1..=8 {
+        bench.reconnect(&PERSISTENT, false);
+        let big_first = connection % 2 == 1;
+        let order = if big_first { [true, false] } else { [false, true] };
+        let mut skipped = false;
+        for (id, big) in (1..).zip(order) {
+            if big {
+                fail_allocation(2);
+            }
+            let payload = if big { vec![1; 1000] } else { vec![2; 10] };
+            let seen = bench.receive(&[FromServer::Publish(publish(id, 1, "t", &payload))]);
+            fail_allocation(0);
+            skipped |= seen == [Seen::Skipped];
+        }
+        if skipped {
+            assert_eq!(connection, 4);
+            return;
+        }
+    }
+    panic!("never given up");
+}
