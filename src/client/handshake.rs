@@ -311,7 +311,11 @@ impl<P: Port> Task for Steps<P> {
 /// A step of the handshake, with so much heap in reserve: rustls ends the program where a library for a device should return
 /// an error.
 fn step<P: Port>(need: Need, work: &mut dyn FnMut() -> Result<(), LayerError>) -> Result<(), ConnectionError> {
-    let _held = P::reserve(need).ok_or(ConnectionError::NoMemory)?;
+    // Behind the handshake, where the need is nothing, TLS sees to that itself, and a task has one reserve.
+    let _held = match need.bytes {
+        0 => None,
+        _ => Some(P::reserve(need).ok_or(ConnectionError::NoMemory)?),
+    };
     work().map_err(ConnectionError::Layer)
 }
 

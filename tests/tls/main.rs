@@ -20,6 +20,7 @@ mod peers;
 mod pem;
 mod pinned;
 mod records;
+mod reserve;
 mod resumption;
 mod scripted;
 mod setup;
