@@ -204,12 +204,12 @@ impl Tls {
         let Some(end) = self.record().map(|record| self.begin + record) else {
             return self.process(None, out, up).map(|()| rest);
         };
-        let mut held = None;
-        let checked = if end == len {
-            held = self.hold()?;
-            self.check()
-        } else if len > self.begin + HEADER {
+        if end > len && len > self.begin + HEADER {
             return Ok(rest);
+        }
+        let held = self.hold(end == len)?;
+        let checked = if end == len {
+            self.check()
         } else {
             limits::check_record(end - self.begin, self.begin).map_err(Error::Excess)
         };
@@ -259,11 +259,14 @@ impl Tls {
     }
 
     /// Holds what rustls allocates for the record that has been received: its contents, or a ticket, kept with the server's
-    /// certificates. Not in one block: between large messages the heap hardly has one that is longer than a record. The handshake
-    /// is its owner's care.
-    fn hold(&self) -> Result<Option<Held>, Error> {
+    /// certificates. Not in one block: between large messages the heap hardly has one that is longer than a record. For a header
+    /// alone an alert, in case that it is none. The handshake is its owner's care.
+    fn hold(&self, is_complete: bool) -> Result<Option<Held>, Error> {
         if !self.open {
             return Ok(None);
+        }
+        if !is_complete {
+            return self.config.hold(Need::whole(ALERT)).map(Some);
         }
         let least = [self.input.len(), self.chain() + MARGIN];
         let need = Need { bytes: least[0] + least[1], least };
@@ -329,11 +332,12 @@ impl Layer for Tls {
             return;
         }
         let config = &self.config;
-        // Without memory for it the connection ends all the same.
+        // Without memory for it the connection ends all the same. rustls allocates the alert before it says how long that is.
+        let Ok(_held) = config.hold(Need::whole(ALERT)) else { return };
         if let Ok(ConnectionState::WriteTraffic(mut traffic)) =
             self.connection[0].process_tls_records(&mut self.input).state
         {
-            let _ = append(out, |need| config.hold(need), |space| traffic.queue_close_notify(space));
+            let _ = append(out, |_| Ok(()), |space| traffic.queue_close_notify(space));
         }
     }
 }
