@@ -389,3 +389,50 @@ fn texts_that_are_too_large() {
         assert!(refused > 10, "{what}");
     }
 }
+
+/// tungstenite, too, allocates without asking: where it begins, for pongs, and for a close frame.
+#[cfg(feature = "tungstenite")]
+#[test]
+fn a_small_heap_for_websocket() {
+    use tungstenite::handshake::derive_accept_key;
+    use wm_mqtt_client::port::{Port, host::Host};
+    use wm_mqtt_client::transport::{Layers, uri::Uri};
+
+    if !in_own_process("memory::a_small_heap_for_websocket") {
+        return;
+    }
+    for (what, step) in [("the upgrade", 8), ("pings", 10_000), ("closing", 8)] {
+        let mut refused = 0;
+        for free in (0..).step_by(step) {
+            let (mut layers, mut out) = (Layers::default(), Vec::new());
+            layers.begin_websocket(&Uri::parse("ws://broker.example").unwrap(), Host::random, &mut out).unwrap();
+            let request = String::from_utf8(std::mem::take(&mut out)).unwrap();
+            let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+            let accept = derive_accept_key(key.as_bytes());
+            let head = format!(
+                "HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+            );
+            if what != "the upgrade" {
+                layers.receive(head.as_bytes(), &mut out, &mut |_| {}).unwrap();
+            }
+            eprintln!("{what}, {free} bytes free");
+            let pings = [0x89, 0].repeat(32_768);
+            let result = with_heap(free, || match what {
+                "closing" => {
+                    layers.close(&mut out);
+                    Ok(())
+                }
+                "pings" => layers.receive(&pings, &mut out, &mut |_| {}),
+                _ => layers.receive(head.as_bytes(), &mut out, &mut |_| {}),
+            });
+            match result {
+                Ok(()) if what == "closing" && out.is_empty() => {}
+                Ok(()) => break,
+                Err(error) => assert_eq!(error.to_string(), "WebSocket: no memory"),
+            }
+            refused += 1;
+        }
+        assert!(refused > 0);
+    }
+}

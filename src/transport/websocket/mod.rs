@@ -33,6 +33,10 @@ pub type Random = fn(&mut [u8]) -> bool;
 
 /// The frames of an open connection. Whatever it answers, it answers at once, into `out`.
 pub trait Engine {
+    /// Looks for the memory that [`new`](Self::new) takes.
+    fn look_for_memory() -> Result<(), Error> {
+        Ok(())
+    }
     /// Begins behind the head of the HTTP answer.
     fn new(random: Random) -> Self;
     /// Takes bytes from the server: the payload of binary messages goes to `up`, pong and close to `out`.
@@ -79,6 +83,7 @@ impl<E: Engine> WebSocket<E> {
             if !upgrade.receive(&mut input)? {
                 return Ok(());
             }
+            E::look_for_memory()?;
             self.state = State::Open(E::new(self.random));
         }
         match &mut self.state {

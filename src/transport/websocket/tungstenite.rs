@@ -15,6 +15,8 @@ use crate::memory::look_for;
 const MAX_MESSAGE: usize = 16 << 20;
 /// Size of the buffer that holds received bytes until their frame is complete, at first.
 const READ_BUFFER: usize = 4096;
+/// More than a close frame takes.
+const CLOSE: usize = 256;
 
 /// The engine of hosts: takes messages of up to 16 MB.
 pub struct Tungstenite {
@@ -24,6 +26,10 @@ pub struct Tungstenite {
 }
 
 impl Engine for Tungstenite {
+    fn look_for_memory() -> Result<(), Error> {
+        Ok(look_for([READ_BUFFER])?)
+    }
+
     /// The masks are not from `random`: tungstenite has a generator of its own.
     fn new(_random: Random) -> Self {
         let config = WebSocketConfig::default()
@@ -78,6 +84,7 @@ impl Engine for Tungstenite {
     }
 
     fn close(&mut self, code: u16, out: &mut Vec<u8>) -> Result<(), Error> {
+        look_for([CLOSE])?;
         let frame = CloseFrame { code: code.into(), reason: "".into() };
         self.context.close(&mut Pipe { input: &[], out }, Some(frame)).map_err(error)
     }
@@ -100,6 +107,7 @@ impl io::Read for Pipe<'_> {
 
 impl io::Write for Pipe<'_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.out.try_reserve(buffer.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
         self.out.extend_from_slice(buffer);
         Ok(buffer.len())
     }
@@ -111,6 +119,7 @@ impl io::Write for Pipe<'_> {
 
 fn error(failure: Failure) -> Error {
     Error::Protocol(match failure {
+        Failure::Io(_) => return Error::NoMemory,
         // RFC 6455 has no largest message; without a bound the server would choose how much is allocated
         Failure::Capacity(_) => "a message of more than 16 MB",
         Failure::Utf8(_) => "a text message, or a close reason, that is not UTF-8",
@@ -122,7 +131,7 @@ fn error(failure: Failure) -> Error {
         Failure::Protocol(ProtocolError::NonZeroReservedBits | ProtocolError::InvalidOpcode(_)) => violation::HEADER,
         Failure::Protocol(ProtocolError::ExpectedFragment(_)) => violation::INTERLEAVED,
         Failure::Protocol(ProtocolError::MaskedFrameFromServer) => violation::MASKED,
-        // tungstenite's other errors are those of sockets, URLs and TLS, none of which it sees here.
+        // tungstenite's other errors are those of URLs and TLS, none of which it sees here.
         _ => "what tungstenite refuses",
     })
 }
