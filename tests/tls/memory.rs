@@ -436,3 +436,28 @@ fn a_small_heap_for_websocket() {
         assert!(refused > 0);
     }
 }
+
+/// A host that is an address is not looked up, but its answer takes memory too.
+#[test]
+fn a_small_heap_for_an_address() {
+    use wm_mqtt_client::port::host::HostNet;
+    use wm_mqtt_client::port::{Net, Readiness};
+
+    if !in_own_process("memory::a_small_heap_for_an_address") {
+        return;
+    }
+    let mut refused = 0;
+    for free in (0..).step_by(64) {
+        let mut net = HostNet::open().unwrap();
+        eprintln!("{free} bytes free");
+        if !with_heap(free, || net.resolve(1, "127.0.0.1", 1883)) {
+            refused += 1;
+            continue;
+        }
+        let mut found = 0;
+        net.wait(None, |_, readiness| found += usize::from(matches!(readiness, Readiness::Resolved(_))));
+        assert_eq!(found, 1);
+        break;
+    }
+    assert!(refused > 0);
+}

@@ -88,13 +88,13 @@ impl Net for HostNet {
     }
 
     fn resolve(&mut self, token: Token, host: &str, port: u16) -> bool {
-        if let Ok(address) = host.parse::<IpAddr>() {
-            self.waker.wake();
-            return self.lookup_done.send((token, Some(vec![(address, port).into()]))).is_ok();
-        }
         // Of queue, thread, channel and answer; the resolver of the C library takes its own.
         if look_for([LOOKUP]).is_err() {
             return false;
+        }
+        if let Ok(address) = host.parse::<IpAddr>() {
+            self.waker.wake();
+            return self.lookup_done.send((token, Some(vec![(address, port).into()]))).is_ok();
         }
         let (done, waker) = (self.lookup_done.clone(), self.waker.clone());
         self.lookups.ask(Lookup { asker: self.asker, token, host: host.to_owned(), port, done, waker });
