@@ -451,6 +451,22 @@ static void mailbox_of_a_connection_is_full(void)
     close_without_reset(&link);
 }
 
+/* As many segments as the mailbox takes, and the end behind them: lwIP tells that once, and there is no place for it. */
+static void end_behind_a_full_mailbox(void)
+{
+    bool ended;
+    link_t link = link_up(broker_open());
+    for (int i = 0; i < DEFAULT_TCP_RECVMBOX_SIZE; i++) {
+        send_bytes(link.peer, "'x'");
+        sleep_ms(20);
+    }
+    conn_close(link.peer);
+    sleep_ms(200);
+    CHECK_EQ(read_all(&link, &ended, scaled(3000)), DEFAULT_TCP_RECVMBOX_SIZE);
+    CHECK(ended);
+    close_without_reset(&link);
+}
+
 static void acknowledges_at_once(void)
 {
     link_t link = link_up(broker_open());
@@ -510,6 +526,7 @@ static const test_t tests[] = {
     TEST(peer_resets),
     LONG_TEST(both_have_ended, 60),
     LONG_TEST(mailbox_of_a_connection_is_full, 60),
+    TEST(end_behind_a_full_mailbox),
     TEST(acknowledges_at_once),
     TEST(lower_tasks_run),
 };

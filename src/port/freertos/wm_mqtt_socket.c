@@ -31,6 +31,7 @@ struct socket {
     size_t kept;         /* how much of the window's excess is closed */
     unsigned received;   /* how often there was something to receive and nobody has come for it */
     bool ready;          /* something has happened that the task has not been told */
+    bool filled;         /* the mailbox for segments was full: lwIP may have lost the end of the stream */
 };
 
 /* All sockets: a netconn has no room for a pointer to ours. Like what a net's members say, short enough for critical
@@ -160,17 +161,28 @@ static void open_window(struct socket *socket)
     socket->kept = 0;
 }
 
+/* lwIP tells the end of the stream only once, also if the mailbox has no place for it. */
+static err_t ask_ended(struct tcpip_api_call_data *call)
+{
+    struct tcp_pcb *pcb = ((struct netconn *)wm_mqtt_lwip_subject(call))->pcb.tcp;
+    return pcb != NULL && pcb->state == CLOSE_WAIT && pcb->refused_data == NULL ? ERR_CLSD : ERR_OK;
+}
+
 int wm_mqtt_port_read(void *handle, uint8_t *buffer, size_t len)
 {
     struct socket *socket = handle;
     if (socket->rest == NULL) {
+        /* First: what comes behind this is no end. */
+        bool ended = socket->filled && wm_mqtt_lwip_call(ask_ended, socket->conn) == ERR_CLSD;
         /* The SDK's sys_arch sleeps for a tick on an empty mailbox, also when it was told not to wait. */
         taskENTER_CRITICAL();
         bool empty = socket->received == 0;
         taskEXIT_CRITICAL();
+        err_t err = ended ? ERR_CLSD : ERR_WOULDBLOCK;
         if (empty)
-            return WM_MQTT_PORT_WOULD_BLOCK;
-        err_t err = netconn_recv_tcp_pbuf_flags(socket->conn, &socket->rest, NETCONN_DONTBLOCK | NETCONN_NOAUTORCVD);
+            socket->filled = ended;
+        else
+            err = netconn_recv_tcp_pbuf_flags(socket->conn, &socket->rest, NETCONN_DONTBLOCK | NETCONN_NOAUTORCVD);
         if (err == ERR_WOULDBLOCK)
             return WM_MQTT_PORT_WOULD_BLOCK;
         if (err != ERR_OK) {
@@ -181,7 +193,8 @@ int wm_mqtt_port_read(void *handle, uint8_t *buffer, size_t len)
             return 0;
         }
         taskENTER_CRITICAL();
-        socket->received--;
+        if (socket->received-- >= DEFAULT_TCP_RECVMBOX_SIZE)
+            socket->filled = true;
         taskEXIT_CRITICAL();
         socket->at = 0;
         size_t opened = socket->rest->tot_len, kept = EXCESS - socket->kept;
