@@ -22,6 +22,8 @@ pub mod freertos;
 mod heap;
 #[cfg(feature = "host")]
 pub mod host;
+#[cfg(all(test, feature = "host", feature = "tls"))]
+mod reserve_test;
 mod shared;
 mod text;
 

@@ -47,7 +47,12 @@ unsafe impl GlobalAlloc for SdkHeap {
 fn or_with_reserve(size: usize, allocate: impl Fn() -> *mut c_void) -> *mut u8 {
     let mut block = allocate();
     #[cfg(feature = "tls")]
-    while block.is_null() && super::reserve::release(size, || block = allocate()) {}
+    while block.is_null()
+        && super::reserve::release(size, || {
+            block = allocate();
+            !block.is_null()
+        })
+    {}
     block.cast()
 }
 
