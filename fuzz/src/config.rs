@@ -92,6 +92,7 @@ pub fn run(data: &[u8]) {
         8 => {
             let alpn: Vec<_> = data.split(|c| *c == 0).map(<[u8]>::to_vec).collect();
             let may = alpn.iter().all(|name| (1..=255).contains(&name.len()));
+            let may = may && alpn.iter().map(|name| name.len() + 1).sum::<usize>() <= 16_384;
             assert_eq!(config(Settings { alpn, ..settings() }).is_some(), may);
         }
         9 => {
@@ -103,7 +104,7 @@ pub fn run(data: &[u8]) {
             for (config, verifies) in CONFIGS.iter().zip([false, true]) {
                 let (mut layers, mut out) = (Layers::default(), Vec::new());
                 let (result, most) = peak(|| layers.begin_tls(config, host, &mut out));
-                assert!(most <= Tls::first_step() + 2 * host.len(), "{most} bytes for a ClientHello");
+                assert!(most <= Tls::first_step(config) + 2 * host.len(), "{most} bytes for a ClientHello");
                 assert!(result.is_ok() || verifies, "{host:?} is refused");
                 // SNI never names an address.
                 let names = out.windows(host.len().max(1)).any(|part| part == host.as_bytes());

@@ -254,7 +254,7 @@ impl<P: Port> Entry<P> {
             })?;
         }
         let Some(config) = prepared else { return Ok(()) };
-        step::<P>(Need::whole(Tls::first_step()), &mut || layers.begin_tls(config, host, output))
+        step::<P>(Need::whole(Tls::first_step(config)), &mut || layers.begin_tls(config, host, output))
     }
 }
 

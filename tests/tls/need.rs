@@ -2,6 +2,7 @@
 //! asserts for each piece), and not much less.
 
 use rcgen::{CertifiedIssuer, KeyPair};
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::default_provider;
 use rustls::crypto::ring::kx_group::SECP384R1;
 use wm_mqtt_client::transport::tls::{Settings, Tls, TlsConfig};
@@ -98,6 +99,40 @@ fn by_kind_of_key() {
     }
 }
 
+/// A ClientHello carries what the application offers, and takes more for it.
+#[test]
+fn application_protocols() {
+    for is_set in [true, false] {
+        for (count, len) in [(1, 4), (20, 255), (100, 1), (5, 30), (64, 255), (8192, 1), (500, 30)] {
+            if !is_set {
+                set_clock(0);
+            }
+            let alpn = vec![vec![b'x'; len]; count];
+            let config = TlsConfig::new(Settings { alpn, ..settings() }).unwrap();
+            let (client, peak) = peak(|| Client::new(&config, HOST).unwrap());
+            let need = Tls::first_step(&config);
+            println!("{count} of {len}, the clock is set: {is_set}: {peak} of {need}, {} sent", client.out.len());
+            assert!(peak <= need, "{count} of {len} bytes: {peak} bytes, and not {need}");
+            // The ClientHello again: it had no share of that.
+            let provider = CryptoProvider { kx_groups: vec![SECP384R1], ..default_provider() };
+            let nobody = rustls::server::WebPkiClientVerifier::no_client_auth();
+            let server = server_of(&[VERSIONS[0]], provider, &self_signed(|_| {}), nobody);
+            assert_eq!(shake_hands(&mut Pair::new(&config, &server)).0, Ok(()));
+        }
+    }
+}
+
+#[test]
+fn too_many_application_protocols() {
+    let error = |count| {
+        let alpn = vec![vec![b'x'; 255]; count];
+        TlsConfig::new(Settings { alpn, ..settings() }).err().map(|error| error.to_string())
+    };
+    assert_eq!(error(64), None);
+    let text = "the application protocols in `alpn` are longer than 16,384 bytes in all";
+    assert_eq!(error(65).as_deref(), Some(text));
+}
+
 /// What the rustls of these tests, which has std, allocates for a memory of sessions until it is told that it has one.
 const STD: usize = 15_100;
 
@@ -143,14 +178,14 @@ fn tickets() {
             let (client, peak) = with_heap(free, || peak(|| Client::new(&config, HOST).unwrap()));
             let offered = client.out.len() > plain + len;
             assert_eq!(offered, longest < 4000 || free > 20_000, "{len} {free}");
-            assert!(peak <= Tls::first_step() + 5 * (longest + 100), "{len}: {peak}");
+            assert!(peak <= Tls::first_step(&config) + 5 * (longest + 100), "{len}: {peak}");
         }
     }
 }
 
 /// How long the ClientHello is.
 fn assert_connects(config: &TlsConfig) -> usize {
-    let need = Tls::first_step();
+    let need = Tls::first_step(config);
     let (client, peak) = peak(|| Client::new(config, HOST).unwrap());
     assert!(peak <= need, "{peak} bytes, and not {need}");
     client.out.len()

@@ -68,6 +68,7 @@ pub struct TlsConfig {
     view: Arc<View>,
     verifies: bool,
     own: usize,
+    alpn: usize,
     hold: fn(Need) -> Option<Held>,
     remembered: Arc<AtomicUsize>,
 }
@@ -78,6 +79,11 @@ impl TlsConfig {
         if settings.alpn.iter().any(|name| name.is_empty() || name.len() > MAX_PROTOCOL) {
             return Err(Error::Setup("an application protocol in `alpn` is empty or longer than 255 bytes"));
         }
+        let offered = settings.alpn.iter().map(|name| name.len() + 1).sum::<usize>();
+        if offered > MAX_OFFER {
+            return Err(Error::Setup("the application protocols in `alpn` are longer than 16,384 bytes in all"));
+        }
+        let alpn = need::PROTOCOL_BYTE * offered + need::PROTOCOL * settings.alpn.len();
         limits::set(settings.chain, settings.names);
         need::set(settings.more);
         let provider = provider()?;
@@ -111,7 +117,7 @@ impl TlsConfig {
         config.max_fragment_size = Some(settings.record.clamp(64, MAX_RECORD) + RECORD_OVERHEAD);
         config.resumption = Resumption::store(view.clone());
         let (verifies, hold) = (settings.verify, settings.hold);
-        Ok(Self { config: Arc::new(config), view, verifies, own, hold, remembered: Arc::default() })
+        Ok(Self { config: Arc::new(config), view, verifies, own, alpn, hold, remembered: Arc::default() })
     }
 
     /// For a connection that begins now. Without a clock it has one of its own, by which its sessions are known.
@@ -141,6 +147,11 @@ impl TlsConfig {
         self.own
     }
 
+    /// What offering the application protocols takes of the heap.
+    pub(super) fn alpn(&self) -> usize {
+        self.alpn
+    }
+
     /// Holds heap for rustls, which does not ask whether there is any.
     pub(super) fn hold(&self, need: Need) -> Result<Held, Error> {
         (self.hold)(need).ok_or(Error::NoMemory)
@@ -163,6 +174,8 @@ const REST: usize = 4096;
 
 /// Longest name of an application protocol (RFC 7301 section 3.1).
 const MAX_PROTOCOL: usize = 255;
+/// Most bytes of all of them, with their lengths. The extensions of a ClientHello, a ticket among them, have 65,535.
+const MAX_OFFER: usize = 16_384;
 
 /// The client's certificates and key, which may be each other's, or not. And see [`TlsConfig::own`].
 fn identity(cert: &[u8], key: &[u8]) -> Result<(CertifiedKey, usize), Error> {

@@ -111,8 +111,8 @@ impl Tls {
 
     /// How many bytes of heap [`connect`](Self::connect) may take at most. A session that takes more is not offered without
     /// memory for it.
-    pub fn first_step() -> usize {
-        need::CLIENT_HELLO
+    pub fn first_step(config: &TlsConfig) -> usize {
+        need::CLIENT_HELLO + config.alpn()
     }
 
     /// Makes room for a step of the handshake: how much of `input` that is, up to the end of a record's header, or of a record;
@@ -130,7 +130,9 @@ impl Tls {
         // Before there is a reserve: behind that it would leave a gap.
         self.make_room(len, end)?;
         let need = if record.is_some() && len == end {
-            need::STEP + self.config.own() + self.chain() + 2 * self.config.remembered()
+            // A server may want the ClientHello again.
+            let again = if self.encrypted { 0 } else { self.config.alpn() };
+            need::STEP + again + self.config.own() + self.chain() + 2 * self.config.remembered()
         } else {
             ALERT
         };

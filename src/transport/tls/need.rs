@@ -41,8 +41,12 @@ impl Drop for Held {
     }
 }
 
-/// For a ClientHello, without a session that it offers.
+/// For a ClientHello, without a session and the application protocols that it offers.
 pub(super) const CLIENT_HELLO: usize = 6144;
+
+/// For each byte of the application protocols, and for each of them: in lists, and in a buffer that grows by doubling and is copied.
+pub(super) const PROTOCOL_BYTE: usize = 8;
+pub(super) const PROTOCOL: usize = 160;
 
 /// For a step, beside what its messages take: state, keys and our own messages, and the lists of schemes, extensions and
 /// certificates.
