@@ -32,6 +32,11 @@ pub(crate) fn more(need: Need) -> bool {
     need.least.iter().sum::<usize>() <= need.bytes && need.bytes <= MOST.get()
 }
 
+/// What was added since the last time.
+pub(crate) fn added() -> usize {
+    MORE.replace(0)
+}
+
 /// Hands this to the client in pieces. Within each, not more was allocated than it had said that it needs.
 fn receive(client: &mut Client, bytes: &[u8]) -> (Result<(), String>, usize) {
     let mut most = 0;

@@ -8,7 +8,7 @@ use rustls::crypto::ring::kx_group::SECP384R1;
 use wm_mqtt_client::transport::tls::{Settings, Tls, TlsConfig};
 
 use crate::certificates::*;
-use crate::limits::{names, shake_hands};
+use crate::limits::{added, names, shake_hands};
 use crate::memory::{in_own_process, peak, with_heap};
 use crate::openssl::{ec_key, ed25519_key, rsa_key};
 use crate::scripted::*;
@@ -175,10 +175,14 @@ fn tickets() {
             let mut pair = Pair::open(&config, &server);
             let bytes = pair.says(&data(10));
             pair.client.receive(&bytes).unwrap();
+            added();
             let (client, peak) = with_heap(free, || peak(|| Client::new(&config, HOST).unwrap()));
+            let held = Tls::first_step(&config) + added();
             let offered = client.out.len() > plain + len;
             assert_eq!(offered, longest < 4000 || free > 20_000, "{len} {free}");
             assert!(peak <= Tls::first_step(&config) + 5 * (longest + 100), "{len}: {peak}");
+            // Held for who is in this step, and not only looked for.
+            assert!(!offered || peak <= held, "{len}: {peak} bytes, and not {held}");
         }
     }
 }

@@ -75,6 +75,11 @@ pub(super) fn set(more: fn(Need) -> bool) {
     MORE.call_once(|| more);
 }
 
+/// Puts so much more in reserve for the step that the calling task is in; `false`: there is no memory for it.
+pub(super) fn add(need: Need) -> bool {
+    need.bytes == 0 || MORE.get().is_none_or(|more| more(need))
+}
+
 /// The copy that rustls keeps of a handshake for who has a certificate of his own: a block that grows by doubling.
 #[derive(Clone, Copy)]
 struct Copied {
@@ -149,8 +154,7 @@ impl Account {
     /// Puts it in reserve, before rustls gets the record; `false`: there is no memory for it.
     pub(super) fn provide(&self) -> bool {
         let least = [self.grown.max(self.block), self.grown.min(self.block)];
-        let need = Need { bytes: self.grown + self.rest, least };
-        need.bytes == 0 || MORE.get().is_none_or(|more| more(need))
+        add(Need { bytes: self.grown + self.rest, least })
     }
 
     /// The same, for a record that was not encrypted.

@@ -13,6 +13,7 @@ use spin::Mutex;
 
 use super::clock::{Clock, is_set};
 use super::limits;
+use super::need::{self, Need};
 use crate::memory::look_for;
 
 /// A handle connects to one server only, so the names are not looked at. One session of each version is kept, the newest:
@@ -77,7 +78,8 @@ impl View {
             }
             self.doubtful.store(true, Ordering::Relaxed);
         }
-        look_for([limits::offer()]).ok().map(|()| session)
+        let offer = limits::offer();
+        (look_for([offer]).is_ok() && need::add(Need::whole(offer))).then_some(session)
     }
 }
 
