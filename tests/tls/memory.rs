@@ -401,7 +401,7 @@ fn a_small_heap_for_websocket() {
     if !in_own_process("memory::a_small_heap_for_websocket") {
         return;
     }
-    for (what, step) in [("the upgrade", 8), ("pings", 10_000), ("closing", 8)] {
+    for (what, step) in [("the upgrade", 8), ("pings", 10_000), ("a long frame", 1_000_000), ("closing", 8)] {
         let mut refused = 0;
         for free in (0..).step_by(step) {
             let (mut layers, mut out) = (Layers::default(), Vec::new());
@@ -423,6 +423,7 @@ fn a_small_heap_for_websocket() {
                     layers.close(&mut out);
                     Ok(())
                 }
+                "a long frame" => layers.receive(&[0x82, 127, 0, 0, 0, 0, 0, 0xf0, 0, 0], &mut out, &mut |_| {}),
                 "pings" => layers.receive(&pings, &mut out, &mut |_| {}),
                 _ => layers.receive(head.as_bytes(), &mut out, &mut |_| {}),
             });

@@ -7,6 +7,7 @@ use ::tungstenite::Error as Failure;
 use ::tungstenite::Message;
 use ::tungstenite::error::ProtocolError;
 use ::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
+use edge_ws::FrameHeader;
 
 use super::{Engine, Error, Random, code, violation};
 use crate::memory::look_for;
@@ -23,6 +24,37 @@ pub struct Tungstenite {
     context: WebSocketContext,
     /// Bytes received since the last message was complete: tungstenite has them.
     collected: usize,
+    /// The header that has begun, and what is still to come of the frame before it.
+    header: [u8; FrameHeader::MAX_LEN],
+    filled: usize,
+    left: u64,
+}
+
+impl Tungstenite {
+    /// Looks for what tungstenite allocates as soon as it has a frame's header: all of the frame.
+    fn look_ahead(&mut self, mut input: &[u8]) -> Result<(), Error> {
+        loop {
+            let passed = usize::try_from(self.left).map_or(input.len(), |left| left.min(input.len()));
+            input = &input[passed..];
+            self.left -= passed as u64;
+            match FrameHeader::deserialize(&self.header[..self.filled]) {
+                Ok((header, _)) => {
+                    (self.filled, self.left) = (0, header.payload_len);
+                    // A longer one it refuses.
+                    if let Ok(len @ READ_BUFFER..=MAX_MESSAGE) = usize::try_from(self.left) {
+                        look_for([len + READ_BUFFER])?;
+                    }
+                }
+                Err(edge_ws::Error::Incomplete(missing)) if !input.is_empty() => {
+                    let (part, rest) = input.split_at(missing.min(input.len()));
+                    self.header[self.filled..][..part.len()].copy_from_slice(part);
+                    (self.filled, input) = (self.filled + part.len(), rest);
+                }
+                // What is wrong tungstenite says.
+                Err(_) => return Ok(()),
+            }
+        }
+    }
 }
 
 impl Engine for Tungstenite {
@@ -38,7 +70,8 @@ impl Engine for Tungstenite {
             .write_buffer_size(0)
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
-        Self { context: WebSocketContext::new(Role::Client, Some(config)), collected: 0 }
+        let context = WebSocketContext::new(Role::Client, Some(config));
+        Self { context, collected: 0, header: [0; FrameHeader::MAX_LEN], filled: 0, left: 0 }
     }
 
     fn receive(&mut self, input: &[u8], out: &mut Vec<u8>, up: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
@@ -46,6 +79,7 @@ impl Engine for Tungstenite {
         self.collected += input.len();
         let most = self.collected + READ_BUFFER;
         look_for([2 * most, most, 2 * most])?;
+        self.look_ahead(input)?;
         let pipe = &mut Pipe { input, out };
         loop {
             // Pings are answered by the read after the one that gives them.
