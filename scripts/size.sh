@@ -36,7 +36,7 @@ table() {
         echo "| $name | $adds | $(limit "$part") | $sum | $(limit "$whole") | $ram | $rv32_adds | $rv32_sum | $rv32_ram |"
         before=$sum rv32_before=$rv32_sum
     done <<'ROWS'
-TCP only|tcp|0|33792
+TCP only|tcp|0|34304
 `websocket`|websocket|12288|0
 `tls`, `rsa`, `chacha20` (TLS 1.3)|tls13|0|0
 `tls12`|tls12|0|306000
