@@ -61,25 +61,29 @@ impl<P: Port> Receiver<P> {
         (self.is_cut, self.layers_wait) = (false, false);
     }
 
-    /// There is no memory for a TLS record, an acknowledgement or the like, so the connection must end: as behind any message
-    /// without memory, at `memory_wait_until`. `false`: that is over.
+    /// There is no memory for an acknowledgement or the like, so the connection must end: as behind any message without memory,
+    /// at `memory_wait_until`. `false`: that is over.
     pub(super) fn cut(&mut self, now: Instant) -> bool {
-        // The wait of a message that was lost is not this one.
-        if self.memory_wait_until == ORIGIN || !(self.is_cut | self.is_ending()) {
-            self.memory_wait_until = now + MEMORY_WAIT;
-        }
+        self.begin_end(now);
         self.is_cut = now < self.memory_wait_until;
         self.is_cut
     }
 
     /// A TLS record waits for memory, or not any more.
     fn wait_for_layers(&mut self, now: Instant, waits: bool) {
-        if waits && self.memory_wait_until == ORIGIN {
-            self.memory_wait_until = now + MEMORY_WAIT;
-        } else if !waits && self.layers_wait && !self.is_cut && !self.is_ending() {
+        if waits {
+            self.begin_end(now);
+        } else if self.layers_wait && !self.is_cut && !self.is_ending() {
             self.memory_wait_until = ORIGIN;
         }
         self.layers_wait = waits;
+    }
+
+    /// The connection ends at `memory_wait_until` now. The wait of a message that was lost is not that one.
+    fn begin_end(&mut self, now: Instant) {
+        if self.memory_wait_until == ORIGIN || !(self.is_cut | self.layers_wait | self.is_ending()) {
+            self.memory_wait_until = now + MEMORY_WAIT;
+        }
     }
 
     /// Whether nothing may be read or sent any more.
@@ -117,8 +121,9 @@ impl<P: Port> Receiver<P> {
         let mut has_room = self.backlog.has_room(len, in_callback, client.hub);
         if in_callback && !has_room {
             log::error(&[&"a call in an event callback waits behind too many messages"]);
-            let ClientState { calls, session, .. } = &mut *state;
+            let ClientState { calls, session, room, .. } = &mut *state;
             calls.fail_blocking(|id| session.forget(id));
+            *room = (*room).max(Room::More);
         }
         // Without memory for another entry, entries must leave the backlog first.
         has_room &= self.backlog.reserve() || self.backlog.is_empty();
