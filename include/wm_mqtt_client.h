@@ -433,7 +433,7 @@ wm_mqtt_client_handle_t wm_mqtt_client_init(wm_mqtt_client_config_t *config);
  * waits on it, and frees it. The handle is invalid from the moment of the call.
  *
  * Messages that wait for the event queue are dropped; with QoS 1 and 2 they were not acknowledged either. Other events
- * that wait are given up after 10 s. What is in the event queue already is delivered: its `client_handle` matches no
+ * that wait are given up after 10 s at most. What is in the event queue already is delivered: its `client_handle` matches no
  * other client.
  *
  * @param handle  the client

@@ -81,7 +81,7 @@ pub unsafe extern "C" fn wm_mqtt_client_init(config: *mut wm_mqtt_client_config_
 /// waits on it, and frees it. The handle is invalid from the moment of the call.
 ///
 /// Messages that wait for the event queue are dropped; with QoS 1 and 2 they were not acknowledged either. Other events
-/// that wait are given up after 10 s. What is in the event queue already is delivered: its `client_handle` matches no
+/// that wait are given up after 10 s at most. What is in the event queue already is delivered: its `client_handle` matches no
 /// other client.
 ///
 /// @param handle  the client
