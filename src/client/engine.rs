@@ -128,12 +128,12 @@ impl<P: Port> Engine<P> {
     }
 
     /// Sends events, one of each client in turn, while the SDK's queue has room for us; the next time from the one on that found
-    /// none. `last_events` may find some where the others do not.
+    /// none. `last_events` may find some where the clients do not.
     fn dispatch(&mut self, now: Instant) {
         self.retry.at = Instant::NEVER;
         let sources = self.connections.len() + 1;
-        // How many in a row had no event, or no room for it: behind all of them it is the first one's turn again.
-        let mut without = 0;
+        // How many in a row had no event, and the client that has found no room.
+        let (mut without, mut refused) = (0, None);
         while without < sources {
             if self.next_client >= sources {
                 self.next_client = 0;
@@ -149,20 +149,24 @@ impl<P: Port> Engine<P> {
             };
             self.listening = self.listening || self.hub.events().listen();
             if !self.listening {
-                return self.retry.next(now, 2, RETRY.1);
+                self.retry.next(now, 2, RETRY.1);
+                break;
             }
             if !self.hub.enter(client, size, last) {
                 self.await_deliveries(now);
-                without += 1;
-                self.next_client += 1;
+                if last || refused.is_some() {
+                    break;
+                }
+                refused = Some(self.next_client);
+                self.next_client = sources - 1;
                 continue;
             }
             if !self.hub.events().send(event) {
-                return if self.hub.take_back() {
-                    self.await_deliveries(now)
-                } else {
-                    self.retry.next(now, 2, RETRY.1)
-                };
+                match self.hub.take_back() {
+                    true => self.await_deliveries(now),
+                    false => self.retry.next(now, 2, RETRY.1),
+                }
+                break;
             }
             self.retry.pause = RETRY.0;
             match self.connections.get_mut(self.next_client) {
@@ -179,6 +183,7 @@ impl<P: Port> Engine<P> {
                 self.next_client += 1;
             }
         }
+        self.next_client = refused.unwrap_or(self.next_client);
     }
 
     /// Drops the connections of clients that were removed; their last events stay.

@@ -283,6 +283,7 @@ impl<P: Port> Client<P> {
             // Under the same lock as `remove`: on the next connection the identifier may be that of another request.
             None => {
                 state.session.forget(id);
+                (state.room, state.has_work) = (state.room.max(Room::More), true);
                 Err(Error::Failure)
             }
         })

@@ -171,7 +171,7 @@ impl<P: Port> Hub<P> {
             Some(task) => task.waker.clone(),
             None => {
                 let (engine, waker) = Engine::new(self).ok_or(Error::Failure)?;
-                // It looks before it waits.
+                // Its first wait is over at once.
                 self.awake.store(true, Ordering::SeqCst);
                 let join = P::spawn(engine).ok_or(Error::Failure)?;
                 state.task = Some(RunningTask { waker: waker.clone(), join });

@@ -401,7 +401,19 @@ fn a_small_heap_for_websocket() {
     if !in_own_process("memory::a_small_heap_for_websocket") {
         return;
     }
-    for (what, step) in [("the upgrade", 8), ("pings", 10_000), ("a long frame", 1_000_000), ("closing", 8)] {
+    // 15,728,640 bytes, 1,000,000 bytes, and a tenth more.
+    let long = |first| [first, 127, 0, 0, 0, 0, 0, 0xf0, 0, 0];
+    let shorter = [&[0x82, 127, 0, 0, 0, 0, 0, 0x0f, 0x42, 0x40][..], &[0; 1_000_000]].concat();
+    let longer = [0x82, 127, 0, 0, 0, 0, 0, 0x10, 0xc8, 0xe0];
+    let cases = [
+        ("the upgrade", 8),
+        ("pings", 10_000),
+        ("a long frame", 1_000_000),
+        ("reserved bits", 1_000_000),
+        ("a longer frame", 50_000),
+        ("closing", 8),
+    ];
+    for (what, step) in cases {
         let mut refused = 0;
         for free in (0..).step_by(step) {
             let (mut layers, mut out) = (Layers::default(), Vec::new());
@@ -416,6 +428,9 @@ fn a_small_heap_for_websocket() {
             if what != "the upgrade" {
                 layers.receive(head.as_bytes(), &mut out, &mut |_| {}).unwrap();
             }
+            if what == "a longer frame" {
+                layers.receive(&shorter, &mut out, &mut |_| {}).unwrap();
+            }
             eprintln!("{what}, {free} bytes free");
             let pings = [0x89, 0].repeat(32_768);
             let result = with_heap(free, || match what {
@@ -423,7 +438,9 @@ fn a_small_heap_for_websocket() {
                     layers.close(&mut out);
                     Ok(())
                 }
-                "a long frame" => layers.receive(&[0x82, 127, 0, 0, 0, 0, 0, 0xf0, 0, 0], &mut out, &mut |_| {}),
+                "a long frame" => layers.receive(&long(0x82), &mut out, &mut |_| {}),
+                "reserved bits" => layers.receive(&long(0xc2), &mut out, &mut |_| {}),
+                "a longer frame" => layers.receive(&longer, &mut out, &mut |_| {}),
                 "pings" => layers.receive(&pings, &mut out, &mut |_| {}),
                 _ => layers.receive(head.as_bytes(), &mut out, &mut |_| {}),
             });

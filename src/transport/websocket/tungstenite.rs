@@ -31,8 +31,8 @@ pub struct Tungstenite {
 }
 
 impl Tungstenite {
-    /// Looks for what tungstenite allocates as soon as it has a frame's header: all of the frame.
-    fn look_ahead(&mut self, mut input: &[u8]) -> Result<(), Error> {
+    /// Looks for what tungstenite allocates as soon as it has a frame's header: all of the frame, beside `most` that may be there.
+    fn look_ahead(&mut self, mut input: &[u8], most: usize) -> Result<(), Error> {
         loop {
             let passed = usize::try_from(self.left).map_or(input.len(), |left| left.min(input.len()));
             input = &input[passed..];
@@ -42,12 +42,15 @@ impl Tungstenite {
                     (self.filled, self.left) = (0, header.payload_len);
                     // A longer one it refuses.
                     if let Ok(len @ READ_BUFFER..=MAX_MESSAGE) = usize::try_from(self.left) {
-                        look_for([len + READ_BUFFER])?;
+                        // A buffer that is almost long enough doubles.
+                        look_for([2 * (len + most)])?;
                     }
                 }
                 Err(edge_ws::Error::Incomplete(missing)) if !input.is_empty() => {
                     let (part, rest) = input.split_at(missing.min(input.len()));
                     self.header[self.filled..][..part.len()].copy_from_slice(part);
+                    // It makes room first, and refuses reserved bits then.
+                    self.header[0] &= 0x8f;
                     (self.filled, input) = (self.filled + part.len(), rest);
                 }
                 // What is wrong tungstenite says.
@@ -79,7 +82,7 @@ impl Engine for Tungstenite {
         self.collected += input.len();
         let most = self.collected + READ_BUFFER;
         look_for([2 * most, most, 2 * most])?;
-        self.look_ahead(input)?;
+        self.look_ahead(input, most)?;
         let pipe = &mut Pipe { input, out };
         loop {
             // Pings are answered by the read after the one that gives them.
