@@ -29,8 +29,8 @@ thread_local! {
 
 pub(crate) fn more(need: Need) -> bool {
     MORE.set(MORE.get() + need.bytes);
-    let is_there = Vec::<u8>::new().try_reserve_exact(need.bytes).is_ok();
-    is_there && need.least.iter().sum::<usize>() <= need.bytes && need.bytes <= MOST.get()
+    let may = need.least.iter().sum::<usize>() <= need.bytes && need.bytes <= MOST.get();
+    may && Vec::<u8>::new().try_reserve_exact(need.bytes).is_ok()
 }
 
 /// What was added since the last time.
