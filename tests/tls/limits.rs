@@ -82,7 +82,6 @@ pub(crate) fn shake_hands(pair: &mut Pair) -> (Result<(), String>, usize) {
 /// Without memory for what a message brings, it is not parsed: nothing is allocated for it.
 #[test]
 fn no_memory_for_a_message() {
-    // As with the library's own task, there is one handshake at a time.
     if !in_own_process("limits::no_memory_for_a_message") {
         return;
     }
@@ -161,6 +160,9 @@ fn assert_not_refused(version: &'static SupportedProtocolVersion, kind: u8, body
 
 #[test]
 fn certificates() {
+    if !in_own_process("limits::certificates") {
+        return;
+    }
     for version in VERSIONS {
         let chain = |count| match name(version) {
             "TLS 1.3" => [vec![0], vector(3, &[0, 0, 1, 0x30, 0, 0].repeat(count))].concat(),
@@ -180,6 +182,9 @@ fn certificates() {
 /// rustls parses a message as those of TLS 1.3 if its record says so, also before it has come to that.
 #[test]
 fn a_record_of_another_version() {
+    if !in_own_process("limits::a_record_of_another_version") {
+        return;
+    }
     for (minor, entry) in [(4, &[0, 0, 1, 0x30, 0, 0][..]), (3, &[0, 0, 1, 0x30]), (1, &[0, 0, 1, 0x30])] {
         let chain = vector(3, &entry.repeat(3000));
         let body = if minor == 4 { [vec![0], chain].concat() } else { chain };
@@ -197,6 +202,9 @@ fn a_record_of_another_version() {
 
 #[test]
 fn extensions() {
+    if !in_own_process("limits::extensions") {
+        return;
+    }
     let unknown = |count: u16| vector(2, &(0..count).flat_map(|i| [0x7a, i as u8, 0, 0]).collect::<Vec<_>>());
     let hello = |count| [&[3, 3][..], &[7; 32], &[0, 0xc0, 0x2b, 0], &unknown(count)].concat();
     for version in VERSIONS {
@@ -243,6 +251,9 @@ fn request(version: &'static SupportedProtocolVersion, schemes: usize, names: us
 
 #[test]
 fn certificate_requests() {
+    if !in_own_process("limits::certificate_requests") {
+        return;
+    }
     for version in VERSIONS {
         assert_not_refused(version, REQUEST, &request(version, 64, NAMES));
         for names in [NAMES + 1, 20_000] {
@@ -259,6 +270,9 @@ fn certificate_requests() {
 /// Each kind of message that there may be, announced with 16 MB.
 #[test]
 fn announcements() {
+    if !in_own_process("limits::announcements") {
+        return;
+    }
     let bounds = [
         (2, "ServerHello", 2048),
         (4, "NewSessionTicket", 16_384),
@@ -292,6 +306,9 @@ fn announcements() {
 
 #[test]
 fn messages_in_a_record() {
+    if !in_own_process("limits::messages_in_a_record") {
+        return;
+    }
     for (count, refused) in [(16, false), (17, true), (4000, true)] {
         let empty = message(0, b"").repeat(count);
         let mut client = Client::new(&unverified(), HOST).unwrap();
@@ -306,6 +323,9 @@ fn messages_in_a_record() {
 #[cfg(feature = "tls12")]
 #[test]
 fn encrypted_in_tls12() {
+    if !in_own_process("limits::encrypted_in_tls12") {
+        return;
+    }
     let flood = message(CERTIFICATE, &vector(3, &[0, 0, 1, 0x30].repeat(4000)));
     let version = VERSIONS[1];
     let server = server_saying(version, &self_signed(|_| {}), vec![flood], vec![]);
@@ -321,6 +341,9 @@ pub(crate) fn ticket(len: usize) -> Vec<u8> {
 
 #[test]
 fn tickets() {
+    if !in_own_process("limits::tickets") {
+        return;
+    }
     // 14 bytes are around it.
     for (len, refused) in [(1, false), (16_384 - 14, false), (16_384 - 13, true), (65_535 - 14, true)] {
         for size in [16_384, 1000] {
@@ -348,6 +371,9 @@ fn tickets() {
 
 #[test]
 fn tickets_without_end() {
+    if !in_own_process("limits::tickets_without_end") {
+        return;
+    }
     let records = vec![ticket(1000); 1000];
     let mut server = server_saying(VERSIONS[0], &self_signed(|_| {}), vec![], records);
     server.send_tls13_tickets = 0;
@@ -386,6 +412,9 @@ fn long_chain(certificates: usize, bytes: usize) -> (Identity, String) {
 /// Long chains, whole and in small records, up to what is in use.
 #[test]
 fn honest_servers_with_long_chains() {
+    if !in_own_process("limits::honest_servers_with_long_chains") {
+        return;
+    }
     for (certificates, bytes) in [(2, 3000), (5, 8000), (8, 16_000), (8, 30_000), (7, 60_000)] {
         let (identity, root) = long_chain(certificates, bytes);
         assert_eq!(identity.chain.len(), certificates);
@@ -413,7 +442,6 @@ pub(crate) fn names(count: usize) -> Arc<Curious> {
 /// Servers that name many authorities: 600 are in use. With a certificate of our own and without.
 #[test]
 fn honest_servers_with_many_names() {
-    // As with the library's own task, there is one handshake at a time.
     if !in_own_process("limits::honest_servers_with_many_names") {
         return;
     }
@@ -436,6 +464,9 @@ fn honest_servers_with_many_names() {
 /// The same by OpenSSL: chain and names.
 #[test]
 fn honest_openssl() {
+    if !in_own_process("limits::honest_openssl") {
+        return;
+    }
     let (identity, root) = long_chain(7, 20_000);
     let key = rcgen::KeyPair::generate().unwrap();
     let authority =
@@ -458,6 +489,9 @@ fn honest_openssl() {
 /// webpki lists what a certificate is issued for, if that is not servers, unless it is told otherwise.
 #[test]
 fn a_certificate_with_many_purposes() {
+    if !in_own_process("limits::a_certificate_with_many_purposes") {
+        return;
+    }
     let purposes = (0..4000_u64).map(|i| ExtendedKeyUsagePurpose::Other(vec![1, 2, i])).collect::<Vec<_>>();
     for (server_too, expected) in
         [(false, Err("server certificate refused: not issued for servers".into())), (true, Ok(()))]

@@ -102,6 +102,9 @@ fn by_kind_of_key() {
 /// A ClientHello carries what the application offers, and takes more for it.
 #[test]
 fn application_protocols() {
+    if !in_own_process("need::application_protocols") {
+        return;
+    }
     for is_set in [true, false] {
         for (count, len) in [(1, 4), (20, 255), (100, 1), (5, 30), (64, 255), (8192, 1), (500, 30)] {
             if !is_set {
@@ -138,6 +141,9 @@ const STD: usize = 15_100;
 
 #[test]
 fn configurations() {
+    if !in_own_process("need::configurations") {
+        return;
+    }
     for kind in ["P-256", "Ed25519", "RSA 2048", "RSA 4096"].into_iter().filter(|kind| is_built(kind)) {
         let key = key(kind);
         let pair = KeyPair::from_pem(&key).unwrap();
