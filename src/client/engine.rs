@@ -177,8 +177,9 @@ impl<P: Port> Engine<P> {
                     backlog.is_empty()
                 })),
             }
-            // The only one with events goes on without the others: nothing comes to them meanwhile.
-            if without < sources - 1 {
+            // The only one with events goes on without the others: nothing comes to them meanwhile. So do last events where a
+            // client has found no room.
+            if refused.is_none() && without < sources - 1 {
                 without = 0;
                 self.next_client += 1;
             }

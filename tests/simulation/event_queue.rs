@@ -288,6 +288,36 @@ fn last_events_do_not_wait_for_the_events_of_others() {
     all_is_gone();
 }
 
+/// Nor does each wait for a turn of the task.
+#[test]
+fn all_last_events_go_at_once() {
+    create(1, 0);
+    let hub = hub();
+    let [stays, first, second] = [1, 2, 3].map(|n| Handle::new(hub, n, config(&format!("c{n}"))));
+    with(|w| {
+        w.books.clients = 3;
+        w.handler = Some(Rc::new(crate::app::enter));
+    });
+    [&stays, &first, &second].map(|handle| assert_eq!(handle.connect(), Ok(())));
+    assert!(stays.subscribe("in/#", 1).is_ok());
+    run(1_000);
+    with(|w| w.queue.busy_until = w.now + 60_000);
+    send(100, 1, 20);
+    run(1_000);
+    let full = with(|w| w.queue.ours_peak);
+    for handle in [&first, &second] {
+        (0..7).for_each(|_| assert!(handle.publish("t", 1, 10).1.is_ok()));
+    }
+    run(200);
+    with(|w| assert_eq!(w.queue.ours_peak, full));
+    [first, second].map(Handle::remove);
+    with(|w| assert_eq!(w.queue.ours_peak, full + 2 * (7 + 1)));
+    run(60_000);
+    with(|w| assert_eq!(w.books.published.values().sum::<u32>(), 14));
+    stays.remove();
+    all_is_gone();
+}
+
 #[test]
 fn the_registration_meets_a_full_queue() {
     let handle = one();
