@@ -11,6 +11,7 @@ import pathlib
 import random
 import subprocess
 import sys
+import threading
 import time
 
 import brokers
@@ -76,6 +77,14 @@ def round_of(kind, allowed, seconds, broker, proxy, application, dice):
     application.hear("settled")
 
 
+def watch(broker, application):
+    """Nobody waits for what a broker cannot send that has ended by itself."""
+    while application.process.poll() is None:
+        if broker.wanted and not broker.runs():
+            application.process.kill()
+        time.sleep(1)
+
+
 def chaos(name, seconds, places, dice):
     """One broker. What was counted."""
     broker = brokers.BROKERS[name](places)
@@ -88,6 +97,29 @@ def chaos(name, seconds, places, dice):
     environment = os.environ | {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1:glibc.pthread.stack_cache_size=0"}
     application = Lines(places.program, seed, os.environ["HANDLES"], os.environ["RATE"], broker.ports["mqtt"], places.certs / "ca.pem",
                         *uris, env=environment)
+    threading.Thread(target=watch, args=(broker, application), daemon=True).start()
+    try:
+        generations(broker, seconds, proxy, application, dice)
+        application.tell("totals")
+        counts = numbers(application.hear("totals"))
+        status = application.end()
+    except SystemExit:
+        broker.must_run()
+        raise
+    finally:
+        application.process.kill()
+        proxy.tell("calm")
+        faults = numbers(proxy.hear("faults"))
+        proxy.end()
+        broker.stop()
+    print(f"{name}: {counts['connections']} connections, no call took longer than {counts['longest']} ms")
+    for qos in range(3):
+        print(f"  QoS {qos}: " + ", ".join(f"{counts[f'{what}{qos}']} {what}" for what in
+                                          ("accepted", "refused", "observed", "received", "again", "lost")), flush=True)
+    return status, counts, faults
+
+
+def generations(broker, seconds, proxy, application, dice):
     began = time.monotonic()
     length = max(4, min(15, seconds // 8))
     generation = 0
@@ -99,33 +131,26 @@ def chaos(name, seconds, places, dice):
             # When a broker has forgotten everything, a handle whose first CONNACK was lost is told by the second one that its session is
             # there. It is another one, with identifiers that begin anew: a message may have that of one that the handle has received and
             # awaits PUBREL for. So messages may be lost up to the end of the generation.
-            allowances = brokers.ALLOWED[name]
+            allowances = brokers.ALLOWED[broker.name]
             forgetful = [earlier for earlier in kinds[:number] if "lose" in allowances[earlier]]
             round_of(kind, allowances[(forgetful or [kind])[0]], length, broker, proxy, application, dice)
-            print(f"{name}, generation {generation}, {kind}: settled after {time.monotonic() - at:.1f} s", flush=True)
+            print(f"{broker.name}, generation {generation}, {kind}: settled after {time.monotonic() - at:.1f} s", flush=True)
         application.tell("end")
         application.hear("ended")
-    application.tell("totals")
-    counts = numbers(application.hear("totals"))
-    proxy.tell("calm")
-    faults = numbers(proxy.hear("faults"))
-    status = application.end()
-    proxy.end()
-    broker.stop()
-    print(f"{name}: {counts['connections']} connections, no call took longer than {counts['longest']} ms")
-    for qos in range(3):
-        print(f"  QoS {qos}: " + ", ".join(f"{counts[f'{what}{qos}']} {what}" for what in
-                                          ("accepted", "refused", "observed", "received", "again", "lost")), flush=True)
-    return status, counts, faults
 
 
 def main():
     places = Places(*(pathlib.Path(word).absolute() for word in sys.argv[1:]))
     names = os.environ["BROKERS"].split()
     seed = os.environ["SEED"]
-    total, faults, failed = collections.Counter(), collections.Counter(), []
+    total, faults, failed, fallen = collections.Counter(), collections.Counter(), [], []
     for name in names:
-        status, counts, fault = chaos(name, int(os.environ["DURATION"]) // len(names), places, random.Random(f"{seed} {name}"))
+        try:
+            status, counts, fault = chaos(name, int(os.environ["DURATION"]) // len(names), places, random.Random(f"{seed} {name}"))
+        except brokers.Fallen as error:
+            print(f"    {error}: what has settled before counts", flush=True)
+            fallen.append(name)
+            continue
         total.update(counts)
         faults.update(fault)
         if status:
@@ -134,7 +159,8 @@ def main():
     messages = ", ".join(f"{total[f'accepted{qos}']} with QoS {qos}" for qos in range(3))
     print(f"{total['connections']} connections; messages accepted: {messages}, {total['published']} PUBLISHED; "
           f"{sum(faults.values())} faults ({', '.join(f'{count} {name}' for name, count in faults.items())}); "
-          f"brokers: {' '.join(names)}; seed {seed}{'; FAILED: ' + ' '.join(failed) if failed else ''}")
+          f"brokers: {' '.join(names)}; seed {seed}{'; ended by themselves: ' + ' '.join(fallen) if fallen else ''}"
+          f"{'; FAILED: ' + ' '.join(failed) if failed else ''}")
     return bool(failed)
 
 

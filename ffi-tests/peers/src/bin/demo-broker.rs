@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::process::exit;
 use std::sync::mpsc;
 use std::time::Duration;
-use std::{env, fs, process, thread};
+use std::{env, fs, panic, process, thread};
 
 use peers::certificates::{CLIENT, Folder, SERVER};
 use peers::relay::{self, Options};
@@ -80,6 +80,12 @@ fn when_it_shall_end() -> io::Result<(mpsc::Sender<End>, mpsc::Receiver<End>)> {
 
 fn start(port: u16, folder: &Path, ended: mpsc::Sender<End>) -> Result<()> {
     let broker = free_address(port).map_err(|error| format!("port {port}: {error}"))?;
+    // It goes on without the task that has panicked, and whoever needs the lock which that held panics too.
+    let (usual, by_panic) = (panic::take_hook(), ended.clone());
+    panic::set_hook(Box::new(move |info| {
+        usual(info);
+        let _ = by_panic.send(Some("rumqttd has panicked".to_owned()));
+    }));
     let by_broker = ended.clone();
     thread::spawn(move || {
         let result = Broker::new(config(broker)).start();
