@@ -18,9 +18,11 @@ use crate::relay;
 const LIMIT: usize = 32 << 10;
 /// How long a thread sleeps at most, so that it sees a storm begin and end.
 const NAP: Duration = Duration::from_millis(200);
-/// How long a silent connection is kept, in a storm and in calm: so long a client in a handshake may wait for nothing.
+/// How long a silent connection is kept, in a storm and in calm: so long a client in a handshake may wait for nothing. One that has carried
+/// more than a handshake is kept for ever: its keep-alive must notice.
 const SILENCE: Duration = Duration::from_secs(40);
 const SILENCE_IN_CALM: Duration = Duration::from_secs(8);
+const HANDSHAKE: u64 = 8_000;
 
 /// What is counted, in the order of `Weather::describe`.
 #[derive(Clone, Copy)]
@@ -218,7 +220,7 @@ impl Lane {
                     if bytes.is_empty() {
                         self.queue.pop_front();
                     }
-                    let micros = if self.rate > 0 { written as u64 * 1_000_000 / self.rate } else { 0 };
+                    let micros = (written as u64 * 1_000_000).checked_div(self.rate).unwrap_or(0);
                     let gap = if self.piece < usize::MAX { 1000 } else { 0 };
                     self.next = Some(now + Duration::from_micros(micros.max(gap)));
                 }
@@ -301,7 +303,7 @@ impl Connection<'_> {
                 }
             }
             let over = match self.silent {
-                Some(since) if now > since + if storm { SILENCE } else { SILENCE_IN_CALM } => {
+                Some(since) if self.is_young() && now > since + if storm { SILENCE } else { SILENCE_IN_CALM } => {
                     return Err(ErrorKind::ConnectionReset.into());
                 }
                 Some(_) => self.lanes.iter().all(|lane| lane.ended),
@@ -313,6 +315,10 @@ impl Connection<'_> {
             self.wait(now, storm)?;
             self.read(&mut buffer)?;
         }
+    }
+
+    fn is_young(&self) -> bool {
+        self.lanes.iter().map(|lane| lane.carried).sum::<u64>() <= HANDSHAKE
     }
 
     fn follow_plan(&mut self, now: Instant) -> io::Result<()> {
