@@ -151,25 +151,32 @@ impl<P: Port> HandshakeTask<P> {
 
     /// Adds a handshake, and starts the task if it is the only one; `None` when there is no memory for that.
     fn add(hub: &'static Hub<P>, entry: Shared<Entry<P>>) -> Option<()> {
-        hub.with_handshakes(|task, _| {
-            let mut handshakes = Vec::new();
-            match &mut task.running {
-                Some(worker) => {
-                    worker.handshakes.try_reserve(1).ok()?;
-                    worker.handshakes.push(entry);
-                    worker.signal.notify();
-                }
-                None => {
-                    handshakes.try_reserve(1).ok()?;
-                    handshakes.push(entry);
-                    let signal = P::Signal::new()?;
-                    // It waits for the lock.
-                    let join = P::spawn_deep(Steps { hub, signal: signal.clone() })?;
-                    task.running = Some(Worker { join, signal, handshakes });
-                }
+        // The last task may have ended since it was looked for: joined later than this, the next one could take its place.
+        let (added, ended) = hub.with_handshakes(|task, _| (task.enter(hub, entry), task.ended.take()));
+        if let Some(ended) = ended {
+            ended.join();
+        }
+        added
+    }
+
+    fn enter(&mut self, hub: &'static Hub<P>, entry: Shared<Entry<P>>) -> Option<()> {
+        let mut handshakes = Vec::new();
+        match &mut self.running {
+            Some(worker) => {
+                worker.handshakes.try_reserve(1).ok()?;
+                worker.handshakes.push(entry);
+                worker.signal.notify();
             }
-            Some(())
-        })
+            None => {
+                handshakes.try_reserve(1).ok()?;
+                handshakes.push(entry);
+                let signal = P::Signal::new()?;
+                // It waits for the hub's lock.
+                let join = P::spawn_deep(Steps { hub, signal: signal.clone() })?;
+                self.running = Some(Worker { join, signal, handshakes });
+            }
+        }
+        Some(())
     }
 
     /// Called by the MQTT task: gives the stack of the last task back, if there is one that has ended.

@@ -27,6 +27,8 @@ mod connecting;
 mod directed;
 mod ending;
 mod event_queue;
+#[cfg(feature = "tls")]
+mod handshakes;
 mod idle;
 mod limits;
 mod network;

@@ -12,7 +12,7 @@ use wm_mqtt_client::transport::tls::{Held, Need};
 
 use super::memory;
 use super::net::SimNet;
-use super::world::{self, MQTT_TASK, with, with_if_any};
+use super::world::{self, DEEP_TASK, MQTT_TASK, with, with_if_any};
 
 /// The simulated system.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl Port for Sim {
     type Buffer = SimBuffer;
     type Join = SimJoin;
     #[cfg(feature = "tls")]
-    type DeepJoin = SimJoin;
+    type DeepJoin = DeepJoin;
 
     fn now() -> Instant {
         world::stall_point();
@@ -40,20 +40,21 @@ impl Port for Sim {
         Some(SimJoin(world::start(Box::new(task))))
     }
 
-    // There is no TLS in this world.
+    // No server in this world speaks TLS.
     #[cfg(feature = "tls")]
-    fn spawn_deep<T: Task>(_: T) -> Option<SimJoin> {
-        None
+    fn spawn_deep<T: Task>(task: T) -> Option<DeepJoin> {
+        let _world = memory::world();
+        Some(DeepJoin(world::start_deep(Box::new(task))))
     }
 
     #[cfg(feature = "tls")]
     fn reserve(_: Need) -> Option<Held> {
-        None
+        Some(Held::new(|| {}))
     }
 
     #[cfg(feature = "tls")]
     fn reserve_more(_: Need) -> bool {
-        false
+        true
     }
 
     fn current_task() -> usize {
@@ -178,6 +179,13 @@ impl Signal for SimSignal {
     }
 
     fn wait(&self, deadline: Instant) -> bool {
+        if with(|w| w.running.last() == Some(&DEEP_TASK)) {
+            with(|w| w.unlocked("waiting"));
+            // Behind that comes its next turn.
+            let notice = self.0.clone();
+            world::sleep_deep(move || notice.given.swap(false, Ordering::SeqCst));
+            return true;
+        }
         let _world = memory::world();
         let deadline = deadline.as_millis();
         with(|w| {
@@ -234,6 +242,32 @@ impl Drop for SimJoin {
         if !std::thread::panicking() {
             with_if_any(|w| assert!(w.tasks[self.0].joined, "nobody has joined a task"));
         }
+    }
+}
+
+/// A task of handshakes that was started.
+#[cfg(feature = "tls")]
+#[derive(Debug)]
+pub(crate) struct DeepJoin(usize);
+
+#[cfg(feature = "tls")]
+impl Join for DeepJoin {
+    fn join(self) {
+        with(|w| {
+            w.unlocked("joining");
+            w.deep[self.0].joined = true;
+        });
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Drop for DeepJoin {
+    fn drop(&mut self) {
+        // As on the device: the task sees before its end whether somebody will join it.
+        with_if_any(|w| {
+            let task = &mut w.deep[self.0];
+            task.is_lost = task.ended && !task.joined;
+        });
     }
 }
 

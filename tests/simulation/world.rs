@@ -19,10 +19,11 @@ use super::net::{Conn, NetState};
 use super::promises::Promises;
 use super::rng::Rng;
 
-/// `Port::current_task` of the MQTT task, of the event task, and of the application's main task.
+/// `Port::current_task` of the MQTT task, of the event task, of the application's main task, and of the task of handshakes.
 pub(crate) const MQTT_TASK: usize = 1000;
 pub(crate) const EVENT_TASK: usize = 2000;
 pub(crate) const MAIN_TASK: usize = 3000;
+pub(crate) const DEEP_TASK: usize = 4000;
 
 /// Far more than the longest test takes.
 const MOST_STEPS: u64 = 20_000_000;
@@ -104,6 +105,18 @@ pub(crate) struct TaskSlot {
     stopped_until: u64,
 }
 
+/// A task of handshakes, which waits at the end of a turn only.
+#[cfg_attr(not(feature = "tls"), allow(dead_code))]
+pub(crate) struct DeepSlot {
+    body: Option<Box<dyn Task>>,
+    /// Whether it was woken; `None`: it does not sleep.
+    sleeps: Option<Box<dyn Fn() -> bool>>,
+    pub(crate) ended: bool,
+    pub(crate) joined: bool,
+    /// Nobody can join it any more, and it waits for that.
+    pub(crate) is_lost: bool,
+}
+
 struct App {
     at: u64,
     body: Option<AppBody>,
@@ -126,6 +139,7 @@ pub(crate) struct World {
     agenda: BTreeMap<(u64, u64), Action>,
     sequence: u64,
     pub(crate) tasks: Vec<TaskSlot>,
+    pub(crate) deep: Vec<DeepSlot>,
     pub(crate) nets: Vec<NetState>,
     pub(crate) conns: Vec<Conn>,
     pub(crate) hosts: Hosts,
@@ -210,6 +224,7 @@ pub(crate) fn create(seed: u64, start: u64) {
         agenda: BTreeMap::new(),
         sequence: 0,
         tasks: Vec::new(),
+        deep: Vec::new(),
         nets: Vec::new(),
         conns: Vec::new(),
         hosts: Hosts::default(),
@@ -257,6 +272,7 @@ pub(crate) fn note(line: impl FnOnce() -> String) {
 /// What can be done next.
 enum Job {
     Turn(usize),
+    Deep(usize),
     /// Nobody has asked for it.
     Spurious(usize),
     Deliver,
@@ -320,6 +336,16 @@ impl World {
         self.longest_stop > 0 || self.faults.stall > 0
     }
 
+    /// The task of handshakes that has something to do.
+    pub(crate) fn deep_due(&mut self) -> Option<usize> {
+        let at = self
+            .deep
+            .iter()
+            .position(|slot| slot.body.is_some() && slot.sleeps.as_ref().is_none_or(|was_woken| was_woken()))?;
+        self.deep[at].sleeps = None;
+        Some(at)
+    }
+
     fn deliver_due(&self) -> Option<u64> {
         let idle = !self.is_running(EVENT_TASK) && !self.queue.is_empty();
         if idle { Some(self.queue.busy_until) } else { None }
@@ -327,7 +353,7 @@ impl World {
 
     fn next_job(&mut self, until: u64) -> Option<Job> {
         loop {
-            // 0: MQTT tasks, 1: event task, 2: applications, 3: agenda
+            // 0: MQTT tasks, 1: event task, 2: applications, 3: agenda, 4: task of handshakes
             let mut jobs: Vec<(u64, u8, usize)> = Vec::new();
             let turns = self.tasks.iter().enumerate();
             jobs.extend(turns.filter_map(|(n, slot)| self.turn_due(slot).map(|at| (at, 0, n))));
@@ -335,6 +361,9 @@ impl World {
             let apps = self.apps.iter().enumerate().filter(|(_, app)| app.body.is_some());
             jobs.extend(apps.map(|(n, app)| (app.at, 2, n)));
             jobs.extend(self.agenda.keys().next().map(|(at, _)| (*at, 3, 0)));
+            if !self.is_running(MQTT_TASK) {
+                jobs.extend(self.deep_due().map(|n| (self.now, 4, n)));
+            }
             let first = jobs.iter().map(|job| job.0).min()?;
             if first > until {
                 return None;
@@ -358,6 +387,7 @@ impl World {
                 0 => Job::Turn(n),
                 1 => Job::Deliver,
                 2 => Job::App(n),
+                4 => Job::Deep(n),
                 _ => Job::Act(self.agenda.pop_first()?.1),
             });
         }
@@ -385,6 +415,7 @@ pub(crate) fn step(until: u64) -> bool {
         None => return false,
         Some(Job::Turn(slot)) => turn(slot, false),
         Some(Job::Spurious(slot)) => turn(slot, true),
+        Some(Job::Deep(n)) => deep_turn(n),
         Some(Job::Deliver) => super::events::deliver(),
         Some(Job::App(n)) => app_step(n),
         Some(Job::Act(action)) => action(),
@@ -445,6 +476,43 @@ fn turn(slot: usize, is_spurious: bool) {
             w.tasks[slot].body = Some(body);
         } else {
             w.tasks[slot].ended = true;
+            // dropped outside
+            w.at(w.now, move || drop(body));
+        }
+    });
+}
+
+/// A task of handshakes starts.
+#[cfg(feature = "tls")]
+pub(crate) fn start_deep(body: Box<dyn Task>) -> usize {
+    with(|w| {
+        assert!(w.deep.iter().all(|slot| slot.ended), "two tasks of handshakes");
+        w.deep.push(DeepSlot { body: Some(body), sleeps: None, ended: false, joined: false, is_lost: false });
+        w.deep.len() - 1
+    })
+}
+
+/// It has no turn before it was woken.
+pub(crate) fn sleep_deep(was_woken: impl Fn() -> bool + 'static) {
+    with(|w| w.deep.last_mut().expect("it runs").sleeps = Some(Box::new(was_woken)));
+}
+
+/// Its next turn.
+pub(crate) fn deep_turn(slot: usize) {
+    let mut body = with(|w| {
+        w.running.push(DEEP_TASK);
+        w.deep[slot].body.take().expect("a task that does not run")
+    });
+    let library = memory::library();
+    let more = body.turn();
+    drop(library);
+    with(|w| {
+        w.unlocked("a turn ends");
+        assert_eq!(w.running.pop(), Some(DEEP_TASK));
+        if more {
+            w.deep[slot].body = Some(body);
+        } else {
+            w.deep[slot].ended = true;
             // dropped outside
             w.at(w.now, move || drop(body));
         }
