@@ -260,6 +260,37 @@ static void refused_locally(void)
     expect_no_event(0);
 }
 
+/* A password without a user name is not looked at, and so is what belongs to a will without a topic. */
+static void not_looked_at(void)
+{
+    char *huge = test_alloc(65537);
+    memset(huge, 'h', 65536);
+    const struct {
+        const char *name;
+        config_t config;
+    } rows[] = {
+        {"password of 65536 bytes", {.password = huge}},
+        {"password, UTF-8", {.password = "\xff"}},
+        {"will message of 65536 bytes", {.will_msg = huge}},
+        {"will QoS", {.will_qos = 255, .will_retain = 1}},
+    };
+    broker_t *broker = broker_open();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        check_row("%s", rows[i].name);
+        config_t config = rows[i].config;
+        config.uri = broker_uri(broker);
+        config.client_id = "c";
+        config.clean_session = 1;
+        handle_t handle = client_new(&config);
+        call_t *connect = start_connect(handle);
+        conn_t *conn = broker_accept(broker);
+        expect_bytes(conn, "10 [ s'MQTT' 04 02 003c s'c' ]");
+        serve_connack(conn, false, 0);
+        CHECK_EQ(call_result(connect), 0);
+        client_leave(handle, conn);
+    }
+}
+
 static const test_t tests[] = {
     TEST(addresses),
     LONG_TEST(no_such_broker, 120), /* resolvers take their time */
@@ -270,5 +301,6 @@ static const test_t tests[] = {
     TEST(credentials_in_the_uri),
     TEST(password_not_encoded),
     TEST(refused_locally),
+    TEST(not_looked_at),
 };
 TESTS_MAIN(tests)

@@ -125,9 +125,10 @@ impl Config {
 
     /// The CONNECT packet, or the reason why there can be none.
     pub(super) fn connect(&self) -> Result<Connect<'_>, Error> {
-        let (username, password) = (self.username.as_deref(), self.password.as_deref());
+        let username = self.username.as_deref();
+        let password = username.and(self.password.as_deref());
         // [MQTT-3.1.3-11]; the contract wants a UTF-8 password too, although the specification allows any bytes
-        if !username.is_none_or(|name| is_utf8_string(name) && password.is_none_or(is_utf8_string)) {
+        if !(username.is_none_or(is_utf8_string) && password.is_none_or(is_utf8_string)) {
             return Err(Error::BadUtf8String);
         }
         let connect = Connect {
