@@ -32,6 +32,8 @@ static int publish1(handle_t h) { return wm_mqtt_client_publish(h, "t", "m", 1, 
 static int publish2(handle_t h) { return wm_mqtt_client_publish(h, "t", "m", 1, 2, 0); }
 static int subscribe(handle_t h) { return wm_mqtt_client_subscribe(h, "t", 1); }
 static int unsubscribe(handle_t h) { return wm_mqtt_client_unsubscribe(h, "t"); }
+static call_t *start_pub(handle_t h) { return start_publish(h, "t", "m", 1, 1); }
+static call_t *start_sub(handle_t h) { return start_subscribe(h, "t", 1); }
 
 /* The window is 20: the last of these waits in the callback until the task has seen an acknowledgement. */
 static int publish_many(handle_t h)
@@ -249,6 +251,224 @@ static void callback_blocks(void)
     gate_open(gate);
 }
 
+/* ---- callbacks that end handles and make new ones ---- */
+
+/* Whatever the other one is at: it is ended at once, and who waits on it is told. */
+static void deinit_of_another(void)
+{
+    static const struct {
+        const char *name;
+        call_t *(*start)(handle_t);
+        int want;
+    } rows[] = {
+        {"never connected", NULL, 0},
+        {"connecting", start_connect, WM_MQTT_CLIENT_ERROR_FAILURE},
+        {"reconnecting", start_reconnect, WM_MQTT_CLIENT_ERROR_FAILURE},
+        {"connected", NULL, 0},
+        {"subscribing", start_sub, WM_MQTT_CLIENT_ERROR_DISCONNECTED},
+        {"publishing", start_pub, WM_MQTT_CLIENT_ERROR_DISCONNECTED},
+    };
+    broker_t *broker = NULL;
+    conn_t *conn, *others = NULL;
+    connected_client(&broker, &conn, true);
+    for (int i = 0; i < (int)(sizeof rows / sizeof rows[0]); i++) {
+        check_row("%s", rows[i].name);
+        handle_t other = client_for(broker_uri(broker), true);
+        void *client = other->client;
+        call_t *call = NULL;
+        if (i >= 3) others = client_connect(other, broker, false);
+        if (i == 5) {
+            /* Its window is full. */
+            for (int id = 1; id <= 20; id++) CHECK_EQ(publish1(other), id);
+            for (int id = 1; id <= 20; id++) expect_packet(others, 0x32);
+        }
+        if (rows[i].start) call = rows[i].start(other);
+        if (i == 1 || i == 2) others = accept_connect(broker);
+        if (i == 4) expect_packet(others, 0x82);
+        if (call) CHECK(call_waits(call));
+        action_t a = {DATA, wm_mqtt_client_deinit, other, gate_new(), -1};
+        client_forget(other);
+        events_hook(on_event, &a);
+        send_bytes(conn, "30 [ s't' 'm' ]");
+        if (call) CHECK_EQ(call_result_within(call, 2000), rows[i].want);
+        if (i == 5) for (int id = 1; id <= 20; id++) send_bytes(others, "40 02 %04x", id);
+        REQUIRE(gate_wait(a.done, 3000));
+        CHECK_EQ(a.result, 0);
+        events_hook(NULL, NULL);
+        if (i == 1 || i == 2) expect_eof_after_anything(others, 2000);
+        if (i >= 3) expect_disconnect(others);
+        CHECK_EQ(wm_mqtt_client_deinit(other), WM_MQTT_CLIENT_ERROR_BAD_STRUCTURE);
+        check_row("%s: its memory stays", rows[i].name);
+        CHECK(other->client == client && !other->uri && !other->client_id && !other->alpn);
+        check_row("%s: the first one does not notice", rows[i].name);
+        CHECK(still_serving(conn));
+        CHECK_EQ(event_count(DISCONNECTED), i >= 3);
+        events_reset();
+    }
+}
+
+/* A handle in a callback while another task ends it: it is none any more. */
+static int every_call(handle_t h)
+{
+    static int (*const all[])(handle_t) = {publish0, publish1, publish2, subscribe, unsubscribe, wm_mqtt_client_connect,
+                                           wm_mqtt_client_reconnect, wm_mqtt_client_disconnect, wm_mqtt_client_deinit};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) CHECK_EQ(all[i](h), WM_MQTT_CLIENT_ERROR_BAD_STRUCTURE);
+    return 0;
+}
+
+static void in_the_middle_of_deinit(void)
+{
+    broker_t *broker = NULL;
+    conn_t *conn, *others;
+    handle_t handle = connected_client(&broker, &conn, true), other = connected_client(&broker, &others, true);
+    void *client = other->client;
+    CHECK_EQ(publish1(other), 1);
+    expect_packet(others, 0x32);
+    call_t *deinit = start_deinit(other);
+    CHECK(call_waits(deinit));
+    action_t a = {DATA, every_call, other, gate_new(), -1};
+    events_hook(on_event, &a);
+    /* Its own message, and then one of the first handle. */
+    send_bytes(others, "30 [ s't' 'm' ]");
+    REQUIRE(gate_wait(a.done, 3000));
+    CHECK(expect_data("t", "m", 1, 0)->client == client);
+    a = (action_t){DATA, every_call, other, gate_new(), -1};
+    send_bytes(conn, "30 [ s't' 'm' ]");
+    REQUIRE(gate_wait(a.done, 3000));
+    CHECK(expect_data("t", "m", 1, 0)->client == handle->client);
+    CHECK(!call_done(deinit, 0));
+    send_bytes(others, "40 02 0001");
+    expect_disconnect(others);
+    CHECK_EQ(call_result_within(deinit, 2000), 0);
+    expect_published(1);
+    expect_requested_disconnect();
+    CHECK(still_serving(conn));
+    expect_no_event(0);
+}
+
+/* Of what has come before the end, what is delivered comes in order, and matches nobody. */
+static void deinit_before_other_messages(void)
+{
+    enum { N = 100 };
+    broker_t *broker = NULL;
+    conn_t *conn;
+    handle_t handle = connected_client(&broker, &conn, true);
+    void *client = handle->client;
+    action_t a = {DATA, wm_mqtt_client_deinit, handle, gate_new(), -1};
+    client_forget(handle);
+    events_hook(on_event, &a);
+    for (int i = 0; i < N; i++) send_bytes(conn, "32 [ s't' %04x '%d' ]", i + 1, i);
+    REQUIRE(gate_wait(a.done, 3000));
+    CHECK_EQ(a.result, 0);
+    expect_eof_after_anything(conn, 2000);
+    CHECK(wait_count(DISCONNECTED, 1, 5000));
+    events_flush();
+    int n = 0;
+    for (const event_t *e = events_first(); e; e = e->next) {
+        if (e->kind == DATA) {
+            CHECK(e->client == client);
+            CHECK_STR(e->payload, test_printf("%d", n));
+            n++;
+        } else if (e->kind == DISCONNECTED) {
+            CHECK(!e->has_data && !e->next);
+        }
+    }
+    CHECK(n >= 1);
+}
+
+static auto_broker_t *for_new_ones;
+
+static handle_t new_one(void)
+{
+    config_t config = {.uri = auto_broker_uri(for_new_ones), .client_id = "new", .clean_session = 1};
+    scheme_config(&config);
+    return wm_mqtt_client_init(&config);
+}
+
+static int use(handle_t h)
+{
+    CHECK_EQ(wm_mqtt_client_connect(h), 0);
+    CHECK(several(h) > 0);
+    CHECK_EQ(wm_mqtt_client_disconnect(h), 0);
+    CHECK_EQ(wm_mqtt_client_connect(h), 0);
+    CHECK_EQ(wm_mqtt_client_reconnect(h), 0);
+    CHECK(several(h) > 0);
+    return wm_mqtt_client_deinit(h);
+}
+
+static int make_beside(handle_t h)
+{
+    handle_t other = new_one();
+    CHECK(other && other != h && other->client != h->client);
+    return use(other);
+}
+
+/* The old one may be the last: the MQTT task is about to end. */
+static int make_instead(handle_t h)
+{
+    CHECK_EQ(wm_mqtt_client_deinit(h), 0);
+    return make_beside(h);
+}
+
+static int make_before(handle_t h)
+{
+    handle_t other = new_one();
+    CHECK_EQ(wm_mqtt_client_connect(other), 0);
+    CHECK_EQ(wm_mqtt_client_deinit(h), 0);
+    return use(other);
+}
+
+static int connect_anew(handle_t h)
+{
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(wm_mqtt_client_disconnect(h), 0);
+        CHECK_EQ(wm_mqtt_client_connect(h), 0);
+        CHECK(several(h) > 0);
+    }
+    return 0;
+}
+
+/* Callbacks that make a handle, use it and end it, beside their own or instead of it. */
+static void new_handles_in_callbacks(void)
+{
+    static const struct {
+        const char *name;
+        int (*act)(handle_t);
+        bool ends;
+    } rows[] = {
+        {"beside", make_beside, false},
+        {"instead", make_instead, true},
+        {"before", make_before, true},
+        {"the same, connected anew", connect_anew, false},
+    };
+    static const int kinds[] = {CONNECTED, DISCONNECTED, PUBLISHED};
+    for_new_ones = auto_broker_open();
+    for (int k = 0; k < 3; k++) {
+        int kind = kinds[k];
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+            check_row("%s, in %s", rows[i].name, event_name(kind));
+            auto_broker_t *broker = auto_broker_open();
+            handle_t handle = client_for(auto_broker_uri(broker), true);
+            action_t a = {kind, rows[i].act, handle, gate_new(), -1};
+            if (rows[i].ends) client_forget(handle);
+            if (kind != CONNECTED) {
+                CHECK_EQ(wm_mqtt_client_connect(handle), 0);
+                events_flush();
+            }
+            events_hook(on_event, &a);
+            if (kind == CONNECTED) wm_mqtt_client_connect(handle); /* the handler may have ended it before it returned */
+            if (kind == DISCONNECTED) auto_broker_drop_all(broker);
+            if (kind == PUBLISHED) publish2(handle);
+            REQUIRE(gate_wait(a.done, 15000));
+            CHECK_EQ(a.result, 0);
+            events_hook(NULL, NULL);
+            if (rows[i].ends) CHECK_EQ(wm_mqtt_client_deinit(handle), WM_MQTT_CLIENT_ERROR_BAD_STRUCTURE);
+            else CHECK_EQ(client_deinit(handle), 0);
+            events_reset();
+        }
+    }
+}
+
 static const test_t tests[] = {
     LONG_TEST(from_connected, 60),
     LONG_TEST(from_published, 60),
@@ -258,5 +478,9 @@ static const test_t tests[] = {
     TEST(deinit_against_reconnect_to_nobody),
     TEST(kept_up_by_its_handler),
     TEST(callback_blocks),
+    TEST(deinit_of_another),
+    TEST(in_the_middle_of_deinit),
+    TEST(deinit_before_other_messages),
+    LONG_TEST(new_handles_in_callbacks, 60),
 };
 TESTS_MAIN(tests)
