@@ -456,7 +456,7 @@ impl<P: Port> ClientState<P> {
 
     /// A connection is wanted: the one that is already, or a new one.
     fn want(&mut self, by_reconnect: bool) -> Attempt {
-        // Also for one that is: if this call is made in a callback, more is read for its sake.
+        // Also for one that is: if this call is made in a callback, it may have to fail (see `Receiver::may_read`).
         self.has_work = true;
         if let Some(attempt) = self.wanted {
             return attempt;

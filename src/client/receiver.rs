@@ -118,7 +118,9 @@ impl<P: Port> Receiver<P> {
         let mut state = client.state().lock();
         let len = state.session.announced();
         let in_callback = state.calls.block_events();
-        let mut has_room = self.backlog.has_room(len, in_callback, client.hub);
+        // CONNACK, too, is read for a call that waits, and no message of its connection is before it, unless the server lies.
+        let reads_more = in_callback || (state.connected.is_none() && len == 0);
+        let mut has_room = self.backlog.has_room(len, reads_more, client.hub);
         if in_callback && !has_room {
             log::error(&[&"a call in an event callback waits behind too many messages"]);
             let ClientState { calls, session, room, .. } = &mut *state;
