@@ -287,11 +287,78 @@ static void own_beside_shared_handles(void)
     check_successes();
 }
 
+/* ---- handles that callbacks, too, make and end ---- */
+
+static _Atomic(handle_t) places[SHARED * 2];
+static _Atomic(const config_t *) coming;
+
+/* Makes a handle where there is none; else ends it, or calls something. Whoever takes it from its place ends it, once. */
+static void come_or_go(uint32_t *random)
+{
+    *random = *random * 1664525 + 1013904223;
+    uint32_t n = *random >> 16;
+    _Atomic(handle_t) *place = &places[n % (SHARED * 2)];
+    handle_t handle = atomic_load(place), none = NULL;
+    if (!handle) {
+        handle = wm_mqtt_client_init((config_t *)atomic_load(&coming));
+        CHECK(handle != WM_INVALID_HANDLE);
+        if (n / 4 % 4) call(CONNECT, handle);
+        if (!atomic_compare_exchange_strong(place, &none, handle)) CHECK_EQ(wm_mqtt_client_deinit(handle), 0);
+    } else if (n / 4 % 8) {
+        if (call(some_call(random), handle) == DISCONNECTED_ERROR) call(CONNECT, handle);
+    } else if ((handle = atomic_exchange(place, NULL)) != NULL) {
+        CHECK_EQ(wm_mqtt_client_deinit(handle), 0);
+    }
+}
+
+static void *stay_or_leave(void *arg)
+{
+    job_t *job = arg;
+    uint32_t random = (uint32_t)job->number * 7919;
+    pthread_barrier_wait(job->barrier);
+    for (int i = 0; i < times(CALLS / 2); i++) come_or_go(&random);
+    return NULL;
+}
+
+static void come_or_go_in_callback(const event_t *event, void *random)
+{
+    (void)event;
+    if ((*(uint32_t *)random >> 20) % 3 == 0) come_or_go(random);
+    else *(uint32_t *)random = *(uint32_t *)random * 1664525 + 1013904223;
+}
+
+static void callbacks_make_and_end_handles(void)
+{
+    static uint32_t random;
+    breaker_t breaker = {.broker = auto_broker_open()};
+    config_t config = configuration(auto_broker_uri(breaker.broker), true);
+    coming = &config;
+    random = 1;
+    events_hook(come_or_go_in_callback, &random);
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, break_connections, &breaker) != 0) abort();
+    together(stay_or_leave, &config, NULL, 0, NULL);
+    atomic_store(&breaker.stop, true);
+    pthread_join(thread, NULL);
+    events_hook(NULL, NULL);
+    events_flush(); /* the last callback has come back, too */
+    for (int i = 0; i < SHARED * 2; i++) {
+        handle_t handle = atomic_exchange(&places[i], NULL);
+        if (handle) CHECK_EQ(wm_mqtt_client_deinit(handle), 0);
+    }
+    /* Last events may wait for the queue. */
+    for (long until = now_ms() + scaled(5000); event_count(DISCONNECTED) != event_count(CONNECTED) && now_ms() < until;)
+        sleep_ms(10);
+    CHECK_EQ(event_count(DISCONNECTED), event_count(CONNECTED));
+    check_successes();
+}
+
 static const test_t tests[] = {
     LONG_TEST(separate_handles, 60),
     LONG_TEST(shared_handles, 120),
     LONG_TEST(deinit_against_everything, 120),
     LONG_TEST(callbacks_call_everything, 120),
     LONG_TEST(own_beside_shared_handles, 120),
+    LONG_TEST(callbacks_make_and_end_handles, 120),
 };
 TESTS_MAIN(tests)
