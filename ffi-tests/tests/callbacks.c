@@ -377,14 +377,8 @@ static void deinit_before_other_messages(void)
     CHECK(n >= 1);
 }
 
-static auto_broker_t *for_new_ones;
-
-static handle_t new_one(void)
-{
-    config_t config = {.uri = auto_broker_uri(for_new_ones), .client_id = "new", .clean_session = 1};
-    scheme_config(&config);
-    return wm_mqtt_client_init(&config);
-}
+/* The event task's stack is small. */
+static config_t new_one;
 
 static int use(handle_t h)
 {
@@ -399,7 +393,7 @@ static int use(handle_t h)
 
 static int make_beside(handle_t h)
 {
-    handle_t other = new_one();
+    handle_t other = wm_mqtt_client_init(&new_one);
     CHECK(other && other != h && other->client != h->client);
     return use(other);
 }
@@ -413,7 +407,7 @@ static int make_instead(handle_t h)
 
 static int make_before(handle_t h)
 {
-    handle_t other = new_one();
+    handle_t other = wm_mqtt_client_init(&new_one);
     CHECK_EQ(wm_mqtt_client_connect(other), 0);
     CHECK_EQ(wm_mqtt_client_deinit(h), 0);
     return use(other);
@@ -443,7 +437,8 @@ static void new_handles_in_callbacks(void)
         {"the same, connected anew", connect_anew, false},
     };
     static const int kinds[] = {CONNECTED, DISCONNECTED, PUBLISHED};
-    for_new_ones = auto_broker_open();
+    new_one = (config_t){.uri = auto_broker_uri(auto_broker_open()), .client_id = "new", .clean_session = 1};
+    scheme_config(&new_one);
     for (int k = 0; k < 3; k++) {
         int kind = kinds[k];
         for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
