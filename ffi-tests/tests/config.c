@@ -291,6 +291,58 @@ static void not_looked_at(void)
     }
 }
 
+/* Every pointer but `uri` may be NULL, in every combination; those of TLS in each mode, whatever the scheme makes of them. */
+static void null_members(void)
+{
+    static char *const uris[] = {"mqtt://h", "mqtts://h", "ws://h", "wss://h"};
+    char *alpn[] = {"mqtt", NULL};
+    for (unsigned given = 0; given < 1 << 9; given++) {
+        bool all_modes = given % 32 == 0 || given % 32 == 31;
+        for (unsigned i = all_modes ? 0 : given % 16; i < (all_modes ? 16 : given % 16 + 1); i++) {
+            check_row("members %#x, %s, mode %u", given, uris[i % 4], i / 4);
+            config_t config = {.uri = uris[i % 4],
+                               .client_id = given & 1 ? "c" : NULL,
+                               .username = given & 2 ? "u" : NULL,
+                               .password = given & 4 ? "p" : NULL,
+                               .will_topic = given & 8 ? "w" : NULL,
+                               .will_msg = given & 16 ? "m" : NULL,
+                               .ca = given & 32 ? "ca" : NULL,
+                               .cert = given & 64 ? "cert" : NULL,
+                               .key = given & 128 ? "key" : NULL,
+                               .alpn = given & 256 ? alpn : NULL,
+                               .auth_mode = (wm_mqtt_client_auth_mode_t)(i / 4)};
+            handle_t handle = wm_mqtt_client_init(&config);
+            REQUIRE(handle != WM_INVALID_HANDLE);
+            CHECK(handle->client && handle->client_id && !handle->config);
+            CHECK(!handle->username == !config.username && !handle->password == !config.password);
+            CHECK(!handle->will_topic == !config.will_topic && !handle->will_msg == !config.will_msg);
+            CHECK(!handle->alpn == !config.alpn && (!handle->alpn || !handle->alpn[1]));
+            if (i % 2 == 0 || i / 4 == 0) CHECK(!handle->ca && !handle->cert && !handle->key);
+            CHECK_EQ(wm_mqtt_client_deinit(handle), 0);
+        }
+    }
+    broker_t *broker = broker_open();
+    for (unsigned given = 0; given < 1 << 5; given++) {
+        check_row("members %#x, connected", given);
+        config_t config = {.uri = broker_uri(broker),
+                           .client_id = given & 1 ? "c" : NULL,
+                           .username = given & 2 ? "u" : NULL,
+                           .password = given & 4 ? "p" : NULL,
+                           .will_topic = given & 8 ? "w" : NULL,
+                           .will_msg = given & 16 ? "m" : NULL};
+        handle_t handle = client_new(&config);
+        call_t *connect = start_connect(handle);
+        conn_t *conn = broker_accept(broker);
+        int flags = (given & 8 ? 0x04 : 0) | (given & 2 ? 0x80 : 0) | ((given & 6) == 6 ? 0x40 : 0);
+        expect_bytes(conn, "10 [ s'MQTT' 04 %02x 003c s'%s' %s %s %s ]", flags, handle->client_id,
+                     !(given & 8) ? "" : given & 16 ? "s'w' s'm'" : "s'w' 0000", given & 2 ? "s'u'" : "",
+                     (given & 6) == 6 ? "s'p'" : "");
+        serve_connack(conn, false, 0);
+        CHECK_EQ(call_result(connect), 0);
+        client_leave(handle, conn);
+    }
+}
+
 static const test_t tests[] = {
     TEST(addresses),
     LONG_TEST(no_such_broker, 120), /* resolvers take their time */
@@ -302,5 +354,6 @@ static const test_t tests[] = {
     TEST(password_not_encoded),
     TEST(refused_locally),
     TEST(not_looked_at),
+    TEST(null_members),
 };
 TESTS_MAIN(tests)
