@@ -648,8 +648,9 @@ impl Broker {
         if let (Some(number), Some(token)) = (number, w.books.tokens.get(client))
             && !w.queue.accepted.contains(&(*token, number))
         {
-            // Without memory it is given up in a session that ends with its connection, or after three connections.
-            let given_up = forgives && (clean || outgoing.tries > 3);
+            // Without memory it is given up in a session that ends with its connection, or after three connections; with it
+            // another copy, which says the same.
+            let given_up = forgives && (clean || outgoing.tries > 3 || self.given_up.contains(&number));
             assert!(given_up, "{client} acknowledges message {number} before its event was accepted");
             let is_it = |owed: &Owed| owed.client == client && owed.serial == number;
             let at = self.owed.iter().position(is_it).expect("it was owed");
