@@ -28,6 +28,9 @@ mod rng;
 pub(crate) mod scenario;
 #[path = "../../tests/simulation/stage.rs"]
 mod stage;
+#[cfg(feature = "tls")]
+#[path = "../../tests/simulation/tls.rs"]
+mod tls;
 #[path = "../../tests/simulation/websocket.rs"]
 mod websocket;
 #[path = "../../tests/simulation/world.rs"]

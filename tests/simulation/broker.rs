@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::app::serial;
 use super::hostile::Trick;
 use super::manners::Style;
+#[cfg(feature = "tls")]
+use super::tls;
 use super::websocket;
 use super::wire::{self, FromClient, FromServer, Publish, Will};
 use super::world::{World, with};
@@ -15,6 +17,9 @@ struct Link {
     client: Option<String>,
     /// Between the network and MQTT, if the client has begun with HTTP.
     websocket: Option<websocket::Server>,
+    /// Between the network and all else, if the client has begun with a handshake.
+    #[cfg(feature = "tls")]
+    tls: Option<tls::Server>,
     input: Vec<u8>,
     output: Vec<u8>,
     flushing: bool,
@@ -92,6 +97,8 @@ pub(crate) struct Broker {
     pub(crate) forgotten: BTreeSet<String>,
     /// Messages that a client has acknowledged and not told.
     pub(crate) given_up: Vec<u64>,
+    #[cfg(feature = "tls")]
+    tls: tls::Configs,
     /// What becomes of what is said next.
     pub(crate) tricks: VecDeque<Trick>,
     pub(crate) connects: u64,
@@ -124,6 +131,8 @@ impl Default for Broker {
             owed: Vec::new(),
             forgotten: BTreeSet::new(),
             given_up: Vec::new(),
+            #[cfg(feature = "tls")]
+            tls: tls::Configs::default(),
             tricks: VecDeque::new(),
             connects: 0,
             will: None,
@@ -169,6 +178,8 @@ pub(crate) fn accept(id: usize) {
         let link = Link {
             client: None,
             websocket: None,
+            #[cfg(feature = "tls")]
+            tls: None,
             input: Vec::new(),
             output: Vec::new(),
             flushing: false,
@@ -313,6 +324,20 @@ pub(crate) fn say(client: &str, bytes: &[u8]) {
     });
 }
 
+impl Link {
+    /// As they leave, if there is TLS.
+    #[cfg_attr(not(feature = "tls"), allow(clippy::unused_self))]
+    fn records(&mut self, w: &mut World, bytes: Vec<u8>) -> Vec<u8> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut self.tls {
+            return tls.records(&mut w.rng, &bytes);
+        }
+        #[cfg(not(feature = "tls"))]
+        let _ = w;
+        bytes
+    }
+}
+
 impl Broker {
     pub(crate) fn is_connected(&self, client: &str) -> bool {
         self.sessions.get(client).is_some_and(|session| session.link.is_some())
@@ -377,6 +402,17 @@ impl Broker {
         }
         let mut bytes = w.server_read(id);
         let Some(link) = self.links.get_mut(&id) else { return };
+        #[cfg(feature = "tls")]
+        {
+            if link.client.is_none() && link.websocket.is_none() && link.tls.is_none() && bytes.starts_with(&[22]) {
+                link.tls = Some(self.tls.accept(&mut w.rng));
+            }
+            if let Some(tls) = &mut link.tls {
+                let (carried, answer) = tls.receive(&bytes);
+                w.server_write(id, &answer);
+                bytes = carried;
+            }
+        }
         let begins = link.client.is_none() && link.websocket.is_none() && link.input.is_empty();
         if begins && bytes.starts_with(b"G") {
             link.websocket = Some(websocket::Server::default());
@@ -384,6 +420,7 @@ impl Broker {
         if let Some(websocket) = &mut link.websocket {
             let (carried, answer) = websocket.receive(&bytes);
             self.close_frames += std::mem::take(&mut websocket.closes);
+            let answer = link.records(w, answer);
             w.server_write(id, &answer);
             bytes = carried;
         }
@@ -563,6 +600,13 @@ impl Broker {
                     }
                 }
                 if closes {
+                    #[cfg(feature = "tls")]
+                    if let Some(tls) = self.links.get_mut(&id).and_then(|link| link.tls.as_mut())
+                        && w.rng.permille(500)
+                    {
+                        let end = tls.end();
+                        w.server_write(id, &end);
+                    }
                     w.server_close(id);
                     self.unlink(id);
                 }
@@ -763,7 +807,20 @@ impl Broker {
             w.later(delay, move || act(|broker, w| broker.flush(w, id)));
         }
         if !output.is_empty() {
-            w.server_write(id, &if link.websocket.is_some() { websocket::frames(&output) } else { output });
+            let output = if link.websocket.is_some() { websocket::frames(&output) } else { output };
+            let output = link.records(w, output);
+            #[cfg(feature = "tls")]
+            let output = match &mut link.tls {
+                Some(tls) if w.rng.permille(w.faults.bad_tls) => {
+                    let (records, ends) = tls.spoil(&mut w.rng, output);
+                    if ends {
+                        w.later(0, move || with(|w| w.server_close(id)));
+                    }
+                    records
+                }
+                _ => output,
+            };
+            w.server_write(id, &output);
         }
     }
 }

@@ -18,6 +18,8 @@ mod random;
 mod rng;
 mod scenario;
 mod stage;
+#[cfg(feature = "tls")]
+mod tls;
 mod websocket;
 mod world;
 

@@ -14,6 +14,7 @@ thread_local! {
     static COUNTED: Cell<u64> = const { Cell::new(0) };
     static REFUSED: Cell<u64> = const { Cell::new(0) };
     static LIVE: Cell<usize> = const { Cell::new(0) };
+    static HELD: Cell<bool> = const { Cell::new(false) };
     static SHOW: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -87,6 +88,12 @@ pub(crate) fn show_refusals() {
     SHOW.set(true);
 }
 
+/// The running task has a reserve now, out of which nothing is refused, or has none; what was before.
+#[cfg(feature = "tls")]
+pub(crate) fn hold(held: bool) -> bool {
+    HELD.replace(held)
+}
+
 /// Whether the system is out of memory, for something small that it makes for the library.
 pub(crate) fn is_out() -> bool {
     is_out_for(1, false)
@@ -94,7 +101,7 @@ pub(crate) fn is_out() -> bool {
 
 /// The same for so many bytes, for the application or for the library itself.
 pub(crate) fn is_out_for(size: usize, application: bool) -> bool {
-    if !IN_LIBRARY.get() {
+    if !IN_LIBRARY.get() || HELD.get() {
         return false;
     }
     let number = COUNTED.get() + 1;

@@ -40,21 +40,32 @@ impl Port for Sim {
         Some(SimJoin(world::start(Box::new(task))))
     }
 
-    // No server in this world speaks TLS.
     #[cfg(feature = "tls")]
     fn spawn_deep<T: Task>(task: T) -> Option<DeepJoin> {
+        if memory::is_out() || with(|w| w.has_no_reserve()) {
+            return None;
+        }
         let _world = memory::world();
         Some(DeepJoin(world::start_deep(Box::new(task))))
     }
 
     #[cfg(feature = "tls")]
-    fn reserve(_: Need) -> Option<Held> {
-        Some(Held::new(|| {}))
+    fn reserve(need: Need) -> Option<Held> {
+        // A step of a handshake begins.
+        world::compute();
+        if memory::is_out_for(need.bytes, false) || with(|w| w.has_no_reserve()) {
+            return None;
+        }
+        assert!(!memory::hold(true), "two reserves of one task");
+        Some(Held::new(|| assert!(memory::hold(false), "no reserve")))
     }
 
     #[cfg(feature = "tls")]
-    fn reserve_more(_: Need) -> bool {
-        true
+    fn reserve_more(need: Need) -> bool {
+        let held = memory::hold(false);
+        let is_out = memory::is_out_for(need.bytes, false);
+        memory::hold(held);
+        !is_out && !with(|w| w.has_no_reserve())
     }
 
     fn current_task() -> usize {

@@ -22,6 +22,12 @@ use super::world::{self, Faults, create, note, run_until, start_app, with};
 const PLAIN: &[&str] = &["mqtt://broker"];
 const ANY: &[&str] = if cfg!(feature = "websocket") { &["mqtt://broker", "ws://broker:1883"] } else { PLAIN };
 
+#[cfg(feature = "tls")]
+const TLS: &[&str] = &["mqtts://broker:1883"];
+#[cfg(feature = "tls")]
+const ANY_TLS: &[&str] =
+    if cfg!(feature = "websocket") { &["mqtts://broker:1883", "wss://broker:1883", "mqtt://broker"] } else { TLS };
+
 /// The longest messages of applications, and of a server that says anything.
 const LONGEST: (usize, usize) = (3100, 65_600);
 
@@ -31,12 +37,12 @@ pub(crate) type Seen = [u64; 3];
 
 /// A scenario of this seed.
 pub(crate) fn run(seed: u64) -> Seen {
-    play(seed, Rng::new(seed ^ 0xabcd_ef01))
+    play(seed, Rng::new(seed ^ 0xabcd_ef01), Rng::new(seed).permille(200))
 }
 
 /// A scenario where these bytes choose: the world, calls, what the server says, and when.
 pub(crate) fn run_bytes(bytes: &[u8]) -> Seen {
-    play(1, Rng::from_bytes(bytes))
+    play(1, Rng::from_bytes(bytes), false)
 }
 
 fn faults(rng: &mut Rng, rough: u64) -> Faults {
@@ -106,6 +112,17 @@ fn kind(rng: &mut Rng) -> (Faults, Style) {
     (faults, Style { window: rng.pick(&[0, 1, 20]), closes: rng.pick(&[0, 500, 1000]), ..Style::GOOD })
 }
 
+/// The same over TLS.
+#[cfg(feature = "tls")]
+fn secure(rng: &mut Rng, no_memory: bool, is_kind: bool, faults: Faults) -> (&'static [&'static str], Faults) {
+    let mut faults = Faults { compute: rng.pick(&[0, 3, 100, 101, 2000, 40_000]), ..faults };
+    if !is_kind {
+        faults.bad_tls = rng.pick(&[0, 0, 5, 50]);
+        faults.no_reserve = rng.pick(&[0, 0, 3, 50]);
+    }
+    (if no_memory && cfg!(feature = "tungstenite") { TLS } else { ANY_TLS }, faults)
+}
+
 /// Addresses of the broker, whoever else answers there, and how many connections race.
 fn addresses(rng: &mut Rng) -> (Vec<SocketAddr>, usize) {
     let others = [Peer::Broker, Peer::Refuses, Peer::Silent, Peer::Unroutable, Peer::Distant, Peer::Dies, Peer::Mute];
@@ -147,13 +164,15 @@ fn limits(rng: &mut Rng, entries: usize) -> Limits {
 }
 
 /// What so many clients may take of memory, each with these bounds; `told`: messages besides, of which callbacks are told.
-fn bounds(clients: usize, limits: &Limits, longest: usize, told: usize, has_websocket: bool) -> Bounds {
+fn bounds(clients: usize, limits: &Limits, longest: usize, told: usize, schemes: &[&str]) -> Bounds {
     let Limits { io_buffer, session, backlog, .. } = *limits;
     // A message and its list entry; what waits for the socket, as a list that doubles when it grows; bytes that were read and
-    // written; entries of events, whose bound is four times that in a callback; tungstenite.
+    // written; entries of events, whose bound is four times that in a callback; tungstenite, rustls.
     let kept = usize::from(session.window) * 2200;
     let own = 8192 + kept + 12 * session.outgoing + 8 * io_buffer + 16 * backlog;
-    let own = if has_websocket { own + 512 * 1024 } else { own };
+    let layers =
+        ["ws", "s:"].map(|layer| 512 * 1024 * usize::from(schemes.iter().any(|scheme| scheme.contains(layer))));
+    let own = own + layers.iter().sum::<usize>();
     // Those that wait, and if there are none one. While a call waits in a callback there may be more.
     let messages = usize::max(backlog, longest) + told * longest;
     let in_callback = usize::max(4 * backlog, longest) + 2 * longest;
@@ -165,7 +184,7 @@ fn bounds(clients: usize, limits: &Limits, longest: usize, told: usize, has_webs
     }
 }
 
-fn play(seed: u64, mut rng: Rng) -> Seen {
+fn play(seed: u64, mut rng: Rng, is_secure: bool) -> Seen {
     let start = rng.pick(&[0, u64::from(u32::MAX) - 40_000, 1 << 40]);
     create(seed, start);
     let (hostile, is_kind) = match rng.below(8) {
@@ -191,6 +210,11 @@ fn play(seed: u64, mut rng: Rng) -> Seen {
     // Without the WebSocket's memory less is too much.
     let is_plain = no_memory > 0 && cfg!(feature = "tungstenite") || rng.permille(400);
     let schemes = if is_plain { PLAIN } else { ANY };
+    #[cfg(feature = "tls")]
+    let (schemes, faults) =
+        if is_secure { secure(&mut rng, no_memory > 0, is_kind, faults) } else { (schemes, faults) };
+    #[cfg(not(feature = "tls"))]
+    let _ = is_secure;
     let length = rng.pick(&[10_000, 40_000, 120_000]);
     with(|w| {
         (w.faults, w.limits, w.broker.style) = (faults, limits, style);
@@ -242,7 +266,7 @@ fn play(seed: u64, mut rng: Rng) -> Seen {
         let longest = if hostile { LONGEST.1 } else { LONGEST.0 };
         // Handles that come when others have gone may be there beside their last events.
         let count = if removes > 0 { 3 * clients } else { clients };
-        w.promises.bounds = Some(bounds(count, &w.limits, longest, usize::from(ours_first), schemes.len() > 1));
+        w.promises.bounds = Some(bounds(count, &w.limits, longest, usize::from(ours_first), schemes));
         w.promises.calls_in_callbacks = stage.busy_handler > 0;
         w.promises.is_forgetful = no_memory > 0;
     });

@@ -61,6 +61,14 @@ pub(crate) struct Faults {
     pub(crate) stop_at_ping: u64,
     /// The MQTT task wakes up though nobody has woken it.
     pub(crate) spurious: u64,
+    /// There is no memory for a reserve of TLS.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code))]
+    pub(crate) no_reserve: u64,
+    /// What a broker says over TLS is spoilt.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code))]
+    pub(crate) bad_tls: u64,
+    /// A step of a handshake takes so long at most.
+    pub(crate) compute: u64,
 }
 
 impl Faults {
@@ -82,6 +90,9 @@ impl Faults {
         stall_for: 1,
         stop_at_ping: 0,
         spurious: 0,
+        no_reserve: 0,
+        bad_tls: 0,
+        compute: 0,
     };
 }
 
@@ -346,6 +357,11 @@ impl World {
         Some(at)
     }
 
+    #[cfg(feature = "tls")]
+    pub(crate) fn has_no_reserve(&mut self) -> bool {
+        self.rng.permille(self.faults.no_reserve)
+    }
+
     fn deliver_due(&self) -> Option<u64> {
         let idle = !self.is_running(EVENT_TASK) && !self.queue.is_empty();
         if idle { Some(self.queue.busy_until) } else { None }
@@ -361,7 +377,11 @@ impl World {
             let apps = self.apps.iter().enumerate().filter(|(_, app)| app.body.is_some());
             jobs.extend(apps.map(|(n, app)| (app.at, 2, n)));
             jobs.extend(self.agenda.keys().next().map(|(at, _)| (*at, 3, 0)));
-            if !self.is_running(MQTT_TASK) {
+            if self.is_running(DEEP_TASK) {
+                // A call may take longer than a short step does.
+                let is_long = self.faults.compute > 100;
+                jobs.retain(|job| is_long || matches!(job.1, 0 | 3));
+            } else if !self.is_running(MQTT_TASK) {
                 jobs.extend(self.deep_due().map(|n| (self.now, 4, n)));
             }
             let first = jobs.iter().map(|job| job.0).min()?;
@@ -486,7 +506,8 @@ fn turn(slot: usize, is_spurious: bool) {
 #[cfg(feature = "tls")]
 pub(crate) fn start_deep(body: Box<dyn Task>) -> usize {
     with(|w| {
-        assert!(w.deep.iter().all(|slot| slot.ended), "two tasks of handshakes");
+        // The last one may be in the midst of its last turn.
+        assert!(w.deep.iter().all(|slot| slot.body.is_none()), "two tasks of handshakes");
         w.deep.push(DeepSlot { body: Some(body), sleeps: None, ended: false, joined: false, is_lost: false });
         w.deep.len() - 1
     })
@@ -517,6 +538,22 @@ pub(crate) fn deep_turn(slot: usize) {
             w.at(w.now, move || drop(body));
         }
     });
+}
+
+/// The task of handshakes computes for a while, and others run meanwhile.
+#[cfg(feature = "tls")]
+pub(crate) fn compute() {
+    let until = with(|w| {
+        let takes_long = w.running.last() == Some(&DEEP_TASK) && w.faults.compute > 0;
+        takes_long.then(|| w.now + w.rng.between(0, w.faults.compute))
+    });
+    let Some(until) = until else { return };
+    let _world = memory::world();
+    // The lock of what it computes is the one that nobody waits for.
+    let held = with(|w| std::mem::take(&mut w.locks_held));
+    assert!(held <= 1, "computing while a lock is held");
+    while step(until) {}
+    with(|w| w.locks_held = held);
 }
 
 /// A task starts.
