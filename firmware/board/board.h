@@ -50,6 +50,9 @@ void agent_interrupt(void);
 
 /* Starts lwIP and waits until it has an address. */
 void network_start(void);
+/* lwIP drops what it still has of connections whose sockets are closed: on a busy machine QEMU's network loses their last
+ * segments, and lwIP sends them again for minutes. */
+void network_forget_closed(void);
 /* Before a task is deleted: gives back what the network keeps for it. */
 void network_task_ends(void *task);
 /* Begins to serve the calls to the host's agent. */

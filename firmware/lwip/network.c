@@ -11,6 +11,7 @@
 #include "lwip/netif.h"
 #include "lwip/netifapi.h"
 #include "lwip/pbuf.h"
+#include "lwip/priv/tcp_priv.h"
 #include "lwip/tcpip.h"
 #include "network.h"
 #include "wm_task_config.h"
@@ -75,10 +76,10 @@ static err_t set_up(struct netif *netif)
 
 struct netif *network_route(const ip4_addr_t *to)
 {
-    return ip4_addr_isloopback(to) ? &card : NULL;
+    return ip4_addr_isloopback(to) && netif_is_up(&card) && !ip4_addr_isany(netif_ip4_addr(&card)) ? &card : NULL;
 }
 
-static void started(void *waiting)
+static void done(void *waiting)
 {
     xTaskNotifyGive((TaskHandle_t)waiting);
 }
@@ -90,7 +91,7 @@ void network_start(void)
     IP4_ADDR(&mask, 255, 255, 255, 0);
     IP4_ADDR(&host, 10, 0, 2, 2);
     lock = xSemaphoreCreateMutex();
-    tcpip_init(started, xTaskGetCurrentTaskHandle());
+    tcpip_init(done, xTaskGetCurrentTaskHandle());
     ulTaskNotifyTake(pdTRUE, portMAX_DELAY);
     configASSERT(netifapi_netif_add(&card, &address, &mask, &host, NULL, set_up, tcpip_input) == ERR_OK);
     netifapi_netif_set_default(&card);
@@ -98,4 +99,26 @@ void network_start(void)
     ip_addr_t server = IPADDR4_INIT_BYTES(10, 0, 2, 2);
     dns_setserver(0, &server);
     xTaskCreate(receive, "card", STACK / sizeof(StackType_t), NULL, WM_TASK_TCPIP_PRIO + 1, &receiver);
+}
+
+static void forget(struct tcp_pcb *list)
+{
+    for (struct tcp_pcb *next; list; list = next) {
+        next = list->next;
+        /* Those of sockets that are open point at them. */
+        if (!list->callback_arg) tcp_abort(list);
+    }
+}
+
+static void forget_closed(void *waiting)
+{
+    forget(tcp_active_pcbs);
+    forget(tcp_tw_pcbs);
+    done(waiting);
+}
+
+void network_forget_closed(void)
+{
+    configASSERT(tcpip_callback(forget_closed, xTaskGetCurrentTaskHandle()) == ERR_OK);
+    ulTaskNotifyTake(pdTRUE, portMAX_DELAY);
 }
