@@ -214,14 +214,39 @@ int wm_mqtt_port_read(void *handle, uint8_t *buffer, size_t len)
     return copied;
 }
 
+struct write {
+    struct netconn *conn;
+    const uint8_t *bytes;
+    size_t len; /* then: how many lwIP has taken */
+};
+
+/* netconn_write does the same, but where the interface is down it returns an error for bytes that lwIP has taken and will send. */
+static err_t write_now(struct tcpip_api_call_data *call)
+{
+    struct write *write = wm_mqtt_lwip_subject(call);
+    struct tcp_pcb *pcb = write->conn->pcb.tcp;
+    err_t err = netconn_err(write->conn);
+    if (err != ERR_OK || pcb == NULL)
+        return err != ERR_OK ? err : ERR_CONN;
+    if (write->len > tcp_sndbuf(pcb))
+        write->len = tcp_sndbuf(pcb);
+    err = write->len == 0 ? ERR_MEM : tcp_write(pcb, write->bytes, (u16_t)write->len, TCP_WRITE_FLAG_COPY);
+    if (err == ERR_MEM) {
+        /* lwIP's timer looks whether there is room. */
+        netconn_set_flags(write->conn, NETCONN_FLAG_CHECK_WRITESPACE);
+        err = ERR_WOULDBLOCK;
+    }
+    tcp_output(pcb);
+    return err;
+}
+
 int wm_mqtt_port_write(void *handle, const uint8_t *bytes, size_t len)
 {
-    struct socket *socket = handle;
-    size_t written = 0;
-    err_t err = netconn_write_partly(socket->conn, bytes, len, NETCONN_COPY | NETCONN_DONTBLOCK, &written);
+    struct write write = {((struct socket *)handle)->conn, bytes, len};
+    err_t err = wm_mqtt_lwip_call(write_now, &write);
     if (err == ERR_WOULDBLOCK)
         return WM_MQTT_PORT_WOULD_BLOCK;
-    return err == ERR_OK ? (int)written : err;
+    return err == ERR_OK ? (int)write.len : err;
 }
 
 static err_t acknowledge(struct tcpip_api_call_data *call)
