@@ -235,12 +235,15 @@ impl Stage {
             96..100 if self.no_memory > 0 => {
                 note(|| "memory is short for a while".into());
                 let (short, usual) = (self.no_memory * (10 + 40 * self.below(2) as u64), self.no_memory);
-                // Of everything, or only for messages of some size: then connections come and go meanwhile.
-                let plans =
-                    [Plan::Permille(short), Plan::MessagesOver(0), Plan::MessagesOver(40), Plan::MessagesOver(500)];
-                let plan = self.pick(&plans);
+                // Of everything, or only for messages of some size: then connections come and go meanwhile; or for large
+                // records of TLS, its handshakes and what waits for the socket.
+                let (plan, most) = match self.below(5) {
+                    0 => (Plan::Permille(short), 10_000),
+                    1 => (Plan::OwnOver(2048), 10_000),
+                    _ => (Plan::MessagesOver(self.pick(&[0, 40, 500])), 60_000),
+                };
                 memory::plan(plan);
-                let ms = 100 + self.below(if matches!(plan, Plan::Permille(_)) { 10_000 } else { 60_000 }) as u64;
+                let ms = 100 + self.below(most) as u64;
                 with(|w| w.later(ms, move || memory::eases(usual)));
             }
             100..103 if !self.is_kind => {
