@@ -1,10 +1,13 @@
 /* The network interface as Wi-Fi treats it: it is down for a while, or has another address. */
+#include <string.h>
+
 #include "auto_broker.h"
 #include "board.h"
 #include "check.h"
 #include "client.h"
 #include "lwip/netif.h"
 #include "lwip/netifapi.h"
+#include "lwip/tcpip.h"
 
 static void set_address(int last)
 {
@@ -21,9 +24,41 @@ static void set_up(bool is_up)
     REQUIRE((is_up ? netifapi_netif_set_up(netif_default) : netifapi_netif_set_down(netif_default)) == ERR_OK);
 }
 
+/* The SDK's network manager removes the interface when Wi-Fi has no access point any more. */
+static struct netif *card, card_was;
+
+static err_t add_again(struct netif *netif)
+{
+    netif->mtu = card_was.mtu;
+    netif->hwaddr_len = card_was.hwaddr_len;
+    memcpy(netif->hwaddr, card_was.hwaddr, sizeof netif->hwaddr);
+    netif->flags = card_was.flags & ~NETIF_FLAG_UP;
+    netif->output = card_was.output;
+    netif->output_ip6 = card_was.output_ip6;
+    netif->linkoutput = card_was.linkoutput;
+    return ERR_OK;
+}
+
+static void remove_card(void)
+{
+    card = netif_default;
+    card_was = *card;
+    set_up(false);
+    REQUIRE(netifapi_netif_remove(card) == ERR_OK);
+}
+
+static void add_card(void)
+{
+    if (netif_default) return;
+    REQUIRE(netifapi_netif_add(card, IP4_ADDR_ANY4, IP4_ADDR_ANY4, IP4_ADDR_ANY4, NULL, add_again, tcpip_input) == ERR_OK);
+    REQUIRE(netifapi_netif_set_default(card) == ERR_OK);
+    set_up(true);
+}
+
 static void up_again(void *unused)
 {
     (void)unused;
+    add_card();
     set_address(15);
     set_up(true);
 }
@@ -53,17 +88,20 @@ static void check_gives_back(long before)
     CHECK((long)board_heap_used() <= before);
 }
 
-/* lwIP ends the connections of an address that is gone: the application is told at once, and not by keep-alive. */
-static void address_is_gone(void)
+/* lwIP ends the connections of an interface that is gone: the application is told at once, and not by keep-alive. */
+static void interface_is_gone(void)
 {
     auto_broker_t *broker;
     handle_t handle = connected(&broker);
     long before = 0;
-    for (int i = 0; i < 3; i++) {
-        check_row("%d", i);
-        set_address(0);
+    for (int i = 0; i < 4; i++) {
+        bool removes = i % 2;
+        check_row(removes ? "removed" : "no address");
+        if (removes) remove_card();
+        else set_address(0);
         expect_lost(handle);
         CHECK_EQ(call_result_within(start_connect(handle), 1000), WM_MQTT_CLIENT_ERROR_FAILURE);
+        if (removes) add_card();
         set_address(16 + i);
         REQUIRE_EQ(call_result(start_connect(handle)), 0);
         check_serves(handle);
@@ -122,7 +160,7 @@ static void up_in_time(void)
 }
 
 static const test_t tests[] = {
-    TEST(address_is_gone),
+    TEST(interface_is_gone),
     TEST(address_changes_under_calls),
     TEST(down_for_a_while),
     TEST(up_in_time),
