@@ -230,6 +230,8 @@ static err_t write_now(struct tcpip_api_call_data *call)
         return err != ERR_OK ? err : ERR_CONN;
     if (write->len > tcp_sndbuf(pcb))
         write->len = tcp_sndbuf(pcb);
+    if (write->len > UINT16_MAX)
+        write->len = UINT16_MAX;
     err = write->len == 0 ? ERR_MEM : tcp_write(pcb, write->bytes, (u16_t)write->len, TCP_WRITE_FLAG_COPY);
     if (err == ERR_MEM) {
         /* lwIP's timer looks whether there is room. */
