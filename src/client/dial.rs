@@ -231,7 +231,7 @@ impl<N: Net> Dial<N> {
                 return true;
             }
             // A socket becomes free when the connection under way beside this one has ended.
-            Err(NetError::EXHAUSTED) if N::races() > 1 && beside > 0 => (self.tried, self.next) = (at, self.limit),
+            Err(NetError::EXHAUSTED) if N::races() > 1 && beside > 0 => (self.tried, self.next) = (at, Instant::NEVER),
             Err(error) => {
                 self.failure = if error == NetError::EXHAUSTED { Failure::Exhausted } else { Failure::Unreachable };
             }

@@ -286,6 +286,21 @@ fn one_socket_is_left() {
     end(handle);
 }
 
+/// Not even when the time for all of them passes meanwhile, and the task was not run: the answer may be in the network.
+#[test]
+fn one_socket_is_left_and_the_task_stands_still() {
+    let handle = host_with(&[v4(Distant, 0), v4(Broker, 0)]);
+    with(|w| {
+        w.hosts.most_sockets = 1;
+        w.faults.latency = (15_600, 15_600);
+        w.later(1_000, || with(|w| w.stop_mqtt_task(30_500)));
+        w.later(2_000, || with(|w| w.faults.latency = (1, 3)));
+    });
+    let (connected, took, dialed) = dial(&handle);
+    assert!(connected && dialed.len() == 1, "{took} ms, {dialed:?}");
+    end(handle);
+}
+
 /// What has come while the task stood still counts, and what is due begins.
 #[test]
 fn the_task_stands_still() {

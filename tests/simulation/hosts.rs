@@ -62,6 +62,8 @@ pub(crate) struct Hosts {
     pub(crate) most_beside: usize,
     /// Sockets that the system has.
     pub(crate) most_sockets: usize,
+    /// How often it had none.
+    pub(crate) refused: usize,
 }
 
 impl Default for Hosts {
@@ -83,6 +85,7 @@ impl Default for Hosts {
             dialed: Vec::new(),
             most_beside: 0,
             most_sockets: usize::MAX,
+            refused: 0,
         }
     }
 }

@@ -354,6 +354,8 @@ impl Net for SimNet {
             w.deeds += 1;
             w.promises.dials();
             if w.sockets >= w.hosts.most_sockets {
+                w.hosts.refused += 1;
+                assert!(w.hosts.refused < 10_000, "a socket is asked for again and again");
                 return Err(NetError::EXHAUSTED);
             }
             w.hosts.dialed.push((w.now, address));
