@@ -408,7 +408,7 @@ impl<P: Port> Connection<P> {
                 len
             };
             if len == 0 {
-                if turn == WRITES {
+                if turn >= WRITES {
                     self.due = AT_ONCE;
                 }
                 break;

@@ -61,6 +61,24 @@ fn a_ping_that_has_not_left_is_not_unanswered() {
     all_is_gone();
 }
 
+/// A PINGREQ that is due in a turn with more to send than the others can wait for does not end it: the next turn goes on.
+#[test]
+fn a_ping_that_is_due_amid_a_long_message() {
+    for len in [3_000, 8_100, 9_000, 20_000] {
+        let handle = one_with(Config { keep_alive: 3, ..config("c") });
+        assert_eq!(handle.connect(), Ok(()));
+        run(2_800);
+        stop(200);
+        let (serial, result) = handle.publish("a/b", 0, len);
+        assert_eq!((result, with(|w| w.broker.pings)), (Ok(0), 0));
+        run(300);
+        let taken = with(|w| w.broker.arrivals.get(&serial).map_or(0, |arrival| arrival.taken));
+        assert_eq!((taken, with(|w| w.broker.pings)), (1, 1), "{len} bytes");
+        handle.remove();
+        all_is_gone();
+    }
+}
+
 /// Nor is it one when the port reports the answer too late, or not at all.
 #[test]
 fn pingresp_that_nobody_reports() {
