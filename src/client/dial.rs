@@ -164,7 +164,7 @@ impl<N: Net> Dial<N> {
             }
         }
         if !self.looking && self.waiting() == 0 && !in_time {
-            self.look_up(net, config, preference)?;
+            self.look_up(net, config, preference, under_way)?;
             if !self.looking && under_way == 0 {
                 return Err(match self.failure {
                     Failure::NotFound if net.lookup_failed(self.token) => ConnectionError::NoResources,
@@ -239,8 +239,14 @@ impl<N: Net> Dial<N> {
         false
     }
 
-    /// Makes the next lookup, if there is one.
-    fn look_up(&mut self, net: &mut N, config: &Config, preference: &Preference) -> Result<(), ConnectionError> {
+    /// Makes the next lookup, if there is one. Beside connections that are `under_way` there need not be memory for it.
+    fn look_up(
+        &mut self,
+        net: &mut N,
+        config: &Config,
+        preference: &Preference,
+        under_way: usize,
+    ) -> Result<(), ConnectionError> {
         // connect has checked the URI before it asked for a connection.
         let broker = config.broker().map_err(|_| ConnectionError::BadUri)?;
         let v4 = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
@@ -251,10 +257,10 @@ impl<N: Net> Dial<N> {
         {
             self.looking = true;
         } else if core::mem::take(&mut self.may_resolve) {
-            if !net.resolve(self.token, broker.host, broker.port) {
+            self.looking = net.resolve(self.token, broker.host, broker.port);
+            if !self.looking && under_way == 0 {
                 return Err(ConnectionError::NoMemory);
             }
-            self.looking = true;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use crate::app::{Handle, config, with_host};
 use crate::broker;
 use crate::directed::*;
 use crate::hosts::{DISTANCE, Peer, v4, v6};
+use crate::memory::{self, Plan};
 use crate::promises::all_is_gone;
 use crate::world::{call_later, run, with};
 
@@ -426,4 +427,20 @@ fn a_slow_address_while_the_other_family_is_looked_up() {
         with(|w| assert_eq!(w.hosts.lookups, 2));
         end(handle);
     }
+}
+
+/// Nor does one that there is no memory for.
+#[test]
+fn a_slow_address_while_there_is_no_memory_for_a_lookup() {
+    let handle = one_at_a_time(&[v6(Distant, 0)]);
+    visit(&handle);
+    with(|w| {
+        w.faults.latency = (8_000, 8_000);
+        w.later(10_000, || with(|w| w.faults.latency = (1, 3)));
+        w.later(10_000, || memory::plan(Plan::Over(0)));
+        w.later(15_500, || assert!(memory::is_back() > 0));
+    });
+    let (connected, took, dialed) = dial(&handle);
+    assert!(connected && dialed.len() == 1, "{took} ms");
+    end(handle);
 }
