@@ -525,12 +525,12 @@ impl<B: Buffer> Session<B> {
         if count > 0 {
             self.keep_alive.sent(now);
             self.held = self.held.saturating_sub(count);
-            if self.unsent() == 0 {
-                self.acknowledgements = 0;
-            }
             if self.ahead_of_ping > 0 {
                 self.ahead_of_ping = self.ahead_of_ping.saturating_sub(count);
                 self.keep_alive.ping_moved(now);
+            }
+            if self.unsent() == 0 {
+                (self.acknowledgements, self.ahead_of_ping) = (0, 0);
             }
         }
     }
@@ -556,14 +556,15 @@ impl<B: Buffer> Session<B> {
             return Ok(());
         }
         match self.keep_alive.poll(now) {
-            Due::Nothing => Ok(()),
-            Due::Ping => {
+            // A PINGREQ that waits for the network is enough: a server that sends and does not read makes one due at each byte.
+            Due::Ping if self.ahead_of_ping == 0 => {
                 self.outbox.shrink();
                 self.trace("->", first_byte::PINGREQ, 0, 2);
                 self.outbox.push_bytes(&[first_byte::PINGREQ, 0]).map_err(|OutOfMemory| TimeoutError::NoMemory)?;
                 self.ahead_of_ping = self.unsent() + self.in_flight.rest();
                 Ok(())
             }
+            Due::Nothing | Due::Ping => Ok(()),
             Due::Dead => Err(TimeoutError::ServerSilent),
         }
     }

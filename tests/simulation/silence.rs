@@ -79,6 +79,26 @@ fn a_ping_that_is_due_amid_a_long_message() {
     }
 }
 
+/// A server that does not read for a while (RabbitMQ without memory) and sends meanwhile gets no PINGREQ for each of its messages.
+#[test]
+fn pings_do_not_pile_up_before_a_server_that_sends() {
+    let handle = one_with(Config { keep_alive: 3, ..config("c") });
+    assert_eq!(handle.connect(), Ok(()));
+    assert!(handle.subscribe("in/#", 0).is_ok());
+    with(|w| (w.faults.capacity, w.broker.style.reads) = (500, false));
+    assert!(handle.publish("a/b", 0, 1000).1.is_ok());
+    for _ in 0..2_000 {
+        send(1, 0, 10);
+        run(10);
+    }
+    with(|w| assert_eq!((w.broker.lost, w.broker.pings), (0, 0)));
+    broker::behave();
+    run(1_000);
+    with(|w| assert_eq!((w.broker.lost, w.broker.pings), (0, 1)));
+    handle.remove();
+    all_is_gone();
+}
+
 /// Nor is it one when the port reports the answer too late, or not at all.
 #[test]
 fn pingresp_that_nobody_reports() {

@@ -454,7 +454,7 @@ impl Machine {
     }
 
     fn handle_timeout(&mut self) -> bool {
-        let is_due = self.session.deadline() <= self.now;
+        let (is_due, is_busy) = (self.session.deadline() <= self.now, self.session.wants_write());
         let result = self.session.handle_timeout(self.now);
         trace!("{:?}: {result:?}", self.now);
         let is_on = self.keep_alive > 0 && self.model.phase == Phase::Connected;
@@ -462,7 +462,7 @@ impl Machine {
         match result {
             Ok(()) => {
                 if is_due {
-                    self.model.pinged();
+                    self.model.pinged(is_busy);
                     self.last_ping = self.now;
                     self.is_quiet = false;
                 }
