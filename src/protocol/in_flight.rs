@@ -113,7 +113,13 @@ impl InFlight {
         (len, begun)
     }
 
-    /// Whether bytes of this message's PUBLISH must still leave for the packet to be whole.
+    /// Whether the message at this place has never left as a whole, and must do so from here.
+    pub(super) fn is_new(&self, at: usize) -> bool {
+        let message = &self.messages[at];
+        message.leaves && !message.again
+    }
+
+    /// Whether bytes of this message's packet must still leave for that to be whole.
     pub(super) fn is_cut(&self, id: u16) -> bool {
         self.leaving.is_some_and(|(leaving, _)| leaving == id)
     }

@@ -377,8 +377,12 @@ impl<B: Buffer> Session<B> {
                 let mut may_release = message.is_none();
                 if let Some(at) = expected {
                     // Then the server has all of it.
-                    if self.outbox.holds(id) || self.in_flight.is_cut(id) {
+                    if self.outbox.holds(id) || self.in_flight.is_new(at) {
                         return Err(Violation::EarlyAcknowledgement);
+                    }
+                    // It has that from before, but must get the rest of the repetition, which it answers again.
+                    if self.in_flight.is_cut(id) {
+                        return Ok(None);
                     }
                     if kind != kind::PUBREC {
                         self.in_flight.complete(at);

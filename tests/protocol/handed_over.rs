@@ -65,15 +65,10 @@ fn what_is_queued_behind_a_resend_leaves_once() {
 
 #[test]
 fn a_packet_of_which_a_part_was_handed_over_is_not_sent_yet() {
-    for resend in [false, true] {
-        let mut bench = Bench::connected();
-        let id = bench.publish(1, "t", &[1; 2000]);
-        if resend {
-            bench.reconnect(&PERSISTENT, true);
-        }
-        bench.session.transmit(&mut [0; 1000]);
-        assert_eq!(bench.violates(&[PubAck(id)]), Violation::EarlyAcknowledgement);
-    }
+    let mut bench = Bench::connected();
+    let id = bench.publish(1, "t", &[1; 2000]);
+    bench.session.transmit(&mut [0; 1000]);
+    assert_eq!(bench.violates(&[PubAck(id)]), Violation::EarlyAcknowledgement);
 }
 
 #[test]
@@ -235,4 +230,65 @@ fn the_time_for_pingresp_begins_when_pingreq_has_left_the_stream() {
     bench.session.handle_timeout(bench.now).unwrap();
     bench.advance(1);
     assert!(bench.session.handle_timeout(bench.now).is_err());
+}
+
+/// A server may send acknowledgements of the connection before as soon as there is another one. In the middle of the repetition its
+/// bytes must be sent to their end, and the packet is needed for that; the server answers it again.
+#[test]
+fn an_answer_from_before_comes_while_the_repetition_leaves() {
+    for (level, len) in [(1, 5), (1, 2000), (2, 5), (2, 2000)] {
+        let payload = vec![1; len];
+        let answer = |id| if level == 1 { PubAck(id) } else { PubRec(id) };
+        let whole = again(1, level, &payload).encode().len();
+        for cut in 1..whole {
+            let mut bench = Bench::connected();
+            let id = bench.publish(level, "t", &payload);
+            bench.sent();
+            bench.reconnect(&PERSISTENT, true);
+            let mut bytes = bench.transmit(cut, cut);
+            assert_eq!(bench.feed(&answer(id).encode()), Ok(vec![]));
+            bytes.extend(bench.transmit(usize::MAX, 1000));
+            assert_eq!(decode_all(&bytes), [again(id, level, &payload)]);
+            let published = bench.receive(&[answer(id)]);
+            if level == 1 {
+                assert_eq!(published, [Seen::Published(id)]);
+            } else {
+                assert_eq!(bench.sent(), [PubRel(id)]);
+                assert_eq!(bench.receive(&[PubComp(id)]), [Seen::Published(id)]);
+            }
+            assert!(bench.session.is_idle());
+        }
+    }
+}
+
+#[test]
+fn an_answer_comes_while_pubrel_leaves_again() {
+    for answer in [PubRec, PubComp] {
+        let mut bench = Bench::connected();
+        let id = bench.publish(2, "t", b"p");
+        bench.sent();
+        bench.receive(&[PubRec(id)]);
+        bench.reconnect(&PERSISTENT, true);
+        let mut bytes = bench.transmit(2, 2);
+        assert_eq!(bench.feed(&answer(id).encode()), Ok(vec![]));
+        bytes.extend(bench.transmit(usize::MAX, 1000));
+        assert_eq!(decode_all(&bytes), [PubRel(id)]);
+        assert_eq!(bench.receive(&[PubComp(id)]), [Seen::Published(id)]);
+    }
+}
+
+/// Behind repetitions a new message leaves from where it is stored: if it was taken for acknowledged, it would never leave.
+#[test]
+fn an_answer_to_a_message_that_waits_behind_repetitions() {
+    for (level, len, sent) in [(1, 5, 1000), (1, 600, 1000), (2, 5, 1000), (2, 600, 1000), (1, 600, 2100), (2, 5, 2010)]
+    {
+        let mut bench = Bench::connected();
+        bench.publish(1, "t", &[1; 2000]);
+        bench.sent();
+        bench.reconnect(&PERSISTENT, true);
+        let id = bench.publish(level, "t", &vec![2; len]);
+        assert_eq!(bench.session.transmit(&mut vec![0; sent]), sent);
+        let answer = if level == 1 { PubAck(id) } else { PubRec(id) };
+        assert_eq!(bench.violates(&[answer]), Violation::EarlyAcknowledgement, "{level} {len}");
+    }
 }

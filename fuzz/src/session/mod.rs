@@ -378,7 +378,8 @@ impl Machine {
                     let is_refused =
                         matches!(packet, server::Packet::Publish(_)) && std::mem::take(&mut self.is_refused);
                     let early = rest.is_empty() && matches!(result, Err(Violation::EarlyAcknowledgement));
-                    match self.model.receive(packet, is_refused, early) {
+                    let is_told = rest.is_empty() && matches!(result, Ok(Some(Event::Published(_))));
+                    match self.model.receive(packet, is_refused, early, is_told) {
                         Outcome::Nothing => {}
                         outcome => break outcome,
                     }

@@ -290,8 +290,14 @@ impl Model {
     }
 
     /// What must come of a packet from the server. `is_refused`: there was no memory for it. `early`: the session calls it an
-    /// acknowledgement of what has not left.
-    pub(super) fn receive<'a>(&mut self, packet: Packet<'a>, is_refused: bool, early: bool) -> Outcome<'a> {
+    /// acknowledgement of what has not left. `is_told`: it says that a message is acknowledged.
+    pub(super) fn receive<'a>(
+        &mut self,
+        packet: Packet<'a>,
+        is_refused: bool,
+        early: bool,
+        is_told: bool,
+    ) -> Outcome<'a> {
         let is_connack = matches!(packet, Packet::ConnAck { .. });
         if self.phase == Phase::Closed || is_connack != (self.phase == Phase::Connecting) {
             return Outcome::Violation(Violation::Unexpected);
@@ -327,8 +333,8 @@ impl Model {
                 Outcome::Subscribed { id, granted: (code < 3).then_some(code) }
             }
             Packet::UnsubAck(id) if self.answered(id, false) => Outcome::Unsubscribed(id),
-            Packet::PubAck(id) => self.completed(id, early, |m| m.qos == 1),
-            Packet::PubComp(id) => self.completed(id, early, |m| m.released),
+            Packet::PubAck(id) => self.completed(id, early, is_told, |m| m.qos == 1),
+            Packet::PubComp(id) => self.completed(id, early, is_told, |m| m.released),
             Packet::PubRec(id) => self.pubrec(id, early),
             Packet::SubAck { .. } | Packet::UnsubAck(_) | Packet::PingResp => Outcome::Nothing,
         }
@@ -386,18 +392,35 @@ impl Model {
     }
 
     /// Whether the session may call an acknowledgement of this message early.
-    fn check_early<'a>(message: &Message) -> Outcome<'a> {
-        assert!(
-            !message.sent || message.pubrels > 0,
-            "all of {message:?} has left, and its acknowledgement is refused"
-        );
+    fn check_early<'a>(message: &Message, connection: u32) -> Outcome<'a> {
+        let is_new = message.born == connection && !message.sent && !message.released;
+        assert!(is_new, "{message:?} has left, maybe before, and its acknowledgement is refused");
         Outcome::Violation(Violation::EarlyAcknowledgement)
     }
 
-    fn completed<'a>(&mut self, id: u16, early: bool, answers: impl Fn(&Message) -> bool) -> Outcome<'a> {
+    /// Whether the PUBLISH of this message is leaving again: an answer from before is ignored then, and comes again.
+    fn is_leaving_again(&self, id: u16) -> bool {
+        let is_repetition = self.partial.first().is_some_and(|first| first & 0xf8 == 0x38);
+        is_repetition && self.messages.iter().find(|m| !m.sent && !m.released).is_some_and(|m| m.id == id)
+    }
+
+    /// `is_told`: the session says so.
+    fn completed<'a>(
+        &mut self,
+        id: u16,
+        early: bool,
+        is_told: bool,
+        answers: impl Fn(&Message) -> bool,
+    ) -> Outcome<'a> {
         let Some(at) = self.messages.iter().position(|m| m.id == id && answers(m)) else { return Outcome::Nothing };
+        let message = &self.messages[at];
         if early {
-            return Self::check_early(&self.messages[at]);
+            return Self::check_early(message, self.connection);
+        }
+        // Of a PUBREL only its first bytes are known, which is not enough to say whose it is.
+        let is_pubrel_leaving = message.released && !message.pubrel_sent && self.partial.first() == Some(&0x62);
+        if self.is_leaving_again(id) || is_pubrel_leaving && !is_told {
+            return Outcome::Nothing;
         }
         let message = self.messages.remove(at);
         self.released.retain(|released| *released != id);
@@ -411,6 +434,7 @@ impl Model {
     }
 
     fn pubrec<'a>(&mut self, id: u16, early: bool) -> Outcome<'a> {
+        let is_leaving_again = self.is_leaving_again(id);
         let Some(message) = self.messages.iter_mut().find(|m| m.id == id) else {
             // [MQTT-4.3.3-1]
             if self.phase == Phase::Connected {
@@ -422,7 +446,10 @@ impl Model {
             return Outcome::Nothing;
         }
         if early {
-            return Self::check_early(message);
+            return Self::check_early(message, self.connection);
+        }
+        if is_leaving_again {
+            return Outcome::Nothing;
         }
         if self.phase == Phase::Connected {
             message.pubrels += 1;
