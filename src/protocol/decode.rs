@@ -148,6 +148,8 @@ enum Part {
     /// The bytes after the fixed header of anything but PUBLISH.
     Body,
     TopicLength,
+    /// Room for the message, whose topic name has so many bytes.
+    Room(u16),
     /// So many bytes of a topic name.
     Topic(u16),
     PacketId,
@@ -208,10 +210,16 @@ impl<B: Buffer> Decoder<B> {
                     return self.control_packet().map(Some);
                 }
                 Part::TopicLength => {
-                    if self.announced() > room || !self.collect(2, input) {
+                    if !self.collect(2, input) {
                         return Ok(None);
                     }
                     self.topic_length()?;
+                }
+                Part::Room(topic) => {
+                    if self.announced(largest) > room {
+                        return Ok(None);
+                    }
+                    self.part = Part::Topic(topic);
                 }
                 Part::Topic(left) => {
                     if !self.has_memory() {
@@ -287,9 +295,12 @@ impl<B: Buffer> Decoder<B> {
         true
     }
 
-    /// The length of the message that comes next, if its fixed header is all that has come of it; else 0.
-    pub(super) fn announced(&self) -> usize {
-        if matches!(self.part, Part::TopicLength) && self.filled == 0 { self.publish.left as usize } else { 0 }
+    /// The length of the message that comes next, if it waits for room; else 0. A payload that will be skipped takes none.
+    pub(super) fn announced(&self, largest: u32) -> usize {
+        let Part::Room(topic) = self.part else { return 0 };
+        let others = u32::from(topic) + u32::from(self.publish.id_len());
+        let len = if self.publish.left > others + largest { others } else { self.publish.left };
+        len as usize
     }
 
     /// QoS of the message that has arrived, and what has become of it.
@@ -382,7 +393,7 @@ impl<B: Buffer> Decoder<B> {
             // [MQTT-4.7.3-1]
             return Err(Malformed::Topic);
         }
-        self.part = Part::Topic(len);
+        self.part = Part::Room(len);
         Ok(())
     }
 

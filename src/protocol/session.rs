@@ -282,9 +282,10 @@ impl<B: Buffer> Session<B> {
         self.room = room;
     }
 
-    /// The length of the message that comes next, when that is known and nothing of the message has been taken; else 0.
+    /// The length of the message that comes next, without a payload that will be skipped, when that is known and nothing of topic and
+    /// payload has been taken; else 0.
     pub fn announced(&self) -> usize {
-        self.decoder.announced()
+        self.decoder.announced(self.limits.payload.into())
     }
 
     /// Whether there is memory for what comes next of a message; looks for it. Without it input stays, and

@@ -310,7 +310,7 @@ fn a_message_waits_for_room() {
         assert!(bench.session.handle_input(bench.now, &mut rest).unwrap().is_none());
         let held = bench.session.announced();
         // Topic, packet identifier, payload.
-        assert_eq!((held, live_buffers()), (2 + 1 + 2 + 100, 0), "split at {split}");
+        assert_eq!((held, live_buffers()), (1 + 2 + 100, 0), "split at {split}");
         assert!(rest.len() > 100);
         bench.session.set_room(held);
         let event = bench.session.handle_input(bench.now, &mut rest).unwrap();
@@ -318,6 +318,25 @@ fn a_message_waits_for_room() {
         assert_eq!(bench.session.take_message().unwrap().payload.unwrap().as_slice(), [5; 100]);
         bench.session.set_room(0);
         assert!(bench.session.handle_input(bench.now, &mut rest).unwrap().is_none());
-        assert_eq!((bench.session.announced(), rest.len()), (2 + 1 + 5, 2 + 1 + 5));
+        assert_eq!((bench.session.announced(), rest.len()), (1 + 5, 1 + 5));
+    }
+}
+
+/// A payload that is skipped needs no room, and its topic only until then.
+#[test]
+fn a_message_too_large_waits_for_room_for_its_topic() {
+    for (level, id_len) in [(0, 0), (1, 2), (2, 2)] {
+        let mut bench = Bench::connected_with(Limits { payload: 100, ..LIMITS }, &PERSISTENT);
+        for (len, announced) in [(100, 1 + id_len + 100), (101, 1 + id_len)] {
+            let bytes = message(if level > 0 { len } else { 0 }, level, &vec![5; len.into()]).encode();
+            bench.session.set_room(0);
+            let mut rest = &bytes[..];
+            assert!(bench.session.handle_input(bench.now, &mut rest).unwrap().is_none());
+            assert_eq!((bench.session.announced(), live_buffers()), (announced, 0));
+            bench.session.set_room(announced);
+            assert!(bench.session.handle_input(bench.now, &mut rest).unwrap().is_some());
+            assert_eq!((bench.session.announced(), rest.len()), (0, 0));
+            bench.session.take_message();
+        }
     }
 }

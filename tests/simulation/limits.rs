@@ -117,6 +117,30 @@ fn requests_are_answered_while_the_backlog_is_full() {
     all_is_gone();
 }
 
+/// A message that is skipped takes no room, so it is not one too many for a call in a callback.
+#[test]
+fn a_message_too_large_is_not_one_too_many() {
+    for len in [70_000, 1_000_000] {
+        let handle = subscribed();
+        handle.disconnect();
+        let serials = send(1, 1, 10);
+        send(1, 1, len);
+        let (caller, results) = (handle.clone(), Rc::new(RefCell::new(Vec::new())));
+        let log = results.clone();
+        react(move |delivery| {
+            if matches!(delivery, Delivery::Connected) {
+                log.borrow_mut().push(caller.subscribe("x", 1));
+            }
+        });
+        assert_eq!(handle.connect(), Ok(()));
+        run(20_000);
+        assert!(matches!(results.borrow()[..], [Ok(_)]), "{:?}", results.borrow());
+        assert_eq!(got(&handle), serials);
+        handle.remove();
+        all_is_gone();
+    }
+}
+
 /// CONNACK stands behind nothing: neither events of the connection before nor a callback that takes its time keep it from being read.
 #[test]
 fn connect_with_a_backlog_that_is_full() {
