@@ -8,12 +8,13 @@ use crate::app::{Handle, config, text, with_host};
 use crate::broker;
 use crate::directed::*;
 use crate::events::Delivery;
+use crate::hostile::Trick;
 use crate::hosts::Hosts;
 use crate::logged::logged;
 use crate::manners::Style;
 use crate::memory::{self, Plan};
 use crate::promises::all_is_gone;
-use crate::wire::Will;
+use crate::wire::{FromServer, Will};
 use crate::world::{Faults, MQTT_TASK, World, call_later, run, run_until, with};
 
 fn failure<T>() -> Result<T, Error> {
@@ -544,6 +545,36 @@ fn late_and_odd_readiness() {
         assert!(run_until(600_000, || got(&handle) == serials));
         assert!(run_until(60_000, || with(|w| w.books.published.len() == 20)));
         handle.remove();
+        all_is_gone();
+    }
+}
+
+/// A server that acknowledges, right after CONNACK, what it had received on the connection before: the repetition is leaving just then.
+#[test]
+fn late_acknowledgements_on_a_slow_network() {
+    for qos in [1, 2] {
+        let handle = connected();
+        with(|w| w.broker.tricks.extend((0..5).map(|_| Trick::Unsaid)));
+        let sent = [(); 5].map(|()| handle.publish("t", qos, 5_000));
+        run(1_000);
+        broker::die(true);
+        run(100);
+        with(|w| {
+            w.broker.style.hostile = true;
+            w.faults = Faults { latency: (10, 10), capacity: 1_000, segment: 500, ..Faults::NONE };
+        });
+        assert_eq!(handle.connect(), Ok(()));
+        for (_, id) in &sent {
+            let id = id.expect("taken");
+            broker::say("c", &if qos == 1 { FromServer::PubAck(id) } else { FromServer::PubRec(id) }.encode());
+        }
+        run(60_000);
+        with(|w| {
+            assert_eq!((w.broker.connects, w.books.published.len()), (2, 5));
+            assert!(sent.iter().all(|(serial, _)| w.broker.arrivals[serial].taken > 0));
+        });
+        handle.remove();
+        run(1_000);
         all_is_gone();
     }
 }

@@ -3,7 +3,7 @@
 
 use wm_mqtt_client::client::{Config, Error};
 
-use crate::app::config;
+use crate::app::{Handle, config};
 use crate::broker;
 use crate::directed::*;
 use crate::promises::all_is_gone;
@@ -96,6 +96,27 @@ fn pings_do_not_pile_up_before_a_server_that_sends() {
     run(1_000);
     with(|w| assert_eq!((w.broker.lost, w.broker.pings), (0, 1)));
     handle.remove();
+    all_is_gone();
+}
+
+/// One that sends and never takes what it is owed for that is dead for the client, although that does not read any more.
+#[test]
+fn a_server_that_takes_no_acknowledgements() {
+    let handle = one();
+    handle.remove();
+    with(|w| (w.limits.session.outgoing, w.faults.capacity) = (200, 2_000));
+    let handle = Handle::new(crate::app::hub(), 2, Config { keep_alive: 10, ..config("d") });
+    assert_eq!(handle.connect(), Ok(()));
+    assert!(handle.subscribe("in/#", 1).is_ok());
+    with(|w| (w.broker.style.window, w.broker.style.reads) = (0, false));
+    send(5_000, 1, 10);
+    run(9_000);
+    assert_eq!(with(|w| w.books.lost), 0);
+    run(12_000);
+    assert_eq!(with(|w| w.books.lost), 1);
+    broker::behave();
+    handle.remove();
+    run(10_000);
     all_is_gone();
 }
 
