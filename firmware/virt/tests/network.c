@@ -451,6 +451,52 @@ static void mailbox_of_a_connection_is_full(void)
     close_without_reset(&link);
 }
 
+/* The next bytes from `seen.port` have the end of the stream in the same segment. */
+static netif_input_fn take_frame;
+
+static err_t take_with_end(struct pbuf *frame, struct netif *card)
+{
+    enum { IP = 14, LEN = IP + 2, PROTOCOL = IP + 9, TCP = IP + 20, OFFSET = TCP + 12, FLAGS = TCP + 13, SUM = TCP + 16, FIN = 1 };
+    uint8_t *bytes = frame->payload;
+    if (frame->len <= SUM || bytes[PROTOCOL] != 6 || (bytes[TCP] << 8 | bytes[TCP + 1]) != seen.port ||
+        (bytes[LEN] << 8 | bytes[LEN + 1]) <= TCP - IP + (bytes[OFFSET] >> 4) * 4)
+        return take_frame(frame, card);
+    unsigned sum = (~(unsigned)(bytes[SUM] << 8 | bytes[SUM + 1]) & 0xffff) + FIN;
+    sum = ~(sum + (sum >> 16));
+    bytes[FLAGS] |= FIN;
+    bytes[SUM] = (uint8_t)(sum >> 8);
+    bytes[SUM + 1] = (uint8_t)sum;
+    card->input = take_frame;
+    return take_frame(frame, card);
+}
+
+static void bytes_with_the_end_behind_a_full_mailbox(void)
+{
+    bool ended;
+    link_t link = link_up(broker_open());
+    wm_mqtt_port_shutdown(link.socket);
+    expect_eof(link.peer, 1000);
+    for (int i = 0; i < DEFAULT_TCP_RECVMBOX_SIZE; i++) {
+        send_bytes(link.peer, "'x'");
+        sleep_ms(20);
+    }
+    sleep_ms(500);
+    long before = (long)board_heap_used();
+    see(link.port);
+    take_frame = netif_default->input;
+    netif_default->input = take_with_end;
+    send_bytes(link.peer, "'last'");
+    for (long end = now_ms() + scaled(1000); seen.state != TIME_WAIT && now_ms() < end; see(link.port)) sleep_ms(10);
+    CHECK_EQ(seen.state, TIME_WAIT);
+    sleep_ms(2 * TCP_MSL + 2 * TCP_SLOW_INTERVAL);
+    see(link.port);
+    CHECK(!seen.exists);
+    CHECK((long)board_heap_used() <= before);
+    CHECK_EQ(read_all(&link, &ended, scaled(1000)), DEFAULT_TCP_RECVMBOX_SIZE);
+    CHECK(ended);
+    wm_mqtt_port_close(link.socket);
+}
+
 /* As many segments as the mailbox takes, and the end behind them: lwIP tells that once, and there is no place for it. */
 static void end_behind_a_full_mailbox(void)
 {
@@ -526,6 +572,7 @@ static const test_t tests[] = {
     TEST(peer_resets),
     LONG_TEST(both_have_ended, 60),
     LONG_TEST(mailbox_of_a_connection_is_full, 60),
+    LONG_TEST(bytes_with_the_end_behind_a_full_mailbox, 60),
     TEST(end_behind_a_full_mailbox),
     TEST(acknowledges_at_once),
     TEST(lower_tasks_run),

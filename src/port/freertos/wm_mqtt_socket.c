@@ -275,6 +275,11 @@ static err_t receive_to_the_end(void *conn, struct tcp_pcb *pcb, struct pbuf *da
 {
     err = receive(conn, pcb, data, err);
     if (pcb->state == CLOSING || pcb->state == TIME_WAIT) {
+        /* The mailbox had no place for the last bytes: lwIP would keep them with the connection, and not free them with it. */
+        if (err != ERR_OK && data != NULL) {
+            pbuf_free(data);
+            err = ERR_OK;
+        }
         pcb->errf(conn, ERR_CLSD);
         tcp_arg(pcb, NULL);
         tcp_recv(pcb, NULL);
