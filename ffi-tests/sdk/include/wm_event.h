@@ -3,7 +3,8 @@
  * @brief Host stand-in: the SDK's event task.
  *
  * One task takes events from one FIFO queue (CONFIG_WM_EVENT_QUEUE_SIZE entries) and calls the callbacks registered
- * for them, in the order of registration. It runs before main(), so applications do not call wm_event_init().
+ * for them, in the order of registration. It runs before main(), so applications do not call wm_event_init(). On a
+ * host no signal handler runs in it.
  * Test programs that want to see inside use wm_host.h.
  */
 #ifndef WM_HOST_EVENT_H

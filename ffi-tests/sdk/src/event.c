@@ -6,6 +6,7 @@
  */
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -206,10 +207,15 @@ int wm_event_init(void)
         g_finished = false;
         g_sleeping = false;
         g_state    = RUNNING;
+        /* It runs before main() can block the signals that it will wait for: they must not end the process here. */
+        sigset_t all, before;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
         if (pthread_create(&g_task, NULL, event_task, NULL) != 0) {
             g_state = STOPPED;
             ret     = WM_ERR_FAILED;
         }
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
     pthread_mutex_unlock(&g_lock);
     return ret;
@@ -310,6 +316,9 @@ __attribute__((constructor(101))) static void start(void)
 /* After main() its variables are gone, so what is still queued is not delivered any more. */
 __attribute__((destructor(101))) static void stop(void)
 {
+    if (wm_host_forked()) {
+        return;
+    }
     struct timespec deadline = wm_host_deadline(EXIT_WAIT_MS);
     bool join                = false;
 

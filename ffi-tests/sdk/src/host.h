@@ -5,6 +5,7 @@
 #define WM_HOST_INTERNAL_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -18,6 +19,9 @@ struct timespec wm_host_deadline(uint32_t ms);
 
 /* Makes a condition whose timed waits follow CLOCK_MONOTONIC. */
 void wm_host_cond_init(pthread_cond_t *cond);
+
+/* Whether fork() has made this process: then it has none of the threads, and whoever held a lock will never give it back. */
+bool wm_host_forked(void);
 
 /* The MAC address of this machine. */
 void wm_host_mac(uint8_t mac[6]);

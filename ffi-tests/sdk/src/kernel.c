@@ -194,6 +194,9 @@ static bool somebody_is_leaving(void)
 /* Sleeping tasks end with the program. Busy ones cannot be stopped from outside: they end with the process. */
 __attribute__((destructor(102))) static void stop(void)
 {
+    if (wm_host_forked()) {
+        return;
+    }
     struct timespec deadline         = wm_host_deadline(EXIT_WAIT_MS);
     struct tskTaskControlBlock *self = wm_host_self();
 

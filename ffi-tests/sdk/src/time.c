@@ -1,10 +1,13 @@
 /*
  * Time: everything counts from the program's start on the monotonic clock, as a device counts from its reset.
  */
+#include <unistd.h>
+
 #include "host.h"
 #include "wm_log.h"
 
 static struct timespec g_start;
+static pid_t g_process;
 
 static struct timespec now(void)
 {
@@ -15,7 +18,13 @@ static struct timespec now(void)
 
 __attribute__((constructor(101))) static void note_start(void)
 {
-    g_start = now();
+    g_start   = now();
+    g_process = getpid();
+}
+
+bool wm_host_forked(void)
+{
+    return getpid() != g_process;
 }
 
 uint64_t wm_host_now_ms(void)

@@ -1,9 +1,12 @@
 /*
- * Tests of the host stand-in: how a process ends while the event task and other tasks are at work.
+ * Tests of the host stand-in: how a process ends while the event task and other tasks are at work, and that they leave
+ * its signals alone.
  */
 #include "sdk_check.h"
 
+#include <pthread.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -59,8 +62,63 @@ static void never_return(wm_event_group_t group, int event, void *data, void *pr
     }
 }
 
+static void *send_for_ever(void *arg)
+{
+    (void)arg;
+    for (;;) {
+        wm_event_send(A, 1, "data", 5);
+        xSemaphoreGive(g_done);
+    }
+    return NULL;
+}
+
+/* A process that fork() made while other threads held locks, and whose tasks are not there, ends as any other. */
+static int exit_behind_fork(void)
+{
+    pthread_t sender;
+    g_done = xSemaphoreCreateBinary();
+    for (int i = 0; i < 2; i++) {
+        pthread_create(&sender, NULL, send_for_ever, NULL);
+    }
+    double start = now();
+    for (int i = 0; i < 50; i++) {
+        int status;
+        pid_t pid = fork();
+        if (pid == 0) {
+            alarm(5);
+            exit(3);
+        }
+        waitpid(pid, &status, 0);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 3) {
+            return 1;
+        }
+    }
+    return now() - start < 10 ? 3 : 1;
+}
+
+/* A program that blocks a signal at its begin and waits for it gets it: the event task, older than main(), does not. */
+static int wait_for_signal(void)
+{
+    sigset_t set;
+    int got = 0;
+    wm_event_send(A, 1, "data", 5);
+    wm_host_event_idle(5000); /* the event task has begun */
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    kill(getpid(), SIGTERM);
+    sigwait(&set, &got);
+    return got == SIGTERM ? 3 : 1;
+}
+
 static int child(const char *what)
 {
+    if (strcmp(what, "exit-behind-fork") == 0) {
+        return exit_behind_fork();
+    }
+    if (strcmp(what, "signal") == 0) {
+        return wait_for_signal();
+    }
     if (strcmp(what, "exit-in-callback") == 0) {
         wm_event_add_callback(A, 1, call_exit, NULL);
         wm_host_event_idle(5000);
@@ -102,6 +160,9 @@ static void test_process_end(void)
     CHECK(run_child("exit-in-callback", &seconds) == 3 && seconds < 10);
     CHECK(run_child("exit-blocked", &seconds) == 3 && seconds < 10);
     CHECK(run_child("exit-queued", &seconds) == 3 && seconds < 10);
+    CHECK(run_child("signal", &seconds) == 3);
+    setenv("ASAN_OPTIONS", "detect_leaks=0", 1); /* what threads hold that a forked process does not have */
+    CHECK(run_child("exit-behind-fork", &seconds) == 3);
 }
 
 int main(int argc, char **argv)
