@@ -84,10 +84,11 @@ $(RUST_STATIC): FORCE
 
 $(NATIVE_FILE): $(RUST_STATIC) ;
 
-# By the C linker: cargo's own shared libraries hide what C defines, and the program's certificates must be seen.
-$(RUST_SHARED): $(RUST_STATIC) scripts/exports.map Makefile
-	$(CC) -shared $(CFLAGS) $(LDFLAGS) -Wl,-soname,$(@F).$(MAJOR) -Wl,--version-script=scripts/exports.map \
-		-Wl,--gc-sections -o $@ -Wl,--whole-archive $< -Wl,--no-whole-archive $(NATIVE) -pthread
+# By the C linker: cargo's own shared libraries hide what C defines, and the program's certificates must be seen. It names the
+# stand-in, which is beside it: some linkers leave out of a program what that does not call itself.
+$(RUST_SHARED): $(RUST_STATIC) $(SDK_SHARED) scripts/exports.map Makefile
+	$(CC) -shared $(CFLAGS) $(LDFLAGS) -Wl,-soname,$(@F).$(MAJOR) -Wl,--version-script=scripts/exports.map -Wl,-rpath,'$$ORIGIN' \
+		-Wl,--gc-sections -o $@ -Wl,--whole-archive $< -Wl,--no-whole-archive $(NATIVE) $(SDK_SHARED) -pthread
 
 header:
 	UPDATE_HEADER=1 $(CARGO) test --locked --test header

@@ -52,6 +52,13 @@ compile "$built_in" built-in-shared "$(flags)"
 ./built-in-shared
 compile "$built_in" built-in-static "$(flags --static)"
 ./built-in-static
+# A program that calls nothing of the stand-in, and a linker that asks nobody but the program what is needed.
+if command -v ld.gold >/dev/null; then
+    compile "$built_in" built-in-gold -fuse-ld=gold "$(flags)"
+    ./built-in-gold
+else
+    echo 'skip linking with gold: it is not there'
+fi
 
 # With the SDK and without its switch the file does nothing.
 cmake -DSDK_PATH=/ -P "$root/CMakeLists.txt"
