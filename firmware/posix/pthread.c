@@ -2,6 +2,7 @@
 #include <pthread.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -67,6 +68,14 @@ int pthread_join(pthread_t handle, void **result)
 pthread_t pthread_self(void) { return xTaskGetCurrentTaskHandle(); }
 
 int pthread_ended(void) { return atomic_load(&ended); }
+
+/* There are no signals. */
+int pthread_sigmask(int how, const sigset_t *set, sigset_t *before)
+{
+    (void)how, (void)set;
+    if (before) *before = (sigset_t){0};
+    return 0;
+}
 
 /* ---- mutexes ---- */
 

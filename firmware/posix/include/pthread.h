@@ -2,6 +2,7 @@
 #ifndef FIRMWARE_PTHREAD_H
 #define FIRMWARE_PTHREAD_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <time.h>
 
@@ -33,6 +34,7 @@ pthread_t pthread_self(void);
 #define pthread_equal(a, b) ((a) == (b))
 /* Threads that have ended but were not joined: tasks to FreeRTOS still. */
 int pthread_ended(void);
+int pthread_sigmask(int how, const sigset_t *set, sigset_t *before);
 
 int pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attr);
 int pthread_mutex_destroy(pthread_mutex_t *mutex);
