@@ -387,6 +387,10 @@ impl<P: Port> Connection<P> {
                 let state = &mut *guard;
                 let left = pipe.take_left();
                 state.session.transmitted(context.now(), left);
+                #[cfg(any(feature = "tls", feature = "websocket"))]
+                if pipe.take_moved() {
+                    state.session.moved(context.now());
+                }
                 if left > 0 {
                     state.room = state.room.max(Room::More);
                 }

@@ -34,6 +34,9 @@ pub(super) struct Pipe<P: Port> {
     carried: usize,
     /// How many bytes of MQTT the socket has taken since [`take_left`](Self::take_left).
     left: usize,
+    /// The socket has taken something of `output` since [`take_moved`](Self::take_moved).
+    #[cfg(any(feature = "tls", feature = "websocket"))]
+    moved: bool,
     /// How many bytes of `output` are the layers' answers to the server.
     answers: usize,
 }
@@ -53,6 +56,8 @@ impl<P: Port> Pipe<P> {
             sent: 0,
             carried: 0,
             left: 0,
+            #[cfg(any(feature = "tls", feature = "websocket"))]
+            moved: false,
             answers: 0,
         }
     }
@@ -178,6 +183,10 @@ impl<P: Port> Pipe<P> {
                 Err(NetError::Failed(failure)) => return Err(ConnectionError::Network(failure)),
             };
             self.sent += taken;
+            #[cfg(any(feature = "tls", feature = "websocket"))]
+            {
+                self.moved |= taken > 0;
+            }
             // Where MQTT's bytes stand in the layers' output is not known here: the last of them counts as sent with the last
             // byte of all.
             let left = taken.min(self.carried.saturating_sub(1));
@@ -199,6 +208,12 @@ impl<P: Port> Pipe<P> {
     /// How many bytes of MQTT the socket has taken since the last call.
     pub(super) fn take_left(&mut self) -> usize {
         core::mem::take(&mut self.left)
+    }
+
+    /// Whether the socket has taken anything since the last call, be it an answer of the layers.
+    #[cfg(any(feature = "tls", feature = "websocket"))]
+    pub(super) fn take_moved(&mut self) -> bool {
+        core::mem::take(&mut self.moved)
     }
 
     /// Lets the server go on that sends in small steps, TLS tickets among them: with Nagle's algorithm it waits after

@@ -540,6 +540,14 @@ impl<B: Buffer> Session<B> {
         }
     }
 
+    /// The network has taken bytes that are none of MQTT's: a PINGREQ may wait behind them.
+    #[cfg(any(feature = "tls", feature = "websocket"))]
+    pub fn moved(&mut self, now: Instant) {
+        if self.ahead_of_ping > 0 {
+            self.keep_alive.ping_moved(now);
+        }
+    }
+
     /// When [`Self::handle_timeout`] wants to be called, [`Instant::NEVER`] without keep-alive or a connection.
     pub fn deadline(&self) -> Instant {
         if self.state == ConnectionState::Connected { self.keep_alive.deadline() } else { Instant::NEVER }

@@ -173,6 +173,35 @@ fn pings_of_a_layer() {
     }
 }
 
+/// Nor that PINGREQ waits behind the pongs that the server has asked for, and takes slowly.
+#[cfg(feature = "websocket")]
+#[test]
+fn pongs_that_move_before_a_ping() {
+    for (seconds, lives) in [(60, true), (4, false)] {
+        let handle = one_with(crate::app::with_host(Config { keep_alive: 3, ..config("c") }, "ws://broker:1883"));
+        assert_eq!(handle.connect(), Ok(()));
+        let link = with(|w| w.broker.link_of("c")).expect("connected");
+        with(|w| {
+            (w.faults.capacity, w.broker.style.reads) = (500, false);
+            w.server_write(link, &[&[0x89, 125][..], &[7; 125]].concat().repeat(60));
+        });
+        // So many bytes each second, for so long.
+        for n in 1..seconds {
+            let read = || {
+                with(|w| w.broker.style.reads = true);
+                broker::look();
+                with(|w| w.broker.style.reads = false);
+            };
+            with(|w| w.later(1000 * n, read));
+        }
+        run(30_000);
+        assert_eq!((with(|w| w.books.disconnected) == 0, with(|w| w.broker.pings) > 0), (lives, lives));
+        broker::behave();
+        handle.remove();
+        all_is_gone();
+    }
+}
+
 #[test]
 fn connack_waits_in_the_socket() {
     // Up to the 2 s that connect waits longer than the task.
