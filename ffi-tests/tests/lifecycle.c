@@ -373,6 +373,25 @@ static void deinit_without_acknowledgement(void)
     expect_disconnect(conn);
 }
 
+/* The MQTT task still serves the handle whose end has begun first: its deinit is the one that waits for the task. */
+static void deinit_does_not_wait_for_another(void)
+{
+    broker_t *broker = NULL;
+    conn_t *slow_conn;
+    handle_t slow = connected_client(&broker, &slow_conn, true);
+    CHECK_EQ(wm_mqtt_client_publish(slow, "t", "m", 1, 1, 0), 1);
+    expect_bytes(slow_conn, "32 [ s't' 0001 'm' ]");
+    handle_t quick     = client_for(broker_uri(broker), true);
+    conn_t *quick_conn = client_connect(quick, broker, false);
+    call_t *first      = start_deinit(slow);
+    CHECK(call_waits(first));
+    client_leave(quick, quick_conn);
+    CHECK(!call_done(first, 0));
+    send_bytes(slow_conn, "40 02 0001");
+    expect_disconnect(slow_conn);
+    CHECK_EQ(call_result(first), 0);
+}
+
 static void disconnect_when_not_connected(void)
 {
     broker_t *broker = NULL;
@@ -404,6 +423,7 @@ static const test_t tests[] = {
     TEST(deinit_under_fire),
     TEST(deinit_sends_what_was_published),
     SLOW_TEST(deinit_without_acknowledgement),
+    TEST(deinit_does_not_wait_for_another),
     TEST(disconnect_when_not_connected),
 };
 TESTS_MAIN(tests)

@@ -42,6 +42,8 @@ pub struct Hub<P: Port> {
 struct HubState<P: Port> {
     /// All clients, each with the handle's address as its key.
     clients: Vec<(usize, Shared<Client<P>>)>,
+    /// Clients that are not known any more, and whose end a deinit still waits for.
+    ending: usize,
     /// Clients that the MQTT task has not taken yet.
     arrivals: Vec<Shared<Client<P>>>,
     last_token: usize,
@@ -75,6 +77,7 @@ impl<P: Port> Hub<P> {
         Some(Self {
             state: P::Lock::new(|| HubState {
                 clients: Vec::new(),
+                ending: 0,
                 arrivals: Vec::new(),
                 last_token: 0,
                 task: None,
@@ -114,6 +117,7 @@ impl<P: Port> Hub<P> {
         let client = {
             let mut state = self.state.lock();
             let at = state.clients.iter().position(|(known, _)| *known == key)?;
+            state.ending += 1;
             state.clients.swap_remove(at).1
         };
         let deadline = P::now() + DRAIN_TIMEOUT;
@@ -123,13 +127,15 @@ impl<P: Port> Hub<P> {
         Some(())
     }
 
-    /// Without clients the task ends: waits for that, except in the event task, on which the task may depend.
+    /// Without clients the task ends: the deinit that was the last to be done waits for that, except in the event task, on which
+    /// the task may depend.
     fn wait_for_end(&self, deadline: Instant) {
         let in_event_task = self.outstanding.lock().event_task() == P::current_task();
         let waiter = if in_event_task { None } else { P::Signal::new() };
         let waits = {
             let mut state = self.state.lock();
-            if !state.clients.is_empty() {
+            state.ending -= 1;
+            if !state.clients.is_empty() || state.ending > 0 {
                 return;
             }
             match &waiter {
