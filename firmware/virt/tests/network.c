@@ -59,7 +59,7 @@ static void look(void (*look)(void))
 /* The connection to this port. */
 static struct {
     int port;
-    bool exists, acknowledges_later, has_owner;
+    bool exists, acknowledges_later, has_owner, ends_silently;
     enum tcp_state state;
 } seen;
 
@@ -70,6 +70,7 @@ static void look_at_list(struct tcp_pcb *pcb)
         seen.exists = true;
         seen.acknowledges_later = tcp_is_flag_set(pcb, TF_ACK_DELAY);
         seen.has_owner = pcb->callback_arg != NULL;
+        seen.ends_silently = tcp_is_flag_set(pcb, TF_RXCLOSED);
         seen.state = pcb->state;
     }
 }
@@ -451,23 +452,44 @@ static void mailbox_of_a_connection_is_full(void)
     close_without_reset(&link);
 }
 
-/* The next bytes from `seen.port` have the end of the stream in the same segment. */
+enum { IP = 14, LEN = IP + 2, PROTOCOL = IP + 9, TCP = IP + 20, OFFSET = TCP + 12, FLAGS = TCP + 13, SUM = TCP + 16 };
+
 static netif_input_fn take_frame;
 
+static void take_frames_with(netif_input_fn function)
+{
+    if (take_frame == NULL) take_frame = netif_default->input;
+    netif_default->input = function;
+}
+
+static bool is_from_peer(const struct pbuf *frame)
+{
+    const uint8_t *bytes = frame->payload;
+    return frame->len > SUM && bytes[PROTOCOL] == 6 && (bytes[TCP] << 8 | bytes[TCP + 1]) == seen.port;
+}
+
+/* The next bytes from the peer have the end of the stream in the same segment. */
 static err_t take_with_end(struct pbuf *frame, struct netif *card)
 {
-    enum { IP = 14, LEN = IP + 2, PROTOCOL = IP + 9, TCP = IP + 20, OFFSET = TCP + 12, FLAGS = TCP + 13, SUM = TCP + 16, FIN = 1 };
+    enum { FIN = 1 };
     uint8_t *bytes = frame->payload;
-    if (frame->len <= SUM || bytes[PROTOCOL] != 6 || (bytes[TCP] << 8 | bytes[TCP + 1]) != seen.port ||
-        (bytes[LEN] << 8 | bytes[LEN + 1]) <= TCP - IP + (bytes[OFFSET] >> 4) * 4)
+    if (!is_from_peer(frame) || (bytes[LEN] << 8 | bytes[LEN + 1]) <= TCP - IP + (bytes[OFFSET] >> 4) * 4)
         return take_frame(frame, card);
     unsigned sum = (~(unsigned)(bytes[SUM] << 8 | bytes[SUM + 1]) & 0xffff) + FIN;
     sum = ~(sum + (sum >> 16));
     bytes[FLAGS] |= FIN;
     bytes[SUM] = (uint8_t)(sum >> 8);
     bytes[SUM + 1] = (uint8_t)sum;
-    card->input = take_frame;
+    take_frames_with(take_frame);
     return take_frame(frame, card);
+}
+
+/* What the peer sends is lost. */
+static err_t take_from_others(struct pbuf *frame, struct netif *card)
+{
+    if (!is_from_peer(frame)) return take_frame(frame, card);
+    pbuf_free(frame);
+    return ERR_OK;
 }
 
 static void bytes_with_the_end_behind_a_full_mailbox(void)
@@ -483,8 +505,7 @@ static void bytes_with_the_end_behind_a_full_mailbox(void)
     sleep_ms(500);
     long before = (long)board_heap_used();
     see(link.port);
-    take_frame = netif_default->input;
-    netif_default->input = take_with_end;
+    take_frames_with(take_with_end);
     send_bytes(link.peer, "'last'");
     for (long end = now_ms() + scaled(1000); seen.state != TIME_WAIT && now_ms() < end; see(link.port)) sleep_ms(10);
     CHECK_EQ(seen.state, TIME_WAIT);
@@ -509,6 +530,31 @@ static void end_behind_a_full_mailbox(void)
     conn_close(link.peer);
     sleep_ms(200);
     CHECK_EQ(read_all(&link, &ended, scaled(3000)), DEFAULT_TCP_RECVMBOX_SIZE);
+    CHECK(ended);
+    close_without_reset(&link);
+}
+
+/* Between the end that the peer has sent and its acknowledgement of ours lwIP may free the connection at any time, and must tell. */
+static void end_is_read_before_ours_is_acknowledged(void)
+{
+    bool ended;
+    link_t link = link_up(broker_open());
+    send_bytes(link.peer, "'last'");
+    conn_half_close(link.peer);
+    for (long end = now_ms() + scaled(1000); seen.state != CLOSE_WAIT && now_ms() < end; see(link.port)) sleep_ms(10);
+    take_frames_with(take_from_others);
+    wm_mqtt_port_shutdown(link.socket);
+    CHECK_EQ(read_all(&link, &ended, scaled(1000)), 4);
+    CHECK(ended);
+    see(link.port);
+    CHECK_EQ(seen.state, LAST_ACK);
+    CHECK(!seen.ends_silently);
+    CHECK(!wm_mqtt_port_is_acknowledged(link.socket));
+    take_frames_with(take_frame);
+    CHECK(becomes_acknowledged(&link, 5000));
+    see(link.port);
+    CHECK(!seen.exists);
+    CHECK_EQ(read_all(&link, &ended, scaled(1000)), 0);
     CHECK(ended);
     close_without_reset(&link);
 }
@@ -574,6 +620,7 @@ static const test_t tests[] = {
     LONG_TEST(mailbox_of_a_connection_is_full, 60),
     LONG_TEST(bytes_with_the_end_behind_a_full_mailbox, 60),
     TEST(end_behind_a_full_mailbox),
+    LONG_TEST(end_is_read_before_ours_is_acknowledged, 60),
     TEST(acknowledges_at_once),
     TEST(lower_tasks_run),
 };

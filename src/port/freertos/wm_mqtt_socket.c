@@ -182,7 +182,15 @@ int wm_mqtt_port_read(void *handle, uint8_t *buffer, size_t len)
         if (empty)
             socket->filled = ended;
         else
-            err = netconn_recv_tcp_pbuf_flags(socket->conn, &socket->rest, NETCONN_DONTBLOCK | NETCONN_NOAUTORCVD);
+            err = netconn_recv_tcp_pbuf_flags(socket->conn, &socket->rest, NETCONN_DONTBLOCK | NETCONN_NOAUTORCVD | NETCONN_NOFIN);
+        /* The end, which lwIP keeps. If it were taken, this half of the stream would be closed, and when the other one has ended too
+         * lwIP would free the connection without a word: the netconn would still know it. */
+        if (err == ERR_WOULDBLOCK && netconn_is_flag_set(socket->conn, NETCONN_FIN_RX_PENDING)) {
+            taskENTER_CRITICAL();
+            socket->received = 0;
+            taskEXIT_CRITICAL();
+            err = ERR_CLSD;
+        }
         if (err == ERR_WOULDBLOCK)
             return WM_MQTT_PORT_WOULD_BLOCK;
         if (err != ERR_OK) {
@@ -325,11 +333,6 @@ void wm_mqtt_port_close(void *handle)
 {
     struct socket *socket = handle;
     open_window(socket);
-#if LWIP_NETCONN_FULLDUPLEX
-    /* After the end of the stream was read netconn_delete takes this for done, and leaves the connection to itself. */
-    if (socket->conn != NULL)
-        netconn_prepare_delete(socket->conn);
-#endif
     netconn_delete(socket->conn);
     taskENTER_CRITICAL();
     struct socket **link = &sockets;
