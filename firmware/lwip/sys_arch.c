@@ -53,12 +53,17 @@ void sys_mutex_free(sys_mutex_t *mutex) { vSemaphoreDelete(*mutex); }
 void sys_mutex_lock(sys_mutex_t *mutex) { xSemaphoreTake(*mutex, portMAX_DELAY); }
 void sys_mutex_unlock(sys_mutex_t *mutex) { xSemaphoreGive(*mutex); }
 
+/* As the SDK's: made when a task needs it first, and without memory for it the program stops. */
 sys_sem_t *sys_task_semaphore(void)
 {
+    enum { TASKS = 64 };
+    static sys_sem_t semaphores[TASKS];
     sys_sem_t *sem = pvTaskGetThreadLocalStoragePointer(NULL, SEMAPHORE_SLOT);
     if (sem) return sem;
-    sem = pvPortMalloc(sizeof *sem);
-    configASSERT(sem && sys_sem_new(sem, 0) == ERR_OK);
+    vTaskSuspendAll();
+    for (sem = semaphores; *sem; sem++) configASSERT(sem < semaphores + TASKS - 1);
+    configASSERT(sys_sem_new(sem, 0) == ERR_OK);
+    xTaskResumeAll();
     vTaskSetThreadLocalStoragePointer(NULL, SEMAPHORE_SLOT, sem);
     return sem;
 }
@@ -66,9 +71,7 @@ sys_sem_t *sys_task_semaphore(void)
 void sys_task_ends(void *task)
 {
     sys_sem_t *sem = pvTaskGetThreadLocalStoragePointer(task, SEMAPHORE_SLOT);
-    if (!sem) return;
-    sys_sem_free(sem);
-    vPortFree(sem);
+    if (sem) sys_sem_free(sem);
 }
 
 /* ---- mailboxes: queues of pointers ---- */
@@ -76,7 +79,8 @@ void sys_task_ends(void *task)
 err_t sys_mbox_new(sys_mbox_t *mbox, int size)
 {
     *mbox = xQueueCreate((UBaseType_t)size, sizeof(void *));
-    return *mbox ? ERR_OK : ERR_MEM;
+    configASSERT(*mbox); /* as in the SDK's */
+    return ERR_OK;
 }
 
 void sys_mbox_free(sys_mbox_t *mbox)

@@ -580,6 +580,25 @@ static void acknowledges_at_once(void)
     close_without_reset(&link);
 }
 
+/* ---- memory ---- */
+
+/* The MQTT task's first connection, with each amount of heap from too little for the task to almost enough for a socket. */
+static void first_connect_without_memory(void)
+{
+    enum { LEAST = CONFIG_MQTT_CLIENT_TASK_STACK, MOST = LEAST + 4 * 1024, STEP = 16 };
+    const char *uri = test_printf("mqtt://127.0.0.1:%d", unused_port());
+    for (size_t left = LEAST; left < MOST; left += STEP) {
+        check_row("%u bytes free", (unsigned)left);
+        handle_t handle = client_for(uri, true);
+        void **blocks = board_heap_take(left, left);
+        int result = wm_mqtt_client_connect(handle);
+        board_heap_give_back(blocks);
+        CHECK_EQ(result, WM_MQTT_CLIENT_ERROR_FAILURE);
+        CHECK_EQ(client_deinit(handle), 0);
+        sleep_ms(5);
+    }
+}
+
 /* ---- the processor ---- */
 
 static void *note(void *ran)
@@ -622,6 +641,7 @@ static const test_t tests[] = {
     TEST(end_behind_a_full_mailbox),
     LONG_TEST(end_is_read_before_ours_is_acknowledged, 60),
     TEST(acknowledges_at_once),
+    LONG_TEST(first_connect_without_memory, 120),
     TEST(lower_tasks_run),
 };
 TESTS_MAIN(tests)

@@ -100,6 +100,25 @@ err_t wm_mqtt_lwip_call(tcpip_api_call_fn function, void *subject)
     return tcpip_api_call(function, &request.call);
 }
 
+/* Whether the calling task has lwIP's semaphore, which lwIP makes when a task calls it first: the SDK's port of lwIP ends the program
+ * where there is no memory for that. */
+static bool has_semaphore(void)
+{
+#if LWIP_NETCONN_SEM_PER_THREAD
+    /* No other task may take in between what was looked for. */
+    vTaskSuspendAll();
+    SemaphoreHandle_t one = xSemaphoreCreateBinary();
+    if (one != NULL) {
+        vSemaphoreDelete(one);
+        (void)LWIP_NETCONN_THREAD_SEM_GET();
+    }
+    xTaskResumeAll();
+    return one != NULL;
+#else
+    return true;
+#endif
+}
+
 static void answer(struct lookup *lookup, const ip_addr_t *address)
 {
     struct net *net = lookup->net;
@@ -150,7 +169,8 @@ static void begin_waiting(struct net *net)
 bool wm_mqtt_port_net_resolve(void *handle, uintptr_t token, const char *host, size_t len, uint16_t port, uint8_t family)
 {
     struct net *net = handle;
-    struct lookup *lookup = calloc(1, sizeof *lookup + len + 1);
+    /* A connection begins with this: it is the task's first call of lwIP. */
+    struct lookup *lookup = has_semaphore() ? calloc(1, sizeof *lookup + len + 1) : NULL;
     if (lookup == NULL)
         return false;
     memcpy(lookup->host, host, len);

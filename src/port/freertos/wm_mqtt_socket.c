@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "freertos/FreeRTOS.h"
+#include "freertos/queue.h"
 #include "freertos/task.h"
 
 #include "lwip/api.h"
@@ -99,6 +100,20 @@ static bool to_lwip(const struct wm_mqtt_port_address *from, ip_addr_t *to)
 #endif
 }
 
+/* Looks whether there is memory for a netconn and its mailbox, and some for what lwIP allocates behind that: where the mailbox or a
+ * timer finds none, the SDK's lwIP ends the program. */
+static bool has_memory(void)
+{
+    enum { BEHIND = 1024 };
+    void *conn = malloc(sizeof(struct netconn) + BEHIND);
+    QueueHandle_t mailbox = xQueueCreate(DEFAULT_TCP_RECVMBOX_SIZE, sizeof(void *));
+    bool found = conn != NULL && mailbox != NULL;
+    if (mailbox != NULL)
+        vQueueDelete(mailbox);
+    free(conn);
+    return found;
+}
+
 static err_t connect_socket(struct socket *socket, const struct wm_mqtt_port_address *address, uint16_t port)
 {
     ip_addr_t ip;
@@ -109,7 +124,8 @@ static err_t connect_socket(struct socket *socket, const struct wm_mqtt_port_add
     if (address->is_v6)
         type = NETCONN_TCP_IPV6;
 #endif
-    socket->conn = netconn_new_with_callback(type, on_event);
+    if (has_memory())
+        socket->conn = netconn_new_with_callback(type, on_event);
     if (socket->conn == NULL)
         return ERR_MEM;
     netconn_set_nonblocking(socket->conn, 1);
