@@ -133,7 +133,7 @@ runs=("$@")
 demo=(in_parallel 240 demo python3 firmware/agent.py -- scripts/demo.sh firmware/demo.sh "$peers/demo-broker")
 # Over the other schemes what differs is below MQTT. The longest first.
 if [ "$#" = 0 ] && [ "$machine" = virt ]; then
-    runs=(bad_peers:mqtts chaos chaos:wss network keepalive board_check:wss device_tls:mqtts device_tls:wss heap:mqtts receive device)
+    runs=(bad_peers:mqtts chaos chaos:wss network names interface keepalive board_check:wss device_tls:mqtts device_tls:wss heap:mqtts receive device)
     for scheme in mqtts ws wss; do runs+=("device:$scheme" "receive:$scheme" "connect:$scheme" "session:$scheme"); done
     for test in "${tests[@]}"; do
         case $test in bad_peers | keepalive | receive) ;; *) runs+=("$test") ;; esac
