@@ -70,6 +70,7 @@ void wm_mqtt_port_net_wake(void *net) { xSemaphoreGive(((struct net *)net)->wake
 void wm_mqtt_port_net_task_ends(void) {}
 void network_task_ends(void *task) { (void)task; }
 void network_start(void) {}
+void network_forget_closed(void) {}
 
 static bool take_event(struct net *net, struct wm_mqtt_port_event *event)
 {

@@ -268,6 +268,20 @@ fn a_ping_behind_a_request_that_was_taken_back() {
     assert_eq!(bench.session.handle_timeout(bench.now), Err(TimeoutError::ServerSilent));
 }
 
+/// Nor does the PINGREQ behind it count as one that has left.
+#[test]
+fn a_ping_waits_behind_a_request_that_was_taken_back() {
+    let mut bench = bench(10);
+    let id = bench.session.subscribe(b"x", Some(qos(0))).unwrap();
+    bench.advance(9_900);
+    assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+    bench.session.forget(id);
+    bench.receive(&[Publish(publish(0, 0, "t", b""))]);
+    bench.advance(9_900);
+    assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+    assert_eq!(bench.sent(), [PingReq]);
+}
+
 /// A server that sends and does not read hears of us once: the PINGREQ that waits is enough.
 #[test]
 fn pings_do_not_pile_up_while_the_server_sends_and_does_not_read() {
