@@ -134,9 +134,9 @@ static void servers(void)
         {"self-signed", "self-signed", "127.0.0.1", NULL},
         {"self-signed", "ca+self-signed", "localhost", NULL},
         {"self-signed", "self-signed", "broker.test", "another host name"},
-        {"self-signed-ca", "ca", "localhost", "unknown issuer"},
+        {"self-signed-ca", "ca", "localhost", "marked as a CA"},
         {"self-signed-ca", "self-signed-ca", "localhost", NULL},
-        {"self-signed-ca", "self-signed", "localhost", "unknown issuer"},
+        {"self-signed-ca", "self-signed", "localhost", "marked as a CA"},
         {"self-signed-expired", "self-signed-expired", "localhost", "expired"},
         {"self-signed-wrong-host", "self-signed-wrong-host", "localhost", "another host name"},
         /* No authority, but the certificate itself is trusted. */

@@ -214,7 +214,7 @@ fn everything_else_counts_as_ever() {
             changed(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]),
             "not issued for servers",
         ),
-        ("a CA's", changed(|params| params.is_ca = authority_params("").is_ca), UNKNOWN),
+        ("a CA's", changed(|params| params.is_ca = authority_params("").is_ca), MARKED),
     ];
     for (what, server, refusal) in &cases {
         check(what, &config, HOST, server, Err(refusal));

@@ -50,6 +50,7 @@ fn kinds() {
         // Not by what it says, but by being the same.
         let stranger = match *what {
             "issuer expired" => "expired",
+            "self-signed CA" | "issuer unknown, and it is a CA" => MARKED,
             "followed by garbage" => "malformed, or of X.509 version 1",
             _ => UNKNOWN,
         };

@@ -31,6 +31,9 @@ pub(crate) const HOST: &str = "broker.example";
 /// What is said of a server whose issuer is not there.
 pub(crate) const UNKNOWN: &str = "unknown issuer (is an intermediate certificate missing, or is it another CA?)";
 
+/// How a certificate is refused that may issue others, and is not in `ca`.
+pub(crate) const MARKED: &str = "marked as a CA (CA:TRUE), and not in `ca` itself";
+
 /// How a certificate is refused that another key has signed.
 pub(crate) const BAD_SIGNATURE: &str = "its signature does not fit its issuer (another key, or RSA below 2048 bits)";
 

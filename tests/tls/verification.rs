@@ -73,8 +73,10 @@ fn chains() {
 fn a_ca_as_server() {
     // Whatever it has issued is trusted, but it is no server; `pinned` has the case that it is in `ca`.
     let ca = root("ca");
-    let sub = issue(&ca, |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
-    check("a CA", &ca.pem(), &sub, Err(UNKNOWN));
+    let own_ca = |params: &mut rcgen::CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    check("a CA", &ca.pem(), &issue(&ca, own_ca), Err(MARKED));
+    // What `openssl req -x509` makes.
+    check("one that has issued itself", &ca.pem(), &self_signed(own_ca), Err(MARKED));
 }
 
 #[test]

@@ -142,6 +142,7 @@ fn certificate_error(error: &CertificateError) -> &'static str {
         E::UnhandledCriticalExtension => "an unknown critical extension",
         E::BadEncoding => "malformed, or of X.509 version 1",
         E::ApplicationVerificationFailure => "its issuer had no right to issue it",
+        E::ExpiredRevocationList => "marked as a CA (CA:TRUE), and not in `ca` itself",
         E::UnknownRevocationStatus => "too many intermediates, authorities of one name or name constraints to try",
         _ => "of a kind that is not supported",
     }

@@ -329,15 +329,14 @@ fn for_rustls(error: &webpki::Error) -> CertificateError {
         E::CertNotValidYet { .. } => CertificateError::NotValidYet,
         E::CertNotValidForName(_) => CertificateError::NotValidForName,
         E::UnknownIssuer => CertificateError::UnknownIssuer,
-        // A CA's certificate that we were not given ourselves.
-        E::CaUsedAsEndEntity => CertificateError::UnknownIssuer,
         E::InvalidSignatureForPublicKey => CertificateError::BadSignature,
         E::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,
         E::EndEntityUsedAsCa | E::PathLenConstraintViolated | E::NameConstraintViolation => {
             CertificateError::ApplicationVerificationFailure
         }
         E::UnsupportedCriticalExtension => CertificateError::UnhandledCriticalExtension,
-        // One that rustls has for what we do not look at.
+        // Two that rustls has for what we do not look at.
+        E::CaUsedAsEndEntity => CertificateError::ExpiredRevocationList,
         E::MaximumSignatureChecksExceeded
         | E::MaximumPathBuildCallsExceeded
         | E::MaximumNameConstraintComparisonsExceeded
