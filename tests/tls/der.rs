@@ -7,6 +7,7 @@ use crate::certificates::{Authority, Identity, issue};
 /// Where a certificate of version 3 that is signed has its fields, of which the extensions are the last.
 pub(crate) mod field {
     pub(crate) const VERSION: usize = 0;
+    pub(crate) const ISSUER: usize = 3;
     pub(crate) const VALIDITY: usize = 4;
     pub(crate) const SUBJECT: usize = 5;
     pub(crate) const KEY: usize = 6;

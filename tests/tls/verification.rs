@@ -3,6 +3,8 @@
 use rcgen::{BasicConstraints, CustomExtension, ExtendedKeyUsagePurpose, IsCa};
 
 use crate::certificates::*;
+use crate::der::{element, field, issue_with, sequence, subject};
+use crate::openssl::{Server, ec_key, openssl, self_signed as openssl_signed};
 use crate::support::*;
 
 const DAY: u64 = 24 * 3600;
@@ -187,6 +189,30 @@ fn purposes_and_extensions() {
     for (what, server, expected) in &cases {
         check(what, &ca.pem(), server, *expected);
     }
+}
+
+#[test]
+fn what_openssl_takes_all_the_same() {
+    let ca = root("ca");
+    let from = |date: &str| {
+        let [from, to] = [date, "491231235959Z"].map(|date| element(0x17, &[date.as_bytes()]));
+        issue_with(&ca, |fields| fields[field::VALIDITY] = sequence(&[&from, &to]))
+    };
+    let by = |tag| issue_with(&ca, |fields| fields[field::ISSUER] = subject(&[(tag, b"ca")]));
+    let cases = [
+        ("from 1970 on", from("700101000000Z"), Ok(())),
+        ("from 1969 on", from("691231235959Z"), Err("malformed, or of X.509 version 1")),
+        ("the CA's name as UTF8String", by(0x0c), Ok(())),
+        ("as PrintableString", by(0x13), Err(UNKNOWN)),
+    ];
+    for (what, server, expected) in &cases {
+        check(what, &ca.pem(), server, *expected);
+    }
+    let key = openssl(&["ec", "-conv_form", "compressed"], ec_key("prime256v1").as_bytes());
+    let certificate = openssl_signed(&key, &[]);
+    let server = Server::start(&certificate, &key, "", "-tls1_3");
+    let error = server.connect(&trusting(&certificate)).err();
+    assert_eq!(error, Some(format!("server certificate refused: {BAD_SIGNATURE}")));
 }
 
 #[test]
