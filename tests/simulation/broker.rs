@@ -830,7 +830,10 @@ impl Broker {
                 Some(tls) if w.rng.permille(w.faults.bad_tls) => {
                     let (records, ends) = tls.spoil(&mut w.rng, output);
                     if ends {
-                        w.later(0, move || with(|w| w.server_close(id)));
+                        w.later(0, move || {
+                            with(|w| w.server_close(id));
+                            link_gone(id);
+                        });
                     }
                     records
                 }
