@@ -529,11 +529,12 @@ impl<B: Buffer> Session<B> {
     pub fn transmitted(&mut self, now: Instant, count: usize) {
         if count > 0 {
             self.keep_alive.sent(now);
-            self.held = self.held.saturating_sub(count);
-            if self.ahead_of_ping > 0 {
-                self.ahead_of_ping = self.ahead_of_ping.saturating_sub(count);
+            // What moves before a PINGREQ, or before the answer to one can be read, is no silence.
+            if self.ahead_of_ping > 0 || self.is_congested() {
                 self.keep_alive.ping_moved(now);
             }
+            self.held = self.held.saturating_sub(count);
+            self.ahead_of_ping = self.ahead_of_ping.saturating_sub(count);
             if self.unsent() == 0 {
                 (self.acknowledgements, self.ahead_of_ping) = (0, 0);
             }

@@ -1,6 +1,6 @@
 //! Keep-alive from both sides (section 3.1.2.10).
 
-use wm_mqtt_client::protocol::{Connect, TimeoutError};
+use wm_mqtt_client::protocol::{Connect, Limits, TimeoutError};
 use wm_mqtt_client::time::{Instant, Millis};
 
 use crate::support::*;
@@ -280,6 +280,41 @@ fn a_ping_waits_behind_a_request_that_was_taken_back() {
     bench.advance(9_900);
     assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
     assert_eq!(bench.sent(), [PingReq]);
+}
+
+/// Behind acknowledgements that wait nothing is read, so that the answer may be there: while something moves, that is no silence.
+#[test]
+fn an_answer_that_waits_until_acknowledgements_have_left() {
+    let limits = Limits { outgoing: 200, ..LIMITS };
+    let mut bench = Bench::connected_with(limits, &Connect { keep_alive: 10, ..PERSISTENT });
+    let (mut out, mut held) = (vec![0; 4096], 0);
+    // One byte always waits in the stream, so that all of them count.
+    let mut pass_on = |bench: &mut Bench, left: usize| {
+        held += bench.session.transmit(&mut out);
+        let count = held - left.min(held);
+        bench.session.transmitted(bench.now, count);
+        held -= count;
+    };
+    bench.publish(0, "t", b"");
+    for id in 1..250 {
+        bench.receive(&[Publish(publish(id, 1, "t", b""))]);
+        bench.accept();
+        pass_on(&mut bench, 1);
+    }
+    bench.advance(10_000);
+    assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+    pass_on(&mut bench, 1);
+    bench.publish(0, "t", &[0; 2_000]);
+    assert!(!bench.session.is_congested());
+    pass_on(&mut bench, 2_000);
+    assert!(bench.session.is_congested(), "more than four times `outgoing`");
+    for n in 1..20 {
+        bench.advance(1_000);
+        pass_on(&mut bench, 2_000 - 50 * n);
+        assert_eq!(bench.session.handle_timeout(bench.now), Ok(()), "after {n} s");
+    }
+    bench.advance(10_000);
+    assert_eq!(bench.session.handle_timeout(bench.now), Err(TimeoutError::ServerSilent));
 }
 
 /// A server that sends and does not read hears of us once: the PINGREQ that waits is enough.
