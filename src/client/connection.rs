@@ -350,24 +350,19 @@ impl<P: Port> Connection<P> {
             }
             let (Stage::Up(pipe), Some(attempt)) = (&mut self.stage, self.attempt) else { return Ok(()) };
             if self.receiver.has_leftover() {
-                self.receiver.consume_leftover(&self.client, now, attempt, false)?;
+                self.receiver.consume_leftover(&self.client, now, attempt)?;
                 continue;
             }
             let (mut taken, is_plain) = (Ok(()), pipe.is_plain());
             let read = pipe.read(&mut context.buffer, &mut |input| {
                 if taken.is_ok() {
-                    taken = self.receiver.consume(&self.client, now, attempt, input, is_plain, false);
+                    taken = self.receiver.consume(&self.client, now, attempt, input, is_plain);
                 }
             });
             // What layers have read may be no packet before more comes, or none at all.
             #[cfg(any(feature = "tls", feature = "websocket"))]
             if matches!(read, Ok(true)) && !is_plain {
                 self.client.state().lock().session.heard(now);
-            }
-            // The layers may have ended in the same read: then what was left over cannot wait any more.
-            #[cfg(any(feature = "tls", feature = "websocket"))]
-            if read.is_err() && taken.is_ok() && self.receiver.has_leftover() {
-                taken = self.receiver.consume_leftover(&self.client, now, attempt, true);
             }
             // A packet before the end of the stream may say why the stream ended.
             taken.and(read)?;

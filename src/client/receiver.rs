@@ -141,15 +141,13 @@ impl<P: Port> Receiver<P> {
         client: &Client<P>,
         now: Instant,
         attempt: Attempt,
-        is_last: bool,
     ) -> Result<(), ConnectionError> {
         let leftover = core::mem::take(&mut self.leftover);
-        self.consume(client, now, attempt, &leftover, !is_last, is_last)
+        self.consume(client, now, attempt, &leftover, true)
     }
 
     /// Takes input; what there is no room for is left over, and what there is no memory for, unless it comes out of a layer,
-    /// piece by piece: where it `is_plain`, it is all that was read. Where it `is_last`, the connection has ended behind it, and the
-    /// backlog may grow as for a callback. `attempt` is whose input it is.
+    /// piece by piece: where it `is_plain`, it is all that was read. `attempt` is whose input it is.
     pub(super) fn consume(
         &mut self,
         client: &Client<P>,
@@ -157,7 +155,6 @@ impl<P: Port> Receiver<P> {
         attempt: Attempt,
         mut input: &[u8],
         is_plain: bool,
-        is_last: bool,
     ) -> Result<(), ConnectionError> {
         let mut guard = client.state().lock();
         let state = &mut *guard;
@@ -192,7 +189,7 @@ impl<P: Port> Receiver<P> {
             }
             let waits = match is_short {
                 true => is_plain && now < self.memory_wait_until,
-                false => !self.backlog.has_room(room, is_last || state.calls.block_events(), client.hub),
+                false => !self.backlog.has_room(room, state.calls.block_events(), client.hub),
             };
             if waits && self.leftover.try_reserve_exact(input.len()).is_ok() {
                 break;

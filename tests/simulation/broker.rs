@@ -310,22 +310,6 @@ pub(crate) fn close_all() {
     });
 }
 
-/// The same, with the end that the layers prescribe.
-pub(crate) fn end_all() {
-    act(|broker, w| {
-        for (id, link) in &mut broker.links {
-            let end = if link.websocket.is_some() { b"\x88\x02\x03\xe8".to_vec() } else { Vec::new() };
-            let end = link.records(w, end);
-            w.server_write(*id, &end);
-            #[cfg(feature = "tls")]
-            if let Some(tls) = &mut link.tls {
-                w.server_write(*id, &tls.end());
-            }
-        }
-    });
-    close_all();
-}
-
 /// Somebody publishes.
 pub(crate) fn publish(topic: &str, payload: &[u8], qos: u8) {
     act(|broker, w| broker.route(w, topic, payload, qos, false));

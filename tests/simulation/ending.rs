@@ -423,35 +423,3 @@ fn removed_before_its_first_connect_has_begun() {
         all_is_gone();
     }
 }
-
-/// What has come whole before the end counts, also where there is no room for it yet and the end came in the same read.
-#[test]
-fn messages_right_before_the_end_wait_for_room() {
-    let mut schemes = vec!["mqtt"];
-    if cfg!(feature = "websocket") {
-        schemes.push("ws");
-    }
-    // The broker has a key of that kind.
-    if cfg!(all(feature = "tls", feature = "ed25519")) {
-        schemes.push("mqtts");
-    }
-    for scheme in schemes {
-        let handle = one_with(crate::app::with_host(config("c"), &format!("{scheme}://broker:1883")));
-        with(|w| w.limits.io_buffer = 32_768);
-        assert_eq!(handle.connect(), Ok(()));
-        assert!(handle.subscribe("in/#", 0).is_ok());
-        run(1_000);
-        with(|w| {
-            w.queue.busy_until = w.now + 5_000;
-            w.stop_mqtt_task(1_000);
-        });
-        let serials = send(25, 0, 1000);
-        run(500);
-        broker::end_all();
-        run(20_000);
-        assert_eq!(got(&handle), serials, "{scheme}");
-        with(|w| assert_eq!(w.books.lost, 1, "{scheme}"));
-        handle.remove();
-        all_is_gone();
-    }
-}
