@@ -219,14 +219,14 @@ pub(crate) fn link_gone(id: usize) {
 }
 
 /// From now on the broker reads, answers, and behaves, but for what it is sloppy in. It forgets connections whose other end
-/// it does not hear.
+/// it does not hear, and those where a record's length is spoilt: the client waits for the rest of it.
 pub(crate) fn behave() {
     act(|broker, w| {
         broker.up = true;
         broker.style = broker.style.behaved();
         broker.tricks.clear();
-        let silent: Vec<usize> = broker.links.keys().copied().filter(|id| w.conns[*id].stalled_until > w.now).collect();
-        for id in silent {
+        let silent = broker.links.iter().filter(|(id, link)| w.conns[**id].stalled_until > w.now || link.is_spoilt());
+        for id in silent.map(|(id, _)| *id).collect::<Vec<_>>() {
             w.conns[id].at_server = false;
             broker.unlink(id);
         }
@@ -325,6 +325,13 @@ pub(crate) fn say(client: &str, bytes: &[u8]) {
 }
 
 impl Link {
+    fn is_spoilt(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.as_ref().is_some_and(|tls| tls.2);
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
     /// As they leave, if there is TLS.
     #[cfg_attr(not(feature = "tls"), allow(clippy::unused_self))]
     fn records(&mut self, w: &mut World, bytes: Vec<u8>) -> Vec<u8> {

@@ -34,7 +34,7 @@ impl Configs {
         };
         let mut connection = ServerConnection::new(self.get(choice)).expect("a server");
         connection.set_buffer_limit(None);
-        Server(connection, 20)
+        Server(connection, 20, false)
     }
 }
 
@@ -51,8 +51,9 @@ fn config((is_1_2, tickets, record): Choice) -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
-/// One connection, and how often it may have new keys: rustls takes a server that wants that 33 times for a hostile one.
-pub(crate) struct Server(ServerConnection, u8);
+/// One connection, and how often it may have new keys: rustls takes a server that wants that 33 times for a hostile one; and whether
+/// anything of it was spoilt.
+pub(crate) struct Server(ServerConnection, u8, pub(crate) bool);
 
 impl Server {
     /// What comes out of these bytes, and the answer.
@@ -90,6 +91,7 @@ impl Server {
 
     /// Records with something that no server should do; and whether the connection ends with them.
     pub(crate) fn spoil(&mut self, rng: &mut Rng, mut records: Vec<u8>) -> (Vec<u8>, bool) {
+        self.2 = true;
         let what = rng.below(6);
         match what {
             0 => {
