@@ -87,12 +87,17 @@ impl<B: Buffer> Backlog<B> {
     pub(super) fn has_room<P: Port<Buffer = B>>(&mut self, len: usize, in_callback: bool, hub: &Hub<P>) -> bool {
         let bound = if in_callback { self.limit_in_callback } else { self.limit };
         let others = self.bytes + OVERHEAD + len;
-        if others + self.accepted > bound {
-            self.accepted = hub.outstanding(self.client, (bound + 1).saturating_sub(others), in_callback);
+        let mut accepted = self.accepted;
+        if others + accepted > bound {
+            accepted = hub.outstanding(self.client, (bound + 1).saturating_sub(others), in_callback);
+            // Without the callback's event it is too little for what comes next.
+            if !in_callback {
+                self.accepted = accepted;
+            }
         }
-        let has_room = others + self.accepted <= bound || self.bytes + self.accepted == 0;
+        let has_room = others + accepted <= bound || self.bytes + accepted == 0;
         // Entries of this backlog alone leave it without a delivery.
-        self.was_full |= !has_room && self.accepted > 0;
+        self.was_full |= !has_room && accepted > 0;
         has_room
     }
 

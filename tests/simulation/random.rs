@@ -36,6 +36,14 @@ fn random_odd_seeds() {
     run_part(1);
 }
 
+/// What `make soak` has found: an answer that waits behind acknowledgements; a message behind CONNACK beside one in a callback.
+#[test]
+fn seeds_that_have_failed() {
+    for seed in [82_042_948, 83_000_304] {
+        run(seed);
+    }
+}
+
 /// As libFuzzer does it in `fuzz/`: bytes choose.
 #[test]
 fn random_bytes() {
