@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # soak.sh: random scenarios of the simulation from SEED on (1), for DURATION seconds (60) or SEEDS of them, on all processors: the whole
 # client with an application, network, event queue and broker that have a bad day. Prints the seeds that fail, and how much was
-# seen. A seed does the same each time; SEED=17 SEEDS=1 SIM_TRACE=1 shows what. Over TLS that may depend on seeds before it: if it does not
-# fail alone, begin some seeds earlier.
+# seen. A seed does the same each time; SEED=17 SEEDS=1 SIM_TRACE=1 shows what.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,10 +1,14 @@
 //! What a handshake needs of the heap, by kind of key: never more than `handshake_step` has said before (which `shake_hands`
 //! asserts for each piece), and not much less.
 
+use std::sync::Arc;
+
 use rcgen::{CertifiedIssuer, KeyPair};
+use rustls::ProtocolVersion;
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::ring::default_provider;
 use rustls::crypto::ring::kx_group::SECP384R1;
+use rustls::crypto::ring::{Ticketer, default_provider};
+use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use wm_mqtt_client::transport::tls::{Settings, Tls, TlsConfig};
 
 use crate::certificates::*;
@@ -163,34 +167,92 @@ fn configurations() {
     }
 }
 
-/// A ClientHello takes what it says, and that for a ticket of the longest length so far. Without memory for that none is offered.
+/// A server's tickets, made this long.
+#[derive(Debug)]
+struct Long(Arc<dyn ProducesTickets>, usize);
+
+impl ProducesTickets for Long {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.0.lifetime()
+    }
+
+    /// Of length 0: the client may keep the one that it has offered.
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        let mut ticket = self.0.encrypt(plain).filter(|_| self.1 > 0)?;
+        let len = ticket.len();
+        ticket.resize(len.max(self.1), 0);
+        ticket.extend((len as u16).to_be_bytes());
+        Some(ticket)
+    }
+
+    fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+        let (ticket, len) = ticket.split_last_chunk::<2>()?;
+        self.0.decrypt(ticket.get(..u16::from_be_bytes(*len).into())?)
+    }
+}
+
+/// A ClientHello takes what it says, and that for the ticket of this handle, even one that was offered before. Without memory for
+/// that none is offered.
 #[test]
 fn tickets() {
     if !in_own_process("need::tickets") {
         return;
     }
-    let plain = assert_connects(&unverified());
-    let mut longest = 0;
-    for len in [1, 1000, 4000, 16_000, 1] {
-        longest = longest.max(len);
-        for free in [20_000, 120_000] {
-            let ticket = [&[0, 0, 1, 0, 0, 0, 0, 0, 1, 7][..], &vector(2, &data(len)), &[0, 0]].concat();
-            let mut server = server_saying(VERSIONS[0], &self_signed(|_| {}), vec![], vec![message(4, &ticket)]);
-            server.send_tls13_tickets = 0;
+    for version in VERSIONS {
+        let plain = assert_connects(&unverified());
+        let ticketer = Ticketer::new().unwrap();
+        for (len, is_kept, free, is_offered) in [
+            (1, false, 20_000, true),
+            (16_000, false, 120_000, true),
+            (16_000, true, 120_000, true),
+            (16_000, false, 20_000, false),
+            (16_000, true, 20_000, false),
+            (1, false, 20_000, true),
+        ] {
+            let mut server = server(version, &self_signed(|_| {}));
+            server.session_storage = Arc::new(NoServerSessionStorage {});
+            server.send_tls13_tickets = 1;
+            server.ticketer = Arc::new(Long(ticketer.clone(), len));
             let config = unverified();
-            let mut pair = Pair::open(&config, &server);
-            let bytes = pair.says(&data(10));
-            pair.client.receive(&bytes).unwrap();
+            Pair::open(&config, &server).assert_works();
+            // Only TLS 1.2 keeps tickets.
+            if is_kept && version.version == ProtocolVersion::TLSv1_2 {
+                server.ticketer = Arc::new(Long(ticketer.clone(), 0));
+                let mut pair = Pair::open(&config, &server);
+                assert!(pair.is_resumed());
+                pair.assert_works();
+            }
             added();
             let (client, peak) = with_heap(free, || peak(|| Client::new(&config, HOST).unwrap()));
             let held = Tls::first_step(&config) + added();
-            let offered = client.out.len() > plain + len;
-            assert_eq!(offered, longest < 4000 || free > 20_000, "{len} {free}");
-            assert!(peak <= Tls::first_step(&config) + 5 * (longest + 100), "{len}: {peak}");
+            let case = format!("{} {len} {is_kept} {free}", name(version));
+            assert_eq!(client.out.len() > plain + 100, is_offered, "{case}");
+            assert!(client.out.len() < plain + len + 500, "{case}");
             // Held for who is in this step, and not only looked for.
-            assert!(!offered || peak <= held, "{len}: {peak} bytes, and not {held}");
+            assert!(peak <= held, "{case}: {peak} bytes, and not {held}");
+            assert!(held <= Tls::first_step(&config) + 5 * (len + 600), "{case}: {held}");
         }
     }
+}
+
+/// What a server says before it has shown who it is makes no other session dear.
+#[test]
+fn tickets_that_are_announced() {
+    if !in_own_process("need::tickets_that_are_announced") {
+        return;
+    }
+    let server = server(VERSIONS[0], &self_signed(|_| {}));
+    let config = unverified();
+    Pair::open(&config, &server).assert_works();
+    let mut hostile = Client::new(&unverified(), HOST).unwrap();
+    _ = hostile.receive(&plain(&[4, 0, 0x3e, 0x80], 4));
+    let plain = assert_connects(&unverified());
+    let client = with_heap(20_000, || Client::new(&config, HOST).unwrap());
+    assert!(client.out.len() > plain + 50);
 }
 
 /// How long the ClientHello is.

@@ -137,6 +137,11 @@ impl TlsConfig {
         self.remembered.load(Ordering::Relaxed)
     }
 
+    /// See [`View::expect`].
+    pub(super) fn expect_ticket(&self, bytes: usize, in_handshake: bool) {
+        self.view.expect(bytes, in_handshake);
+    }
+
     pub(super) fn remember(&self, chain: usize) {
         self.remembered.store(chain, Ordering::Relaxed);
     }

@@ -13,9 +13,6 @@ use crate::log::Say;
 static CHAIN: AtomicUsize = AtomicUsize::new(LARGEST);
 static NAMES: AtomicUsize = AtomicUsize::new(0);
 
-/// The largest ticket so far: what the next ClientHello may have to carry.
-static TICKETS: AtomicUsize = AtomicUsize::new(0);
-
 /// The longest message and record that rustls takes.
 const LARGEST: usize = 0xffff;
 const LARGEST_RECORD: usize = 5 + 16_384 + 2048;
@@ -31,11 +28,6 @@ pub(super) fn set(chain: usize, names: usize) {
 pub(super) fn check_record(record: usize, before: usize) -> Result<(), Excess> {
     let excess = Excess(FRAGMENTED, Unit::Bytes);
     if record <= LARGEST_RECORD && before + record > excess.most() { Err(excess) } else { Ok(()) }
-}
-
-/// What a session that is offered adds to a ClientHello's need: its ticket in a buffer that grows by doubling, and in two copies.
-pub(super) fn offer() -> usize {
-    5 * TICKETS.load(Relaxed)
 }
 
 /// What one kind of message may bring at most.
@@ -220,12 +212,15 @@ pub(super) struct Guard {
     depth: u8,
     /// What rustls will take for the record.
     pub(super) account: Account,
+    /// Bytes of the last ticket that has begun; 0: none has.
+    pub(super) ticket: u16,
 }
 
 impl Guard {
     pub(super) fn new(account: Account) -> Self {
         let record = Level { parts: ROWS[0].parts, next: 0, items: Some(Unit::Items), count: 0, end: u16::MAX };
-        Self { row: RECORD, tls13: false, at: 0, pass: 0, number: 0, digits: 0, levels: [record; 6], depth: 0, account }
+        let levels = [record; 6];
+        Self { row: RECORD, tls13: false, at: 0, pass: 0, number: 0, digits: 0, levels, depth: 0, account, ticket: 0 }
     }
 
     /// Looks at a record with handshake messages, or parts of them, before rustls does.
@@ -325,8 +320,8 @@ impl Guard {
                     return Err(excess);
                 }
                 parts = excess.row().parts;
-                if kind == NEW_SESSION_TICKET && len as usize > TICKETS.load(Relaxed) {
-                    TICKETS.store(len as usize, Relaxed);
+                if kind == NEW_SESSION_TICKET {
+                    self.ticket = len as u16;
                 }
             }
             HEADED => {

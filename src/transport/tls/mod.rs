@@ -211,7 +211,10 @@ impl Tls {
         }
         let held = self.hold(end == len)?;
         let checked = if end == len {
-            self.check()
+            let checked = self.check();
+            // Those of TLS 1.3 come behind the handshake, and encrypted.
+            self.config.expect_ticket(if self.open { len } else { self.guard.ticket.into() }, !self.open);
+            checked
         } else {
             limits::check_record(end - self.begin, self.begin).map_err(Error::Excess)
         };

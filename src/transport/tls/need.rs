@@ -48,6 +48,9 @@ pub(super) const CLIENT_HELLO: usize = 6144;
 pub(super) const PROTOCOL_BYTE: usize = 8;
 pub(super) const PROTOCOL: usize = 160;
 
+/// For each byte of a ticket that is offered: in a buffer that grows by doubling, and in two copies.
+pub(super) const TICKET_BYTE: usize = 5;
+
 /// For a step, beside what its messages take: state, keys and our own messages, and the lists of schemes, extensions and
 /// certificates.
 pub(super) const STEP: usize = 3072;

@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
 
 use rustls::NamedGroup;
@@ -12,7 +12,6 @@ use rustls::time_provider::TimeProvider;
 use spin::Mutex;
 
 use super::clock::{Clock, is_set};
-use super::limits;
 use super::need::{self, Need};
 
 /// A handle connects to one server only, so the names are not looked at. One session of each version is kept, the newest:
@@ -22,7 +21,12 @@ use super::need::{self, Need};
 /// Nobody waits for the lock: a handshake that was given up may still be computing when the next one of its handle begins,
 /// in a task of another priority. Who finds it taken goes without, and a session is not kept.
 #[derive(Default)]
-pub(super) struct Tickets(Mutex<Memory>);
+pub(super) struct Tickets {
+    memory: Mutex<Memory>,
+    /// Bytes of the ticket that rustls hands over next, if it does, at most. rustls does not tell, so whoever gives it the server's
+    /// records has put that here before: one task at a time, since a handle has one connection, and handshakes have one task.
+    bytes: AtomicUsize,
+}
 
 #[derive(Default)]
 struct Memory {
@@ -33,6 +37,8 @@ struct Memory {
 
 struct Kept<T> {
     session: T,
+    /// Of its ticket, at most.
+    bytes: usize,
     doubtful: bool,
 }
 
@@ -60,24 +66,33 @@ impl View {
         self.clock.is_set() && !self.doubtful.load(Ordering::Relaxed)
     }
 
+    /// A ticket in the server's next record has so many bytes, at most. In a handshake rustls may hand back the one that was offered.
+    pub(super) fn expect(&self, bytes: usize, in_handshake: bool) {
+        let offered = if in_handshake { self.tickets.bytes.load(Ordering::Relaxed) } else { 0 };
+        self.tickets.bytes.store(bytes.max(offered), Ordering::Relaxed);
+    }
+
     fn keep<T>(&self, session: T, place: impl FnOnce(&mut Memory) -> &mut Option<Kept<T>>) {
         let doubtful = self.doubtful.load(Ordering::Relaxed);
-        if let Some(mut memory) = self.tickets.0.try_lock() {
-            *place(&mut memory) = Some(Kept { session, doubtful });
+        let bytes = self.tickets.bytes.load(Ordering::Relaxed);
+        if let Some(mut memory) = self.tickets.memory.try_lock() {
+            *place(&mut memory) = Some(Kept { session, bytes, doubtful });
         }
     }
 
     /// Takes a session, unless it is doubtful and there is a clock now, since the certificate may have expired long ago, or
     /// there is no memory to offer it.
     fn take<T>(&self, place: impl FnOnce(&mut Memory) -> &mut Option<Kept<T>>) -> Option<T> {
-        let Kept { session, doubtful } = place(&mut *self.tickets.0.try_lock()?).take()?;
+        self.tickets.bytes.store(0, Ordering::Relaxed);
+        let Kept { session, bytes, doubtful } = place(&mut *self.tickets.memory.try_lock()?).take()?;
         if doubtful {
             if self.clock.is_set() {
                 return None;
             }
             self.doubtful.store(true, Ordering::Relaxed);
         }
-        need::add(Need::whole(limits::offer())).then_some(session)
+        self.tickets.bytes.store(bytes, Ordering::Relaxed);
+        need::add(Need::whole(need::TICKET_BYTE * bytes)).then_some(session)
     }
 }
 
@@ -100,13 +115,13 @@ impl TimeProvider for View {
 
 impl ClientSessionStore for View {
     fn set_kx_hint(&self, _: ServerName<'static>, group: NamedGroup) {
-        if let Some(mut memory) = self.tickets.0.try_lock() {
+        if let Some(mut memory) = self.tickets.memory.try_lock() {
             memory.group = Some(group);
         }
     }
 
     fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
-        self.tickets.0.try_lock()?.group
+        self.tickets.memory.try_lock()?.group
     }
 
     fn set_tls12_session(&self, _: ServerName<'static>, value: Tls12ClientSessionValue) {
@@ -138,7 +153,7 @@ mod tests {
         let view = View::new(Clock(|| 0), Arc::default());
         let name = ServerName::try_from("broker.example").unwrap();
         view.set_kx_hint(name.clone(), NamedGroup::X25519);
-        let taken = view.tickets.0.lock();
+        let taken = view.tickets.memory.lock();
         assert_eq!(view.kx_hint(&name), None);
         assert!(view.tls12_session(&name).is_none() && view.take_tls13_ticket(&name).is_none());
         view.set_kx_hint(name.clone(), NamedGroup::secp256r1);
