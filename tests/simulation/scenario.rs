@@ -146,7 +146,7 @@ fn addresses(rng: &mut Rng) -> (Vec<SocketAddr>, usize) {
 
 fn limits(rng: &mut Rng, entries: usize) -> Limits {
     Limits {
-        io_buffer: rng.pick(&[50, 600, 2048, 16_384]),
+        io_buffer: rng.pick(&[50, 600, 2048, MOST_READ]),
         #[cfg(feature = "tls")]
         record: 1024,
         #[cfg(feature = "tls")]
@@ -163,8 +163,12 @@ fn limits(rng: &mut Rng, entries: usize) -> Limits {
     }
 }
 
-/// What so many clients may take of memory, each with these bounds; `told`: messages besides, of which callbacks are told.
-fn bounds(clients: usize, limits: &Limits, longest: usize, told: usize, schemes: &[&str]) -> Bounds {
+/// The largest `io_buffer` of all, and a record of TLS.
+const MOST_READ: usize = 16_384;
+
+/// What so many clients may take of memory, each with these bounds; `told`: messages besides, of which callbacks are told; `unkept`:
+/// bytes that were read, and that there may be no memory to keep as they are.
+fn bounds(clients: usize, limits: &Limits, longest: usize, told: usize, unkept: usize, schemes: &[&str]) -> Bounds {
     let Limits { io_buffer, session, backlog, .. } = *limits;
     // A message and its list entry; what waits for the socket, as a list that doubles when it grows; bytes that were read and
     // written; entries of events, whose bound is four times that in a callback; tungstenite, rustls.
@@ -175,7 +179,7 @@ fn bounds(clients: usize, limits: &Limits, longest: usize, told: usize, schemes:
     let own = own + layers.iter().sum::<usize>();
     // Those that wait, and if there are none one. While a call waits in a callback there may be more.
     let messages = usize::max(backlog, longest) + told * longest;
-    let in_callback = usize::max(4 * backlog, longest) + 2 * longest;
+    let in_callback = usize::max(4 * backlog, longest) + 2 * longest + unkept;
     Bounds {
         own: clients * own + 32_768,
         one: messages,
@@ -266,7 +270,8 @@ fn play(seed: u64, mut rng: Rng, is_secure: bool) -> Seen {
         let longest = if hostile { LONGEST.1 } else { LONGEST.0 };
         // Handles that come when others have gone may be there beside their last events.
         let count = if removes > 0 { 3 * clients } else { clients };
-        w.promises.bounds = Some(bounds(count, &w.limits, longest, usize::from(ours_first), schemes));
+        let unkept = if no_memory > 0 { MOST_READ } else { 0 };
+        w.promises.bounds = Some(bounds(count, &w.limits, longest, usize::from(ours_first), unkept, schemes));
         w.promises.calls_in_callbacks = stage.busy_handler > 0;
         w.promises.is_forgetful = no_memory > 0;
     });
