@@ -224,7 +224,10 @@ impl<B: Buffer> Session<B> {
         let awaited = if qos == QoS::AtLeastOnce { Awaited::Puback(packet) } else { Awaited::Pubrec(packet) };
         self.in_flight.push(id, awaited);
         self.last_id = id;
-        self.trace("->", first_byte::PUBLISH, id, len);
+        // Else it is traced when it leaves.
+        if !resending {
+            self.trace("->", first_byte::PUBLISH, id, len);
+        }
         Ok(id)
     }
 

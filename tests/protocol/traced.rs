@@ -43,3 +43,21 @@ fn type_identifier_and_length_of_each_packet() {
     ];
     assert_eq!(lines, expected.map(|line| format!("DEBUG: client 7 {line}")));
 }
+
+/// Behind what is sent again a new one leaves from where it is kept: it is named once, too.
+#[test]
+fn a_message_behind_repetitions() {
+    let mut bench = Bench::new(LIMITS);
+    bench.session = Session::new(LIMITS, Some(7));
+    bench.reconnect(&PERSISTENT, false);
+    bench.publish(1, "t", b"old");
+    bench.sent();
+    bench.reconnect(&PERSISTENT, true);
+    let ((), lines) = logged(|| {
+        log::set_max_level(log::LevelFilter::Debug);
+        bench.publish(1, "t", b"new, longer");
+        bench.sent();
+    });
+    let expected = ["-> PUBLISH, id 1, 10 bytes", "-> PUBLISH, id 2, 18 bytes"];
+    assert_eq!(lines, expected.map(|line| format!("DEBUG: client 7 {line}")));
+}
