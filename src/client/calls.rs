@@ -100,6 +100,11 @@ impl<P: Port> Calls<P> {
         self.entries.iter().any(|call| kinds(call.kind))
     }
 
+    /// The connection whose end a disconnect waits for.
+    pub(super) fn closing(&mut self) -> Option<Attempt> {
+        self.waiting().find_map(|call| if let Kind::Closed(attempt) = call.kind { Some(attempt) } else { None })
+    }
+
     /// Whether no call waits but deinit.
     pub(super) fn is_quiet(&self) -> bool {
         !self.any(|kind| kind != Kind::Quiet)

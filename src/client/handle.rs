@@ -249,7 +249,8 @@ impl<P: Port> Client<P> {
             state.closed |= for_good;
             let drain = now + (DRAIN_TIMEOUT - END_TIMEOUT);
             state.end(Ending { drain, limit: now + DRAIN_TIMEOUT, hurried: Instant::NEVER });
-            let kind = Kind::Closed(state.connected?);
+            // Another disconnect may wait for the end of a connection that is not connected any more.
+            let kind = Kind::Closed(state.connected.or_else(|| state.calls.closing())?);
             let signal = signal.as_ref().filter(|_| state.calls.reserve())?;
             Some((signal, state.calls.add(kind, signal.clone(), self.hub.may_block_events(), Instant::NEVER)))
         });

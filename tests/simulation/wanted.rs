@@ -338,3 +338,26 @@ fn reconnect_gives_up_what_cannot_leave() {
     run(100_000);
     all_is_gone();
 }
+
+/// A disconnect beside another one waits with it, also when DISCONNECT is with the network already.
+#[test]
+fn a_disconnect_beside_another_waits_with_it() {
+    for (stalled, result, took) in [(5_000, Ok(()), 5_000), (60_000, Err(Error::Failure), 10_000)] {
+        let handle = connected();
+        let link = with(|w| w.broker.link_of("c")).expect("connected");
+        with(|w| w.conns[link].stalled_until = w.now + stalled);
+        assert!(handle.publish("t", 0, 10).1.is_ok());
+        let (one, other, start) = (handle.clone(), handle.clone(), now());
+        let first = call_later(0, move || one.try_disconnect().0);
+        let second = call_later(500, move || other.try_disconnect().0);
+        run(20_000);
+        for call in [first, second] {
+            let (outcome, at) = over(&call);
+            assert_eq!(outcome, result);
+            assert!((took..took + 100).contains(&(at - start)), "{} ms", at - start);
+        }
+        handle.remove();
+        run(100_000);
+        all_is_gone();
+    }
+}
