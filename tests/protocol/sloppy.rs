@@ -16,6 +16,19 @@ fn connack(connect: &Connect<'_>, body: [u8; 2]) -> (Vec<Seen>, Vec<String>) {
     logged(|| bench.feed(&packet(0x20, &body)).unwrap())
 }
 
+/// From a server that does not read what it answers.
+#[test]
+fn connack_before_connect_has_left() {
+    let mut bench = Bench::new(LIMITS);
+    bench.session.connect(bench.now, &PERSISTENT).unwrap();
+    assert_eq!(bench.receive(&[ConnAck { present: false, code: 0 }]), [Seen::Connected { session_present: false }]);
+    bench.publish(1, "t", b"p");
+    assert!(
+        matches!(bench.sent()[..], [FromClient::Connect { .. }, FromClient::Publish(_)]),
+        "what waited leaves first"
+    );
+}
+
 #[test]
 fn connack_flags() {
     let warning = |flags: u8| vec![format!("WARN: CONNACK with flags {flags}")];
