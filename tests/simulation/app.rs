@@ -177,7 +177,7 @@ impl Handle {
     }
 
     pub(crate) fn reconnect(&self) -> Result<()> {
-        let call = || bounded("reconnect", 51_000, &self.id, || Client::reconnect(&self.client)).0;
+        let call = || bounded("reconnect", 40_500, &self.id, || Client::reconnect(&self.client)).0;
         self.wishing(Wish::Connection, call)
     }
 
