@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 
 use super::connection_error::ConnectionError;
 use crate::port::{Net, NetError, Port, Socket, Token};
-use crate::transport::Layers;
 use crate::transport::uri::Uri;
+use crate::transport::{LayerError, Layers};
 
 pub(super) type LinkSocket<P> = <<P as Port>::Net as Net>::Socket;
 
@@ -39,6 +39,9 @@ pub(super) struct Pipe<P: Port> {
     moved: bool,
     /// How many bytes of `output` are the layers' answers to the server.
     answers: usize,
+    /// The server has ended the layers, and what came before that may wait for room: the next read says so. What is written
+    /// until then is lost, as behind the end of TCP.
+    end: Option<LayerError>,
 }
 
 impl<P: Port> Pipe<P> {
@@ -59,6 +62,7 @@ impl<P: Port> Pipe<P> {
             #[cfg(any(feature = "tls", feature = "websocket"))]
             moved: false,
             answers: 0,
+            end: None,
         }
     }
 
@@ -103,6 +107,9 @@ impl<P: Port> Pipe<P> {
 
     /// Reads once; what it brings goes to `up`. Whether anything has come, maybe not enough for the layers to pass it on.
     pub(super) fn read(&mut self, buffer: &mut [u8], up: &mut dyn FnMut(&[u8])) -> Result<bool, ConnectionError> {
+        if let Some(end) = self.end.take() {
+            return Err(end.into());
+        }
         let len = match self.socket.read(buffer) {
             Ok(0) if self.layers.is_empty() => return Err(ConnectionError::ClosedByServer),
             Ok(0) => return Err(ConnectionError::UnexpectedEnd),
@@ -117,7 +124,11 @@ impl<P: Port> Pipe<P> {
         let before = self.output.len();
         let result = self.layers.receive(&buffer[..len], &mut self.output, up);
         self.answers += self.output.len() - before;
-        result?;
+        match result {
+            // No answer need leave before the next read, which is of no socket.
+            Err(end) if end.is_orderly() => (self.end, self.readable, self.answers) = (Some(end), true, 0),
+            result => result?,
+        }
         Ok(true)
     }
 
@@ -149,7 +160,9 @@ impl<P: Port> Pipe<P> {
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {
         self.carried = bytes.len();
         if !self.layers.is_empty() {
-            self.layers.send(bytes, &mut self.output)?;
+            if self.end.is_none() {
+                self.layers.send(bytes, &mut self.output)?;
+            }
             return self.flush();
         }
         let taken = self.write_to_socket(bytes)?;

@@ -19,6 +19,10 @@ impl Failure for Absent {
     fn is_out_of_memory(&self) -> bool {
         match *self {}
     }
+
+    fn is_orderly(&self) -> bool {
+        match *self {}
+    }
 }
 
 impl Layer for Absent {

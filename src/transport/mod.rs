@@ -46,6 +46,9 @@ trait Layer {
 trait Failure: Say {
     /// Whether there was no memory.
     fn is_out_of_memory(&self) -> bool;
+
+    /// Whether the server has ended the layer as it should.
+    fn is_orderly(&self) -> bool;
 }
 
 /// Why the layers of a connection failed, or how they ended.
@@ -64,6 +67,14 @@ impl LayerError {
         match &self.0 {
             Either::Tls(error) => error.is_out_of_memory(),
             Either::WebSocket(error) => error.is_out_of_memory(),
+        }
+    }
+
+    /// Whether it is the server's end of the stream, in order.
+    pub fn is_orderly(&self) -> bool {
+        match &self.0 {
+            Either::Tls(error) => error.is_orderly(),
+            Either::WebSocket(error) => error.is_orderly(),
         }
     }
 }

@@ -304,9 +304,23 @@ pub(crate) fn close_all() {
     act(|broker, w| {
         let links: Vec<usize> = broker.links.keys().copied().collect();
         for id in links {
+            if id % 2 == 0 {
+                broker.end_layers(w, id);
+            }
             w.server_close(id);
             broker.unlink(id);
         }
+    });
+}
+
+/// Ends one connection likewise, and its layers before.
+#[cfg(feature = "websocket")]
+pub(crate) fn close_in_order(client: &str) {
+    act(|broker, w| {
+        let id = broker.link_of(client).expect("connected");
+        broker.end_layers(w, id);
+        w.server_close(id);
+        broker.unlink(id);
     });
 }
 
@@ -370,6 +384,18 @@ impl Broker {
     pub(crate) fn owes(&self) -> bool {
         let connected = self.sessions.values().filter(|session| session.link.is_some());
         connected.into_iter().any(|session| !session.in_flight.is_empty() || !session.waiting.is_empty())
+    }
+
+    /// Ends the layers of a connection in order, if it has come so far.
+    fn end_layers(&mut self, w: &mut World, id: usize) {
+        let Some(link) = self.links.get_mut(&id).filter(|link| link.client.is_some()) else { return };
+        let close_frame: &[u8] = if link.websocket.is_some() { b"\x88\x02\x03\xe8" } else { b"" };
+        let end = link.records(w, close_frame.to_vec());
+        w.server_write(id, &end);
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut link.tls {
+            w.server_write(id, &tls.end());
+        }
     }
 
     fn unlink(&mut self, id: usize) {

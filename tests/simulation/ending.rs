@@ -82,6 +82,88 @@ fn an_error_in_a_layer() {
     all_is_gone();
 }
 
+/// Schemes with layers.
+#[cfg(feature = "websocket")]
+const LAYERED: &[&str] = if cfg!(feature = "tls") {
+    &["ws://broker:1883", "mqtts://broker:1883", "wss://broker:1883"]
+} else {
+    &["ws://broker:1883"]
+};
+
+/// Messages come in one read with the orderly end of the layers, more than there is room for; nothing is delivered for `ms`.
+#[cfg(feature = "websocket")]
+fn ended_with_messages(uri: &str, ms: u64) -> (Handle, Vec<u64>) {
+    let handle = one_with(crate::app::with_host(config("c"), uri));
+    with(|w| (w.limits.io_buffer, w.limits.backlog) = (16_384, 2_000));
+    assert_eq!(handle.connect(), Ok(()));
+    assert!(handle.subscribe("in/#", 1).is_ok());
+    run(100);
+    with(|w| {
+        w.broker.style.window = 0;
+        w.queue.busy_until = w.now + ms;
+        w.stop_mqtt_task(100);
+    });
+    let serials = send(100, 1, 10);
+    run(20);
+    broker::close_in_order("c");
+    run(1_000);
+    let buffers = with(|w| w.buffers);
+    assert!(buffers < 2 * (2_000 / 64 + 20), "{buffers} buffers");
+    (handle, serials)
+}
+
+/// What came before the end of a layer is taken first, however long that takes, and the end has its cause.
+#[cfg(feature = "websocket")]
+#[test]
+fn what_comes_with_the_end_of_a_layer_is_not_lost() {
+    for uri in LAYERED {
+        let ((handle, serials), lines) = crate::logged::logged(|| {
+            let (handle, serials) = ended_with_messages(uri, 300_000);
+            // Meanwhile calls are served, as where the end of TCP was not read.
+            assert!(handle.publish("t", 0, 10).1.is_ok());
+            assert!(handle.publish("t", 1, 10).1.is_ok());
+            let start = now();
+            assert_eq!(handle.subscribe("x", 1), Err(Error::Failure));
+            assert_eq!(now() - start, 10_000);
+            run(250_000);
+            assert!(handle.publish("t", 0, 10).1.is_ok());
+            run(60_000);
+            (handle, serials)
+        });
+        assert_eq!(got(&handle), serials, "{uri}");
+        assert_eq!(with(|w| w.books.lost), 1);
+        let last = lines.last().expect("a line");
+        assert!(last.contains("connection lost: ") && last.contains("closed by the server"), "{lines:?}");
+        assert!(with(|w| w.buffers_peak) < 2 * (2_000 / 64 + 20));
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+/// Nor do a disconnect and a reconnect wait for that.
+#[cfg(feature = "websocket")]
+#[test]
+fn calls_that_end_a_connection_whose_layers_have_ended() {
+    for uri in LAYERED {
+        for reconnects in [true, false] {
+            let (handle, serials) = ended_with_messages(uri, 100_000);
+            let start = now();
+            if reconnects {
+                assert_eq!(handle.reconnect(), Ok(()));
+            } else {
+                handle.disconnect();
+                assert_eq!(handle.connect(), Ok(()));
+            }
+            assert!(now() - start < 1_000, "{uri}: it took {} ms", now() - start);
+            run(200_000);
+            let got: BTreeSet<_> = got(&handle).into_iter().collect();
+            assert_eq!(got, serials.into_iter().collect());
+            handle.remove();
+            all_is_gone();
+        }
+    }
+}
+
 /// An idle server is not a silent one: what was published right before a reconnect leaves, however many turns that takes.
 #[test]
 fn a_reconnect_waits_for_what_is_leaving() {

@@ -61,6 +61,10 @@ impl Failure for Error {
     fn is_out_of_memory(&self) -> bool {
         matches!(self, Error::NoMemory)
     }
+
+    fn is_orderly(&self) -> bool {
+        matches!(self, Error::Closed)
+    }
 }
 
 impl Say for Error {

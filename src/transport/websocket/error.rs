@@ -39,6 +39,10 @@ impl Failure for Error {
     fn is_out_of_memory(&self) -> bool {
         matches!(self, Error::NoMemory)
     }
+
+    fn is_orderly(&self) -> bool {
+        matches!(self, Error::Closed(_))
+    }
 }
 
 impl Say for Error {
