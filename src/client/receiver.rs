@@ -17,6 +17,9 @@ pub(super) struct Receiver<P: Port> {
     pub(super) backlog: Backlog<P::Buffer>,
     /// Input that was read but could not be taken, because the backlog was full, or there was no memory.
     leftover: Vec<u8>,
+    /// How much of it was taken since.
+    #[cfg(any(feature = "tls", feature = "websocket"))]
+    taken: usize,
     /// Until this instant messages wait for memory, and the connection does not end for want of it: an application that
     /// connects again at once would soon have used up all tries.
     memory_wait_until: Instant,
@@ -32,6 +35,9 @@ pub(super) struct Receiver<P: Port> {
 const MEMORY_WAIT: Millis = 2000;
 /// How often memory is tried again during [`MEMORY_WAIT`].
 const MEMORY_RETRY: Millis = 50;
+/// How much of what was left over is taken at a time: a layer may have brought one long piece.
+#[cfg(any(feature = "tls", feature = "websocket"))]
+const PIECE: usize = 4096;
 /// How long a connection goes on that must end since a message was missed.
 const MISSED_TIMEOUT: Millis = 10_000;
 const ORIGIN: Instant = Instant::from_millis(0);
@@ -42,6 +48,8 @@ impl<P: Port> Receiver<P> {
         Self {
             backlog,
             leftover: Vec::new(),
+            #[cfg(any(feature = "tls", feature = "websocket"))]
+            taken: 0,
             memory_wait_until: ORIGIN,
             missed_since: Instant::NEVER,
             is_cut: false,
@@ -57,6 +65,10 @@ impl<P: Port> Receiver<P> {
     /// The connection that the input came from is gone.
     pub(super) fn drop_leftover(&mut self) {
         self.leftover = Vec::new();
+        #[cfg(any(feature = "tls", feature = "websocket"))]
+        {
+            self.taken = 0;
+        }
         (self.memory_wait_until, self.missed_since) = (ORIGIN, Instant::NEVER);
         (self.is_cut, self.layers_wait) = (false, false);
     }
@@ -143,7 +155,20 @@ impl<P: Port> Receiver<P> {
         attempt: Attempt,
     ) -> Result<(), ConnectionError> {
         let leftover = core::mem::take(&mut self.leftover);
-        self.consume(client, now, attempt, &leftover, true)
+        #[cfg(not(any(feature = "tls", feature = "websocket")))]
+        return self.consume(client, now, attempt, &leftover, true);
+        #[cfg(any(feature = "tls", feature = "websocket"))]
+        {
+            // It stays where it is; only the rest of a piece is copied, to tell how long that is.
+            let begin = core::mem::take(&mut self.taken);
+            let end = leftover.len().min(begin + PIECE);
+            self.consume(client, now, attempt, &leftover[begin..end], true)?;
+            let taken = end - core::mem::take(&mut self.leftover).len();
+            if taken < leftover.len() {
+                (self.leftover, self.taken) = (leftover, taken);
+            }
+            Ok(())
+        }
     }
 
     /// Takes input; what there is no room for is left over, and what there is no memory for, unless it comes out of a layer,
