@@ -100,6 +100,11 @@ impl<P: Port> Calls<P> {
         self.entries.iter().any(|call| kinds(call.kind))
     }
 
+    /// Whether a connect still waits, which is for the attempt that is wanted.
+    pub(super) fn is_connecting(&mut self) -> bool {
+        self.waiting().any(|call| matches!(call.kind, Kind::Connect(_)))
+    }
+
     /// The connection whose end a disconnect waits for.
     pub(super) fn closing(&mut self) -> Option<Attempt> {
         self.waiting().find_map(|call| if let Kind::Closed(attempt) = call.kind { Some(attempt) } else { None })

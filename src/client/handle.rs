@@ -214,7 +214,7 @@ impl<P: Port> Client<P> {
         this.change(|state| match state.calls.remove(ticket) {
             _ if state.connected == Some(attempt) && state.is_connected() => Ok(()),
             outcome => {
-                state.withdraw(attempt);
+                state.withdraw();
                 outcome.unwrap_or(Err(Error::Failure))
             }
         })
@@ -475,9 +475,9 @@ impl<P: Port> ClientState<P> {
         self.calls.finish(Cause::Connected);
     }
 
-    /// A connect has given up: without another one that waits, the attempt must not succeed later.
-    fn withdraw(&mut self, attempt: Attempt) {
-        if self.wanted == Some(attempt) && !self.calls.any(|kind| kind == Kind::Connect(attempt)) {
+    /// Connects may have given up: an attempt that no call waits for any more must not succeed later.
+    pub(super) fn withdraw(&mut self) {
+        if self.wanted != self.connected && !self.calls.is_connecting() {
             (self.wanted, self.has_work) = (None, true);
         }
     }

@@ -138,6 +138,7 @@ impl<P: Port> Receiver<P> {
             let ClientState { calls, session, room, .. } = &mut *state;
             calls.fail_blocking(|id| session.forget(id));
             *room = (*room).max(Room::More);
+            state.withdraw();
         }
         // Without memory for another entry, entries must leave the backlog first.
         has_room &= self.backlog.reserve() || self.backlog.is_empty();

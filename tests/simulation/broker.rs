@@ -299,28 +299,17 @@ pub(crate) fn stall_one(ms: u64) {
     });
 }
 
-/// Ends connections in an orderly way, from the server's side.
-pub(crate) fn close_all() {
+/// Ends connections from the server's side: of those that `in_order` accepts the layers before.
+pub(crate) fn close_all(in_order: impl Fn(usize) -> bool) {
     act(|broker, w| {
         let links: Vec<usize> = broker.links.keys().copied().collect();
         for id in links {
-            if id % 2 == 0 {
+            if in_order(id) {
                 broker.end_layers(w, id);
             }
             w.server_close(id);
             broker.unlink(id);
         }
-    });
-}
-
-/// Ends one connection likewise, and its layers before.
-#[cfg(feature = "websocket")]
-pub(crate) fn close_in_order(client: &str) {
-    act(|broker, w| {
-        let id = broker.link_of(client).expect("connected");
-        broker.end_layers(w, id);
-        w.server_close(id);
-        broker.unlink(id);
     });
 }
 

@@ -166,7 +166,7 @@ fn what_the_log_says_of_a_loss() {
         let handle = one_with(with_host(config("c"), uri));
         assert_eq!(handle.connect(), Ok(()));
         let ((), lines) = logged(|| {
-            broker::close_all();
+            broker::close_all(|_| false);
             run(1_000);
         });
         assert_eq!(lines, [format!("connection lost: {reason}")]);

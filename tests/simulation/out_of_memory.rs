@@ -366,7 +366,7 @@ fn a_lost_connection() {
 fn a_connection_that_the_server_closes() {
     sweep(subscribed, |stage| {
         send(5, 2, 100);
-        broker::close_all();
+        broker::close_all(|_| false);
         run(1_000);
         stage.one().connect()
     });

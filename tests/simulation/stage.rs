@@ -221,7 +221,7 @@ impl Stage {
                 broker::die(false);
                 with(|w| w.later(5_000, || with(|w| w.broker.up = true)));
             }
-            88..91 if rough > 1 => broker::close_all(),
+            88..91 if rough > 1 => broker::close_all(|link| link % 2 == 0),
             91..94 if rough > 1 => {
                 with(|w| {
                     w.broker.style.reads = false;
