@@ -220,6 +220,18 @@ fn taking_bytes_without_ever_answering_is_no_life() {
     assert_eq!(bench.session.handle_timeout(bench.now), Err(TimeoutError::ServerSilent));
 }
 
+/// What moves behind a PINGREQ that has left says nothing of the server.
+#[test]
+fn what_the_layers_send_behind_a_ping_is_no_life() {
+    let mut bench = bench(10);
+    bench.advance(10_000);
+    assert_eq!(bench.session.handle_timeout(bench.now), Ok(()));
+    bench.transmit(2, 2);
+    bench.advance(5_000);
+    bench.session.moved(bench.now);
+    assert_eq!(wait(&mut bench, 5_000), Err(TimeoutError::ServerSilent));
+}
+
 #[test]
 fn a_transport_that_takes_nothing_is_dead() {
     let mut bench = bench(10);

@@ -361,3 +361,17 @@ fn a_disconnect_beside_another_waits_with_it() {
         all_is_gone();
     }
 }
+
+/// A deinit that is done before another one does not wait for that.
+#[test]
+fn a_deinit_beside_another_does_not_wait_for_it() {
+    let (handle, disconnect) = draining();
+    let other = Handle::new(handle.hub, 2, config("other"));
+    let first = call_later(500, move || handle.remove());
+    let second = call_later(1_000, move || other.remove());
+    run(20_000);
+    assert_eq!(over(&second).0, 0);
+    assert!(over(&first).0 > 5_000 && over(&disconnect).1 > 5_000);
+    run(100_000);
+    all_is_gone();
+}
