@@ -40,6 +40,11 @@ pub(crate) fn added() -> usize {
 
 /// Hands this to the client in pieces. Within each, not more was allocated than it had said that it needs.
 fn receive(client: &mut Client, bytes: &[u8]) -> (Result<(), String>, usize) {
+    receive_again(client, bytes, 0)
+}
+
+/// The same, where the ClientHello may be sent again with a session that takes so much.
+fn receive_again(client: &mut Client, bytes: &[u8], offered: usize) -> (Result<(), String>, usize) {
     let mut most = 0;
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -52,7 +57,7 @@ fn receive(client: &mut Client, bytes: &[u8]) -> (Result<(), String>, usize) {
         MORE.set(0);
         let (result, peak) = peak(|| client.receive(piece));
         // Nor much more than a message may take: the name of an authority has three bytes, and takes 80.
-        assert!(MORE.get() <= 32 * bytes.len() + 8192, "{} bytes for {}", MORE.get(), bytes.len());
+        assert!(MORE.get() <= 32 * bytes.len() + 8192 + offered, "{} bytes for {}", MORE.get(), bytes.len());
         let need = need.bytes + MORE.get();
         assert!(!is_handshake || peak <= need, "{peak} bytes, and not {need} for {len} of {}", piece.len());
         most = most.max(peak);
@@ -65,13 +70,18 @@ fn receive(client: &mut Client, bytes: &[u8]) -> (Result<(), String>, usize) {
 
 /// A whole handshake, up to the tickets.
 pub(crate) fn shake_hands(pair: &mut Pair) -> (Result<(), String>, usize) {
+    shake_hands_again(pair, 0)
+}
+
+/// The same, for [`receive_again`].
+pub(crate) fn shake_hands_again(pair: &mut Pair, offered: usize) -> (Result<(), String>, usize) {
     let mut most = 0;
     loop {
         let bytes = pair.answer();
         if bytes.is_empty() && pair.client.out.is_empty() {
             return (Ok(()), most);
         }
-        let (result, peak) = receive(&mut pair.client, &bytes);
+        let (result, peak) = receive_again(&mut pair.client, &bytes, offered);
         most = most.max(peak);
         if result.is_err() {
             return (result, most);

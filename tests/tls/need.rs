@@ -8,11 +8,11 @@ use rustls::ProtocolVersion;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::kx_group::SECP384R1;
 use rustls::crypto::ring::{Ticketer, default_provider};
-use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::server::{NoServerSessionStorage, ProducesTickets, ServerConfig};
 use wm_mqtt_client::transport::tls::{Settings, Tls, TlsConfig};
 
 use crate::certificates::*;
-use crate::limits::{added, names, shake_hands};
+use crate::limits::{added, names, shake_hands, shake_hands_again};
 use crate::memory::{in_own_process, peak, with_heap};
 use crate::openssl::{ec_key, ed25519_key, rsa_key};
 use crate::scripted::*;
@@ -261,4 +261,65 @@ fn assert_connects(config: &TlsConfig) -> usize {
     let (client, peak) = peak(|| Client::new(config, HOST).unwrap());
     assert!(peak <= need, "{peak} bytes, and not {need}");
     client.out.len()
+}
+
+/// A server that has no use for the share of a key wants the ClientHello again, with its ticket: that is held then, and no sooner.
+#[test]
+fn tickets_that_are_offered_again() {
+    if !in_own_process("need::tickets_that_are_offered_again") {
+        return;
+    }
+    let key = key("P-256");
+    let certificate = server_params(&["client"]).self_signed(&KeyPair::from_pem(&key).unwrap()).unwrap().pem();
+    let ticketer = Ticketer::new().unwrap();
+    for ours in [None, Some((certificate.as_bytes(), key.as_bytes()))] {
+        for (len, size) in [(1, None), (1, Some(64)), (2000, None), (2000, Some(64)), (16_000, None)] {
+            let config = TlsConfig::new(Settings { identity: ours, ..settings() }).unwrap();
+            for (is_resumed, again) in [(false, false), (true, false), (true, true)] {
+                let groups = if again { vec![SECP384R1] } else { default_provider().kx_groups };
+                let provider = CryptoProvider { kx_groups: groups, ..default_provider() };
+                let mut server = server_of(&[VERSIONS[0]], provider, &self_signed(|_| {}), names(0));
+                server.session_storage = Arc::new(NoServerSessionStorage {});
+                server.send_tls13_tickets = 1;
+                server.ticketer = Arc::new(Long(ticketer.clone(), len));
+                server.max_fragment_size = size;
+                let mut pair = Pair::new(&config, &server);
+                // The beginning of a ServerHello may be one that wants that; who has a certificate keeps a copy.
+                let takes_more = again || size.is_some() || ours.is_some();
+                let offered = if is_resumed && takes_more { 8 * (len + 2000) } else { 0 };
+                let (result, peak) = shake_hands_again(&mut pair, offered);
+                println!("ours: {}, {len}, {size:?}, {again}: {peak}", ours.is_some());
+                assert_eq!(result, Ok(()));
+                assert_eq!(pair.is_resumed(), is_resumed);
+                pair.assert_works();
+            }
+        }
+    }
+}
+
+/// A long ticket makes no later one dear.
+#[cfg(feature = "tls12")]
+#[test]
+fn tickets_that_become_short() {
+    if !in_own_process("need::tickets_that_become_short") {
+        return;
+    }
+    let ticketer = Ticketer::new().unwrap();
+    let mut server = server(VERSIONS[1], &self_signed(|_| {}));
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    let short = |server: &mut ServerConfig, len| server.ticketer = Arc::new(Long(ticketer.clone(), len));
+    for free in [120_000, 20_000] {
+        let config = unverified();
+        short(&mut server, 16_000);
+        Pair::open(&config, &server).assert_works();
+        short(&mut server, 1);
+        // What is long is not offered for want of memory, or is; what comes then is short.
+        for (free, is_resumed) in [(free, free > 100_000), (20_000, true)] {
+            let mut pair = Pair::new(&unverified(), &server);
+            pair.client = with_heap(free, || Client::new(&config, HOST).unwrap());
+            assert_eq!(shake_hands(&mut pair).0, Ok(()));
+            assert_eq!(pair.is_resumed(), is_resumed, "{free}");
+            pair.assert_works();
+        }
+    }
 }

@@ -138,8 +138,13 @@ impl TlsConfig {
     }
 
     /// See [`View::expect`].
-    pub(super) fn expect_ticket(&self, bytes: usize, in_handshake: bool) {
-        self.view.expect(bytes, in_handshake);
+    pub(super) fn expect_ticket(&self, bytes: usize) {
+        self.view.expect(bytes);
+    }
+
+    /// See [`View::offered`].
+    pub(super) fn offered(&self) -> usize {
+        self.view.offered()
     }
 
     pub(super) fn remember(&self, chain: usize) {

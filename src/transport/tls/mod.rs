@@ -47,6 +47,8 @@ const HEADER: usize = 5;
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
+/// How the random of a ServerHello begins that wants the ClientHello again (RFC 8446 section 4.1.3).
+const RETRY: &[u8] = &[0xcf, 0x21, 0xad, 0x74];
 
 /// The client's side of a TLS connection.
 pub struct Tls {
@@ -213,7 +215,7 @@ impl Tls {
         let checked = if end == len {
             let checked = self.check();
             // Those of TLS 1.3 come behind the handshake, and encrypted.
-            self.config.expect_ticket(if self.open { len } else { self.guard.ticket.into() }, !self.open);
+            self.config.expect_ticket(if self.open { len } else { self.guard.ticket.into() });
             checked
         } else {
             limits::check_record(end - self.begin, self.begin).map_err(Error::Excess)
@@ -222,7 +224,15 @@ impl Tls {
             // Such a record is none: rustls ends the connection with the alert that says so.
             self.input[self.begin] = 0;
         }
+        let before = out.len();
         let processed = self.process(held, out, up);
+        // The copy of the handshake begins anew, with what the server has said and the ClientHello that has answered it.
+        if self.config.own() > 0
+            && out.len() > before
+            && self.connection[0].handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest)
+        {
+            self.guard.account = Account::behind_hello(len + out.len() - before);
+        }
         if end == len {
             self.begin = self.input.len();
         }
@@ -246,7 +256,11 @@ impl Tls {
             }
             HANDSHAKE if !self.encrypted => {
                 self.guard.check(record, version == 4).map_err(Error::Excess)?;
-                if !self.guard.account.provide_before_keys() {
+                // A server that wants the ClientHello again gets it with the session that was offered.
+                let is_other = self.begin == 0 && record.get(6..10).is_some_and(|random| random != RETRY);
+                let is_known = is_other || self.connection[0].protocol_version().is_some();
+                let offered = if is_known { 0 } else { self.config.offered() };
+                if !self.guard.account.provide_before_keys() || !need::add(Need::whole(offered)) {
                     return Err(Error::NoMemory);
                 }
             }

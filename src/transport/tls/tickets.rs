@@ -42,6 +42,9 @@ struct Kept<T> {
     doubtful: bool,
 }
 
+/// A message with a ticket of no bytes, in TLS 1.2: how long it lives, and its length.
+const EMPTY: usize = 6;
+
 /// What rustls knows of clock and sessions, for one connection, or for several that have all had a clock.
 pub(super) struct View {
     clock: Clock,
@@ -66,10 +69,17 @@ impl View {
         self.clock.is_set() && !self.doubtful.load(Ordering::Relaxed)
     }
 
-    /// A ticket in the server's next record has so many bytes, at most. In a handshake rustls may hand back the one that was offered.
-    pub(super) fn expect(&self, bytes: usize, in_handshake: bool) {
-        let offered = if in_handshake { self.tickets.bytes.load(Ordering::Relaxed) } else { 0 };
-        self.tickets.bytes.store(bytes.max(offered), Ordering::Relaxed);
+    /// The server's last ticket has so many bytes, at most. Behind one that is empty, or none, rustls may hand back the one that was
+    /// offered.
+    pub(super) fn expect(&self, bytes: usize) {
+        if bytes > EMPTY {
+            self.tickets.bytes.store(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// What the session that a handshake has offered takes of the heap, as long as the server has sent no ticket.
+    pub(super) fn offered(&self) -> usize {
+        need::TICKET_BYTE * self.tickets.bytes.load(Ordering::Relaxed)
     }
 
     fn keep<T>(&self, session: T, place: impl FnOnce(&mut Memory) -> &mut Option<Kept<T>>) {
@@ -91,8 +101,9 @@ impl View {
             }
             self.doubtful.store(true, Ordering::Relaxed);
         }
-        self.tickets.bytes.store(bytes, Ordering::Relaxed);
-        need::add(Need::whole(need::TICKET_BYTE * bytes)).then_some(session)
+        let may = need::add(Need::whole(need::TICKET_BYTE * bytes));
+        self.tickets.bytes.store(if may { bytes } else { 0 }, Ordering::Relaxed);
+        may.then_some(session)
     }
 }
 
