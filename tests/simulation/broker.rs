@@ -313,6 +313,19 @@ pub(crate) fn close_all(in_order: impl Fn(usize) -> bool) {
     });
 }
 
+/// Says this to one client, in one frame of its own.
+#[cfg(feature = "websocket")]
+pub(crate) fn say_at_once(client: &str, bytes: &[u8]) {
+    act(|broker, w| {
+        let id = broker.link_of(client).expect("connected");
+        let link = broker.links.get_mut(&id).expect("connected");
+        let len = (bytes.len() as u64).to_be_bytes();
+        let bytes = if link.websocket.is_some() { [&[0x82, 127], &len[..], bytes].concat() } else { bytes.to_vec() };
+        let bytes = link.records(w, bytes);
+        w.server_write(id, &bytes);
+    });
+}
+
 /// Somebody publishes.
 pub(crate) fn publish(topic: &str, payload: &[u8], qos: u8) {
     act(|broker, w| broker.route(w, topic, payload, qos, false));

@@ -7,9 +7,13 @@ use std::rc::Rc;
 use wm_mqtt_client::client::Error;
 
 use crate::app::{Handle, config, enter, hub};
+#[cfg(feature = "websocket")]
+use crate::app::{new_serial, payload, serial};
 use crate::broker;
 use crate::directed::*;
 use crate::events::Delivery;
+#[cfg(feature = "websocket")]
+use crate::memory::{self, Plan};
 use crate::promises::all_is_gone;
 use crate::world::{call_later, create, run, start_app, with};
 
@@ -502,6 +506,53 @@ fn removed_before_its_first_connect_has_begun() {
         if hub.find(1).is_some() {
             hub.remove(1);
         }
+        all_is_gone();
+    }
+}
+
+/// One long frame, or what TLS brings in as many bytes, is taken in pieces as there is room: nothing is lost where they meet, nor
+/// where messages are skipped for want of memory, nor when the layers end behind it.
+#[cfg(feature = "websocket")]
+#[test]
+fn a_long_frame_is_taken_in_pieces() {
+    let least = |serials: &[(u64, usize)], len| serials.iter().filter(|sent| sent.1 < len).map(|sent| sent.0).collect();
+    for (uri, most, ends) in LAYERED
+        .iter()
+        .flat_map(|uri| [(uri, usize::MAX, false), (uri, usize::MAX, true), (uri, 4_000, false), (uri, 4_000, true)])
+    {
+        let handle = one_with(crate::app::with_host(config("c"), uri));
+        with(|w| w.limits.backlog = 2_000);
+        assert_eq!(handle.connect(), Ok(()));
+        run(100);
+        with(|w| w.faults.slow_callback = 3);
+        let (mut serials, mut packets) = (Vec::new(), Vec::new());
+        for len in (0..400).map(|n| 300 + (n * n * 7) % 9_001) {
+            let payload = payload(new_serial(), len);
+            serials.push((serial(&payload).expect("a number"), len));
+            let remaining = 6 + len;
+            packets.extend([0x30, remaining as u8 | 0x80, (remaining >> 7) as u8]);
+            packets.extend(b"\x00\x04in/x");
+            packets.extend(payload);
+        }
+        broker::say_at_once("c", &packets);
+        if ends {
+            broker::close_all(|_| true);
+        }
+        memory::plan(Plan::MessagesOver(most));
+        run(20_000);
+        memory::is_back();
+        run(20_000);
+        let all: Vec<u64> = least(&serials, usize::MAX);
+        let (got, short): (_, Vec<u64>) = (got(&handle), least(&serials, most.min(10_000) - 50));
+        assert!(
+            short.iter().all(|serial| got.contains(serial)),
+            "{uri}, {most}, {ends}: {} of {}",
+            got.len(),
+            all.len()
+        );
+        assert_eq!(got, all.into_iter().filter(|serial| got.contains(serial)).collect::<Vec<_>>());
+        assert_eq!(with(|w| w.books.lost), u64::from(ends));
+        handle.remove();
         all_is_gone();
     }
 }

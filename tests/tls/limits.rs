@@ -39,7 +39,7 @@ pub(crate) fn added() -> usize {
 }
 
 /// Hands this to the client in pieces. Within each, not more was allocated than it had said that it needs.
-fn receive(client: &mut Client, bytes: &[u8]) -> (Result<(), String>, usize) {
+pub(crate) fn receive(client: &mut Client, bytes: &[u8]) -> (Result<(), String>, usize) {
     receive_again(client, bytes, 0)
 }
 

@@ -8,11 +8,11 @@ use rustls::ProtocolVersion;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::kx_group::SECP384R1;
 use rustls::crypto::ring::{Ticketer, default_provider};
-use rustls::server::{NoServerSessionStorage, ProducesTickets, ServerConfig};
+use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use wm_mqtt_client::transport::tls::{Settings, Tls, TlsConfig};
 
 use crate::certificates::*;
-use crate::limits::{added, names, shake_hands, shake_hands_again};
+use crate::limits::{added, names, receive, shake_hands, shake_hands_again};
 use crate::memory::{in_own_process, peak, with_heap};
 use crate::openssl::{ec_key, ed25519_key, rsa_key};
 use crate::scripted::*;
@@ -297,6 +297,38 @@ fn tickets_that_are_offered_again() {
     }
 }
 
+/// And what such a server wants to find in it.
+#[test]
+fn cookies() {
+    if !in_own_process("need::cookies") {
+        return;
+    }
+    let key = key("P-256");
+    let certificate = server_params(&["client"]).self_signed(&KeyPair::from_pem(&key).unwrap()).unwrap().pem();
+    for ours in [None, Some((certificate.as_bytes(), key.as_bytes()))] {
+        for (len, size) in [(1, 16_384), (500, 16_384), (1900, 16_384), (1900, 100), (1900, 1)] {
+            let config = TlsConfig::new(Settings { identity: ours, ..settings() }).unwrap();
+            let mut client = Client::new(&config, HOST).unwrap();
+            // Behind the headers of record and message, version and random.
+            let session = client.out[43..76].to_vec();
+            client.out.clear();
+            let cookie = vector(2, &vec![7; len]);
+            let extensions = [&[0, 43, 0, 2, 3, 4, 0, 44][..], &vector(2, &cookie)].concat();
+            let body = [&[3, 3][..], &RETRY, &session, &[0x13, 1, 0], &vector(2, &extensions)].concat();
+            let (result, peak) = receive(&mut client, &plain(&message(2, &body), size));
+            println!("ours: {}, {len} in pieces of {size}: {peak}", ours.is_some());
+            assert_eq!(result, Ok(()));
+            assert!(client.out.len() > 200 + len, "the ClientHello again");
+        }
+    }
+}
+
+/// The random of a HelloRetryRequest (RFC 8446 section 4.1.3).
+const RETRY: [u8; 32] = [
+    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2, 0xa2, 0x11,
+    0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+];
+
 /// A long ticket makes no later one dear.
 #[cfg(feature = "tls12")]
 #[test]
@@ -307,7 +339,7 @@ fn tickets_that_become_short() {
     let ticketer = Ticketer::new().unwrap();
     let mut server = server(VERSIONS[1], &self_signed(|_| {}));
     server.session_storage = Arc::new(NoServerSessionStorage {});
-    let short = |server: &mut ServerConfig, len| server.ticketer = Arc::new(Long(ticketer.clone(), len));
+    let short = |server: &mut rustls::ServerConfig, len| server.ticketer = Arc::new(Long(ticketer.clone(), len));
     for free in [120_000, 20_000] {
         let config = unverified();
         short(&mut server, 16_000);

@@ -66,6 +66,8 @@ const COUNTED: u8 = 3 << 2;
 /// of its contents.
 const HEADED: u8 = 3 << 6;
 
+/// A ServerHello, whose cookie may be long.
+pub(super) const SERVER_HELLO: u16 = 2048;
 /// Some servers put their clients' certificates into tickets.
 const TICKET: u16 = 16_384;
 /// Extensions and signature schemes of one message: servers have up to some 30.
@@ -85,7 +87,7 @@ static ROWS: [Row; 16] = [
     // Its records stay in the input buffer, with all that is around its pieces, until it is complete.
     Row { kind: NONE, name: "fragmented message", bytes: AS_SET, items: 0, parts: &[] },
     // HelloRetryRequest has the same form.
-    Row { kind: 2, name: "ServerHello", bytes: 2048, items: 0, parts: HELLO },
+    Row { kind: 2, name: "ServerHello", bytes: SERVER_HELLO, items: 0, parts: HELLO },
     Row { kind: NEW_SESSION_TICKET, name: "NewSessionTicket", bytes: TICKET, items: 0, parts: &[] },
     Row { kind: TLS13 | NEW_SESSION_TICKET, name: "NewSessionTicket", bytes: TICKET, items: 0,
         parts: &[OPAQUE | 8, VECTOR | 1, VECTOR | 2, LIST | EXTENSIONS | 2, 1, HEADED] },

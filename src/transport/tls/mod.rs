@@ -256,11 +256,13 @@ impl Tls {
             }
             HANDSHAKE if !self.encrypted => {
                 self.guard.check(record, version == 4).map_err(Error::Excess)?;
-                // A server that wants the ClientHello again gets it with the session that was offered.
+                // A server that wants the ClientHello again gets it with the session that was offered, and with its own
+                // cookie, which is parsed and kept besides.
                 let is_other = self.begin == 0 && record.get(6..10).is_some_and(|random| random != RETRY);
                 let is_known = is_other || self.connection[0].protocol_version().is_some();
-                let offered = if is_known { 0 } else { self.config.offered() };
-                if !self.guard.account.provide_before_keys() || !need::add(Need::whole(offered)) {
+                let cookie = self.input.len().min(limits::SERVER_HELLO.into());
+                let again = if is_known { 0 } else { need::TICKET_BYTE * (self.config.offered() + 2 * cookie) };
+                if !self.guard.account.provide_before_keys() || !need::add(Need::whole(again)) {
                     return Err(Error::NoMemory);
                 }
             }

@@ -77,9 +77,9 @@ impl View {
         }
     }
 
-    /// What the session that a handshake has offered takes of the heap, as long as the server has sent no ticket.
+    /// Bytes of the ticket that a handshake has offered, as long as the server has sent none.
     pub(super) fn offered(&self) -> usize {
-        need::TICKET_BYTE * self.tickets.bytes.load(Ordering::Relaxed)
+        self.tickets.bytes.load(Ordering::Relaxed)
     }
 
     fn keep<T>(&self, session: T, place: impl FnOnce(&mut Memory) -> &mut Option<Kept<T>>) {
