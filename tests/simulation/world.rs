@@ -412,6 +412,11 @@ impl World {
             });
         }
     }
+
+    /// Something happens: a turn that is still to come sees that, and may move the deadline.
+    fn unsettle(&mut self) {
+        self.tasks.iter_mut().filter(|slot| slot.settling > 0).for_each(|slot| slot.settling = 2);
+    }
 }
 
 /// Does one thing. `false`: there is nothing to do up to `until`, and the clock stands there.
@@ -428,8 +433,7 @@ pub(crate) fn step(until: u64) -> bool {
         job
     });
     if !matches!(job, None | Some(Job::Turn(_) | Job::Spurious(_))) {
-        // A turn that is still to come sees what happens now, and may move the deadline.
-        with(|w| w.tasks.iter_mut().filter(|slot| slot.settling > 0).for_each(|slot| slot.settling = 2));
+        with(World::unsettle);
     }
     match job {
         None => return false,
@@ -672,6 +676,7 @@ pub(crate) fn preemption_point() {
     }
     with(|w| {
         w.preemptions -= 1;
+        w.unsettle();
         let lag = w.now - before;
         if let Some(frame) = w.frames.last_mut() {
             frame.lag += lag;
