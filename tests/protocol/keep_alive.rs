@@ -221,6 +221,7 @@ fn taking_bytes_without_ever_answering_is_no_life() {
 }
 
 /// What moves behind a PINGREQ that has left says nothing of the server.
+#[cfg(any(feature = "tls", feature = "websocket"))]
 #[test]
 fn what_the_layers_send_behind_a_ping_is_no_life() {
     let mut bench = bench(10);
