@@ -18,8 +18,7 @@ use super::need::{self, Need};
 /// it holds a copy of the server's certificates. Each is used once, for TLS 1.2 too: rustls hands a session that was
 /// resumed back, and one that the server no longer likes must not spoil every connect.
 ///
-/// Nobody waits for the lock: a handshake that was given up may still be computing when the next one of its handle begins,
-/// in a task of another priority. Who finds it taken goes without, and a session is not kept.
+/// Nobody waits for the lock: who finds it taken goes without, and a session is not kept.
 #[derive(Default)]
 pub(super) struct Tickets {
     memory: Mutex<Memory>,
