@@ -235,8 +235,12 @@ bool wm_mqtt_port_net_wait(void *handle, uint32_t timeout, struct wm_mqtt_port_e
 {
     struct net *net = handle;
     begin_waiting(net);
+    /* First: what the task was woken for is looked at now, and must not wake it again. */
+    bool woken = timeout != 0 && xSemaphoreTake(net->wake, 0) == pdTRUE;
     if (take_event(net, event))
         return true;
+    if (woken)
+        return false;
     if (net->waiting != NULL && timeout > LOOKUP_INTERVAL)
         timeout = LOOKUP_INTERVAL;
     if (timeout == 0) {
@@ -244,12 +248,8 @@ bool wm_mqtt_port_net_wait(void *handle, uint32_t timeout, struct wm_mqtt_port_e
             vTaskDelay(1);
         return false;
     }
-    if (xSemaphoreTake(net->wake, 0) != pdTRUE) {
-        net->turns = 0;
-        if (xSemaphoreTake(net->wake, wm_mqtt_port_ticks(timeout)) != pdTRUE)
-            return false;
-    }
-    return take_event(net, event);
+    net->turns = 0;
+    return xSemaphoreTake(net->wake, wm_mqtt_port_ticks(timeout)) == pdTRUE && take_event(net, event);
 }
 
 void wm_mqtt_port_net_task_ends(void)

@@ -32,6 +32,7 @@ struct socket {
     size_t kept;         /* how much of the window's excess is closed */
     unsigned received;   /* how often there was something to receive and nobody has come for it */
     bool ready;          /* something has happened that the task has not been told */
+    bool blocked;        /* the task waits until the socket is connected, has room, or has sent everything */
     bool filled;         /* the mailbox for segments was full: lwIP may have lost the end of the stream */
 };
 
@@ -52,6 +53,9 @@ static void on_event(struct netconn *conn, enum netconn_evt event, u16_t len)
     taskENTER_CRITICAL();
     for (struct socket *socket = sockets; socket != NULL; socket = socket->next) {
         if (socket->conn == conn) {
+            /* An acknowledgement, which most writes have: nobody waits for it. */
+            if (event == NETCONN_EVT_SENDPLUS && !socket->blocked)
+                break;
             if (event != NETCONN_EVT_SENDPLUS)
                 socket->received++;
             socket->ready = true;
@@ -144,6 +148,7 @@ void *wm_mqtt_port_connect(void *net, uintptr_t token, const struct wm_mqtt_port
     }
     socket->net = net;
     socket->token = token;
+    socket->blocked = true;
     wm_mqtt_port_net_share(net);
     taskENTER_CRITICAL();
     socket->next = sockets;
@@ -239,7 +244,7 @@ int wm_mqtt_port_read(void *handle, uint8_t *buffer, size_t len)
 }
 
 struct write {
-    struct netconn *conn;
+    struct socket *socket;
     const uint8_t *bytes;
     size_t len; /* then: how many lwIP has taken */
 };
@@ -248,8 +253,9 @@ struct write {
 static err_t write_now(struct tcpip_api_call_data *call)
 {
     struct write *write = wm_mqtt_lwip_subject(call);
-    struct tcp_pcb *pcb = write->conn->pcb.tcp;
-    err_t err = netconn_err(write->conn);
+    struct netconn *conn = write->socket->conn;
+    struct tcp_pcb *pcb = conn->pcb.tcp;
+    err_t err = netconn_err(conn);
     if (err != ERR_OK || pcb == NULL)
         return err != ERR_OK ? err : ERR_CONN;
     if (write->len > tcp_sndbuf(pcb))
@@ -257,9 +263,10 @@ static err_t write_now(struct tcpip_api_call_data *call)
     if (write->len > UINT16_MAX)
         write->len = UINT16_MAX;
     err = write->len == 0 ? ERR_MEM : tcp_write(pcb, write->bytes, (u16_t)write->len, TCP_WRITE_FLAG_COPY);
+    write->socket->blocked = err == ERR_MEM;
     if (err == ERR_MEM) {
         /* lwIP's timer looks whether there is room. */
-        netconn_set_flags(write->conn, NETCONN_FLAG_CHECK_WRITESPACE);
+        netconn_set_flags(conn, NETCONN_FLAG_CHECK_WRITESPACE);
         err = ERR_WOULDBLOCK;
     }
     tcp_output(pcb);
@@ -268,7 +275,7 @@ static err_t write_now(struct tcpip_api_call_data *call)
 
 int wm_mqtt_port_write(void *handle, const uint8_t *bytes, size_t len)
 {
-    struct write write = {((struct socket *)handle)->conn, bytes, len};
+    struct write write = {handle, bytes, len};
     err_t err = wm_mqtt_lwip_call(write_now, &write);
     if (err == ERR_WOULDBLOCK)
         return WM_MQTT_PORT_WOULD_BLOCK;
@@ -327,6 +334,7 @@ static err_t watch_for_the_end(struct tcpip_api_call_data *call)
 void wm_mqtt_port_shutdown(void *handle)
 {
     struct socket *socket = handle;
+    socket->blocked = true;
     wm_mqtt_lwip_call(watch_for_the_end, socket->conn);
     netconn_shutdown(socket->conn, 0, 1);
 }
