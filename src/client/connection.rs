@@ -159,7 +159,6 @@ impl<P: Port> Connection<P> {
             }
             self.end_unwanted(context);
             self.receiver.backlog.trim();
-            self.due = self.due.min(self.next_deadline(&context.clock));
             if self.stopped_reading() && self.may_read(context.now()) {
                 self.due = AT_ONCE;
             }
@@ -274,9 +273,10 @@ impl<P: Port> Connection<P> {
                 }
                 Stage::Up(pipe) => {
                     // Before anything ends for silence, the socket is read.
-                    if is_due {
-                        pipe.readable = true;
+                    if !is_due {
+                        return self.receive(context);
                     }
+                    pipe.readable = true;
                     self.receive(context)?;
                     return self.judge(context);
                 }
@@ -433,20 +433,21 @@ impl<P: Port> Connection<P> {
     }
 
     /// A connection that is not wanted any more has ended when DISCONNECT is with the network, or the time for that is up.
-    /// The server may still receive what the network has.
+    /// The server may still receive what the network has. Otherwise: when the connection is due next.
     #[cfg_attr(feature = "tls", inline(never))]
     fn end_unwanted(&mut self, context: &mut Context<P>) {
         let now = context.now();
         let (attempt, limit, has_left, is_silent) = {
             let mut guard = self.client.state().lock();
             let state = &mut *guard;
-            let Some(attempt) = state.connected.filter(|_| state.connected != state.wanted) else { return };
             let (ending, session) = (state.ending, &state.session);
             let has_left = !session.is_connected() && !session.wants_write();
             // The time may be up before this task has tried to send: what the socket takes goes out first.
-            if !has_left && (self.due == AT_ONCE || !context.clock.is_over(self.limit(state))) {
+            let is_over = has_left || (self.due != AT_ONCE && context.clock.is_over(self.limit(state)));
+            let Some(attempt) = state.connected.filter(|_| is_over && state.connected != state.wanted) else {
+                self.due = self.due.min(self.next_deadline(state, &context.clock));
                 return;
-            }
+            };
             // Whom the client does not read is not silent: bytes unread would make a reset of the end.
             let is_silent =
                 ending.hurried < Instant::NEVER && !self.stopped_reading() && now >= session.last_received() + SILENCE;
@@ -539,14 +540,13 @@ impl<P: Port> Connection<P> {
         }
     }
 
-    fn next_deadline(&self, clock: &Clock) -> Instant {
+    fn next_deadline(&self, state: &ClientState<P>, clock: &Clock) -> Instant {
         let attempt = match &self.stage {
             Stage::Down => Instant::NEVER,
             Stage::Dialing(dial) => dial.deadline(clock),
             Stage::Securing(_) => clock.end_of(self.limit),
             Stage::Up(_) => {
-                let state = self.client.state().lock();
-                let limit = self.limit(&state);
+                let limit = self.limit(state);
                 let calls = state.calls.deadline(clock).min(state.room_limit);
                 // Nothing is sent any more on a connection that is cut.
                 let keep_alive = if self.receiver.is_cut() { Instant::NEVER } else { state.keep_alive(clock) };
