@@ -12,7 +12,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{CBuffer, Join, Limits, Lock, Port, Shared, Signal, Task};
 #[cfg(feature = "tls")]
-#[cfg(feature = "tls")]
 use crate::memory::look_for;
 use crate::protocol;
 use crate::time::Instant;
