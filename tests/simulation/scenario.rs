@@ -298,8 +298,9 @@ fn finish(stage: &Stage, window: usize, forgetful: bool) {
         w.broker.style.window = window;
     });
     broker::behave();
-    // Long enough for dead connections to be noticed.
-    world::run(150_000);
+    // Long enough for dead connections to be noticed. Three times keep-alive: where nobody knew yet that the event queue had been begun
+    // anew, a connection that is silent goes on reading when its PINGREQ is due, and its silence counts from there.
+    world::run(210_000);
     with(|w| w.faults.stop_at_ping = 0);
     world::run(15_000);
     // A server that talks wants to hear of its clients all the same [MQTT-3.1.2-23].
