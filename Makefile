@@ -15,7 +15,8 @@
 #                     compared likewise
 #   make heap-sweep   connect over TLS with each amount of free heap, by kind of server and client: none may stop the device
 #   make csky-test    the same on the device's C-SKY core, in an emulator (CSKY_EMULATOR names another one than ours)
-#   make bench-device  instructions of the device's core for a message and for a handshake, in that emulator, compared likewise
+#   make bench-device  instructions of the device's core for a message and for a handshake, in that emulator, compared likewise; and for a
+#                      message with lwIP on RV32
 #   make release      packs the device's component with its library prebuilt: target/wm-mqtt-client-VERSION-w800.tar.gz
 #   make soak         random scenarios of the whole client in simulation, from SEED on, for DURATION seconds (60) or SEEDS of them
 #   make fuzz         libFuzzer on decoder, session, client, TLS, WebSocket, URIs and configuration, DURATION seconds in all (420);
@@ -116,6 +117,7 @@ csky-test: peers
 
 bench-device: peers
 	MACHINE=csky BENCH=1 CARGO='$(CARGO)' scripts/firmware.sh
+	BENCH=1 CARGO='$(CARGO)' scripts/firmware.sh
 
 soak:
 	CARGO='$(CARGO)' scripts/soak.sh

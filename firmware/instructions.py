@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""instructions.py LOGS: the tables of docs/performance.md, medians of what firmware/csky/tests has counted in its rounds. Fails when
+"""instructions.py LOGS: the tables of docs/performance.md, medians of what the firmware on C-SKY has counted in rounds. Fails when
 even the best round of something takes more than the document says, beyond a tolerance; WRITE=1 puts the tables there. With other
 compilers, or another core ($MADE_WITH), than a table names nothing is compared, and that is said.
 
-    INSTRUCTIONS TABLE ; ROW ; COLUMN ; NUMBER      in the logs, once for each round
+    INSTRUCTIONS TABLE ; ROW ; COLUMN ; NUMBER      in the logs, for each round, or for all of them together
 """
 
 import glob
@@ -18,7 +18,7 @@ DOCUMENT = "docs/performance.md"
 # less. Where a server's answers come in between, their number at a time is a matter of luck.
 TABLES = {
     "handshakes": (lambda count: f"{count / 1e6:.2f}", lambda row: 1.03),
-    "messages": (lambda count: f"{count:,.0f}", lambda row: 1.03 if re.search("publish, QoS 0|receive, QoS [01]", row) else 1.10),
+    "messages": (lambda count: f"{count:,.0f}", lambda row: 1.03 if re.search("publish, QoS 0|receive, QoS [01]", row) else 1.20),
 }
 LINE = r"^INSTRUCTIONS (\S+) ; (.*) ; (.*) ; (\d+)$"
 

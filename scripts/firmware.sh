@@ -132,15 +132,16 @@ mkdir "$logs"
 runs=("$@")
 demo=(in_parallel 240 demo python3 firmware/agent.py -- scripts/demo.sh firmware/demo.sh "$peers/demo-broker")
 # Over the other schemes what differs is below MQTT. The longest first.
-if [ "$#" = 0 ] && [ "$machine" = virt ]; then
+if [ -n "${BENCH:-}" ]; then
+    runs=(messages)
+    [ "$machine" = virt ] || runs+=(handshakes:mqtts)
+elif [ "$#" = 0 ] && [ "$machine" = virt ]; then
     runs=(bad_peers:mqtts chaos chaos:wss network names interface keepalive board_check:wss device_tls:mqtts device_tls:wss heap:mqtts receive device)
     for scheme in mqtts ws wss; do runs+=("device:$scheme" "receive:$scheme" "connect:$scheme" "session:$scheme"); done
     for test in "${tests[@]}"; do
         case $test in bad_peers | keepalive | receive) ;; *) runs+=("$test") ;; esac
     done
     "${demo[@]}"
-elif [ -n "${BENCH:-}" ]; then
-    runs=(handshakes:mqtts messages)
 elif [ "$#" = 0 ]; then
     # A handshake takes an emulator half a second: TLS in part, both versions and all kinds of keys.
     runs=(handshakes:mqtts messages device:wss board_check:wss session:wss keepalive device:mqtts tls::versions tls::identities tls_traffic::forgotten)

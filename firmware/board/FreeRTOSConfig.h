@@ -46,6 +46,16 @@
 #define configTIMER_QUEUE_LENGTH     16
 #define configTIMER_TASK_STACK_DEPTH 1024
 
+#ifdef __riscv
+/* What the idle task takes is no work: see board_instructions(). */
+#define configGENERATE_RUN_TIME_STATS    1
+#define configRUN_TIME_COUNTER_TYPE      uint64_t
+#define portCONFIGURE_TIMER_FOR_RUN_TIME_STATS()
+#define portGET_RUN_TIME_COUNTER_VALUE() board_counter()
+uint64_t board_counter(void);
+#define INCLUDE_xTaskGetIdleTaskHandle      1
+#endif
+
 #define INCLUDE_vTaskPrioritySet            1
 #define INCLUDE_uxTaskPriorityGet           1
 #define INCLUDE_vTaskDelete                 1

@@ -11,6 +11,8 @@
 #define HARNESS_HEAP (40 * 1024 * 1024)
 
 uint64_t board_now_us(void);
+/* The instructions that were executed so far, where the emulator counts them; elsewhere something that takes time. */
+uint64_t board_instructions(void);
 void board_write(const char *text, size_t len);
 void board_exit(int status) __attribute__((noreturn));
 void board_failed(const char *what, const char *where, int line) __attribute__((noreturn));

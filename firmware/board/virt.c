@@ -55,6 +55,18 @@ uint64_t board_now_us(void)
     return ((uint64_t)high << 32 | low) / 10;
 }
 
+/* With QEMU's -icount shift=0: a nanosecond is an instruction, or a wait for one. */
+uint64_t board_counter(void)
+{
+    uint32_t high, low, again;
+    do {
+        __asm volatile("csrr %0, minstreth; csrr %1, minstret; csrr %2, minstreth" : "=r"(high), "=r"(low), "=r"(again));
+    } while (high != again);
+    return (uint64_t)high << 32 | low;
+}
+
+uint64_t board_instructions(void) { return board_counter() - ulTaskGetIdleRunTimeCounter(); }
+
 /* ---- interrupts ---- */
 
 void machine_start(void)

@@ -117,7 +117,7 @@ uint64_t board_now_us(void)
     return nanoseconds(MONOTONIC) / 1000;
 }
 
-uint64_t machine_instructions(void)
+uint64_t board_instructions(void)
 {
     enum { PROCESS_CPUTIME = 2 };
     return nanoseconds(PROCESS_CPUTIME);

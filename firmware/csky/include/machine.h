@@ -30,8 +30,6 @@ enum { LINUX_EAGAIN = 11, LINUX_EAFNOSUPPORT = 97, LINUX_EINPROGRESS = 115 };
 #define linux_call(call, ...) linux_call_with(call, (const long[6]){__VA_ARGS__})
 long linux_call_with(enum linux_call call, const long *arguments);
 
-/* The instructions that were executed so far, in our emulator; elsewhere the processor's nanoseconds. */
-uint64_t machine_instructions(void);
 void machine_start_ticks(void);
 /* Waits so many milliseconds at most for the line to the agent or a socket, tells those who wait for them, and counts the ticks;
  * whether a task should be switched. */

@@ -4,17 +4,17 @@
 #include <stdio.h>
 
 #include "auto_broker.h"
+#include "board.h"
 #include "check.h"
 #include "client.h"
-#include "machine.h"
 
 enum { ROUNDS = 5 };
 
 static void connect_counted(handle_t handle, relay_t *relay, const char *version, const char *key, bool resumed)
 {
-    uint64_t before = machine_instructions();
+    uint64_t before = board_instructions();
     REQUIRE_EQ(wm_mqtt_client_connect(handle), 0);
-    uint64_t taken = machine_instructions() - before;
+    uint64_t taken = board_instructions() - before;
     char *tls = relay_line(relay, "tls");
     CHECK_STR(line_value(tls, "version"), version);
     CHECK_STR(line_value(tls, "resumed"), resumed ? "yes" : "no");

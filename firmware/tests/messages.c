@@ -1,15 +1,15 @@
-/* What a message takes in a burst: instructions of all tasks over TCP, in our emulator, from the call of publish, or from its bytes in
- * the socket, until its event was delivered. What is the same for any number of messages falls out between two numbers. For
- * firmware/instructions.py:
+/* What a message takes in a burst: instructions of all tasks over TCP, where the emulator counts them, from the call of publish, or from
+ * its bytes in the socket, until its event was delivered. What is the same for any number of messages falls out between two numbers.
+ * On C-SKY for firmware/instructions.py:
  *
  *     INSTRUCTIONS messages ; ROW ; COLUMN ; NUMBER */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "board.h"
 #include "check.h"
 #include "client.h"
-#include "machine.h"
 #include "mosquitto.h"
 #include "wm_event.h"
 
@@ -47,9 +47,9 @@ static void publish_all(handle_t handle, int count, int size, int qos)
 static uint64_t publishing(handle_t handle, handle_t receiver, int count, int size, int qos)
 {
     (void)receiver;
-    uint64_t before = machine_instructions();
+    uint64_t before = board_instructions();
     publish_all(handle, count, size, qos);
-    return machine_instructions() - before;
+    return board_instructions() - before;
 }
 
 /* They wait for the receiver in its session. */
@@ -60,14 +60,17 @@ static uint64_t receiving(handle_t handle, handle_t receiver, int count, int siz
     REQUIRE_EQ(wm_mqtt_client_disconnect(receiver), 0);
     publish_all(handle, count, size, qos);
     received = 0;
-    uint64_t before = machine_instructions();
+    uint64_t before = board_instructions();
     REQUIRE_EQ(wm_mqtt_client_connect(receiver), 0);
     wait_for(&received, count);
-    uint64_t taken = machine_instructions() - before;
+    uint64_t taken = board_instructions() - before;
     REQUIRE(wm_mqtt_client_unsubcribe(receiver, topic) > 0);
     REQUIRE_EQ(wm_mqtt_client_disconnect(receiver), 0);
     return taken;
 }
+
+/* Waiting costs ticks, and what the network is late with is sent again. */
+static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 static void messages(void)
 {
@@ -86,12 +89,13 @@ static void messages(void)
         for (int qos = 0; qos < 3; qos++) {
             for (int s = 0; s < 2; s++) {
                 check_row("%s, QoS %d, %d bytes", kinds[k].name, qos, sizes[s]);
+                uint64_t few = UINT64_MAX, many = UINT64_MAX;
                 for (int round = 0; round < ROUNDS; round++) {
-                    uint64_t few = kinds[k].count(sender, receiver, FEW, sizes[s], qos);
-                    uint64_t many = kinds[k].count(sender, receiver, MANY, sizes[s], qos);
-                    printf("INSTRUCTIONS messages ; %s, QoS %d ; %d bytes ; %lu\n", kinds[k].name, qos, sizes[s],
-                           (unsigned long)((many - few) / (MANY - FEW)));
+                    few = least(few, kinds[k].count(sender, receiver, FEW, sizes[s], qos));
+                    many = least(many, kinds[k].count(sender, receiver, MANY, sizes[s], qos));
                 }
+                printf("INSTRUCTIONS messages ; %s, QoS %d ; %d bytes ; %lu\n", kinds[k].name, qos, sizes[s],
+                       (unsigned long)((many - few) / (MANY - FEW)));
             }
         }
     }
