@@ -263,7 +263,7 @@ def start_machine(image, line):
     else:
         command = (
             ["qemu-system-riscv32", "-M", "virt", "-cpu", "rv32", "-m", "64M", "-bios", "none", "-nodefaults"]
-            # Which of them counts does not care for time.
+            # So QEMU counts instructions. The other programs measure time, which then runs with what they execute.
             + ["-icount", "shift=0"] * (os.path.basename(image) == "messages")
             + ["-nographic", "-serial", "stdio", "-monitor", "none", "-kernel", image]
             + ["-global", "virtio-mmio.force-legacy=false"]

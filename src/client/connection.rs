@@ -433,7 +433,7 @@ impl<P: Port> Connection<P> {
     }
 
     /// A connection that is not wanted any more has ended when DISCONNECT is with the network, or the time for that is up.
-    /// The server may still receive what the network has. Otherwise: when the connection is due next.
+    /// The server may still receive what the network has. One that goes on gets its next deadline, under the same lock.
     #[cfg_attr(feature = "tls", inline(never))]
     fn end_unwanted(&mut self, context: &mut Context<P>) {
         let now = context.now();
