@@ -48,19 +48,19 @@ struct HubState<P: Port> {
     arrivals: Vec<Shared<Client<P>>>,
     last_token: usize,
     task: Option<RunningTask<P>>,
-    /// The last MQTT task that ended, to be joined.
+    /// The last MQTT task that ended while a deinit was under way, which joins it.
     ended: Option<P::Join>,
-    /// Signals of deinits that wait for the MQTT task's end.
-    end_waiters: Vec<P::Signal>,
+    /// The signal of the deinit that waits for the MQTT task's end.
+    end_waiter: Option<P::Signal>,
     /// The task that computes TLS handshakes.
     #[cfg(feature = "tls")]
     handshakes: HandshakeTask<P>,
 }
 
 impl<P: Port> HubState<P> {
-    /// Wakes those deinits: the MQTT task has ended, or goes on since there are clients again.
-    fn release_end_waiters(&mut self) {
-        for waiter in core::mem::take(&mut self.end_waiters) {
+    /// Wakes the deinit that waits, if one does: the MQTT task has ended, or goes on since there are clients again.
+    fn release_end_waiter(&mut self) {
+        if let Some(waiter) = self.end_waiter.take() {
             waiter.notify();
         }
     }
@@ -82,7 +82,7 @@ impl<P: Port> Hub<P> {
                 last_token: 0,
                 task: None,
                 ended: None,
-                end_waiters: Vec::new(),
+                end_waiter: None,
                 #[cfg(feature = "tls")]
                 handshakes: HandshakeTask::NONE,
             })?,
@@ -97,7 +97,7 @@ impl<P: Port> Hub<P> {
     pub fn add(&'static self, key: usize, config: Config) -> Option<Shared<Client<P>>> {
         let mut state = self.state.lock();
         state.clients.try_reserve(1).ok()?;
-        state.release_end_waiters();
+        state.release_end_waiter();
         let token = state.last_token + 1;
         let client = Shared::try_new_with(|| Client::new(self, token, config))?;
         state.last_token = token;
@@ -138,13 +138,11 @@ impl<P: Port> Hub<P> {
             if !state.clients.is_empty() || state.ending > 0 {
                 return;
             }
-            match &waiter {
-                Some(waiter) if state.task.is_some() && state.end_waiters.try_reserve(1).is_ok() => {
-                    state.end_waiters.push(waiter.clone());
-                    true
-                }
-                _ => false,
+            if waiter.is_none() {
+                state.ended = None;
             }
+            state.end_waiter = waiter.clone().filter(|_| state.task.is_some());
+            state.end_waiter.is_some()
         };
         self.wake();
         let Some(waiter) = waiter else { return };
@@ -152,11 +150,6 @@ impl<P: Port> Hub<P> {
             // `close` may have used up the time until `deadline`; the MQTT task is about to end then.
             waiter.wait(deadline.max(P::now()) + TASK_END_TIMEOUT);
         }
-        self.join_ended();
-    }
-
-    /// Joins the last MQTT task that ended: it has left its loop.
-    fn join_ended(&self) {
         let ended = self.state.lock().ended.take();
         if let Some(ended) = ended {
             ended.join();
@@ -166,7 +159,6 @@ impl<P: Port> Hub<P> {
     /// Puts a client into the care of the task, which starts with the first one. Fails when the task could not start, or
     /// the client was removed.
     pub(super) fn attach(&'static self, client: &Shared<Client<P>>) -> Result<(), Error> {
-        self.join_ended();
         let mut guard = self.state.lock();
         let state = &mut *guard;
         if !state.clients.iter().any(|(_, known)| Shared::same(known, client)) {
@@ -247,8 +239,10 @@ impl<P: Port> Hub<P> {
         if !state.clients.is_empty() || !state.arrivals.is_empty() {
             return false;
         }
-        state.ended = state.task.take().map(|task| task.join);
-        state.release_end_waiters();
+        // That of a task that nobody waits for is dropped: the system gives its stack back.
+        let is_waited_for = state.ending > 0 || state.end_waiter.is_some();
+        state.ended = state.task.take().map(|task| task.join).filter(|_| is_waited_for);
+        state.release_end_waiter();
         drop(state);
         #[cfg(feature = "tls")]
         HandshakeTask::join(self);
@@ -257,7 +251,7 @@ impl<P: Port> Hub<P> {
 
     /// Called by the task when nothing but events keeps it: a deinit does not wait for those.
     pub(super) fn end_is_delayed(&self) {
-        self.state.lock().release_end_waiters();
+        self.state.lock().release_end_waiter();
     }
 
     /// Whether no event can be delivered until the caller returns. Before the first event nobody knows the event task:

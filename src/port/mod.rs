@@ -50,7 +50,7 @@ pub trait Port: Sized + Send + Sync + 'static {
     type Net: Net;
     /// Memory that the application frees.
     type Buffer: Buffer + Send + fmt::Debug;
-    /// What is left of a started task.
+    /// What is left of a started task. Dropped, the system gives back what the task had when it ends.
     type Join: Join;
     /// The same of a task with a deep stack: joining gives that back at once. Dropped before the task has ended, the system
     /// gives it back some time later.

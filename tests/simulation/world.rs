@@ -106,7 +106,8 @@ pub(crate) struct TaskSlot {
     body: Option<Box<dyn Task>>,
     pub(crate) net: usize,
     pub(crate) ended: bool,
-    pub(crate) joined: bool,
+    /// Its stack may go when it ends.
+    pub(crate) is_released: bool,
     /// So often it must come to its wait before its deadline is known: what a turn makes of it shows at the next, and one that
     /// nobody asked for, as these are, may move it.
     settling: u8,
@@ -568,7 +569,7 @@ pub(crate) fn start(body: Box<dyn Task>) -> usize {
             body: Some(body),
             net,
             ended: false,
-            joined: false,
+            is_released: false,
             settling: 2,
             deadline: None,
             stopped_until: 0,
