@@ -128,16 +128,17 @@ impl<P: Port> Connection<P> {
         is_ours
     }
 
-    /// Whether anything has happened that [`Self::advance`] must see.
-    pub(super) fn needs_attention(&mut self, now: Instant) -> bool {
+    /// Whether anything has happened that [`Self::advance`] must see. A delivered event makes room in the backlog, and so for
+    /// input.
+    pub(super) fn needs_attention(&mut self, now: Instant, delivered: bool) -> bool {
         let left = self.client.take_work();
-        left || self.due <= now
+        left || self.due <= now || (delivered && self.stopped_reading())
     }
 
     /// Whether the client was removed and its connection is closed.
     pub(super) fn is_over(&self) -> bool {
         let is_down = matches!(self.stage, Stage::Down) && self.closing.is_none();
-        self.served && is_down && self.client.state().lock().leave()
+        is_down && self.client.state().lock().leave()
     }
 
     /// Reads, judges limits and goes on with the attempt, as far as that goes now.
@@ -151,19 +152,25 @@ impl<P: Port> Connection<P> {
         }
     }
 
-    /// Sends what this turn has added; when [`Self::advance`] is due next.
-    pub(super) fn finish_turn(&mut self, context: &mut Context<P>) -> Instant {
-        if core::mem::take(&mut self.served) {
-            if let Err(error) = self.transmit(context) {
-                self.end(context.now(), error);
-            }
-            self.end_unwanted(context);
-            self.receiver.backlog.trim();
-            if self.stopped_reading() && self.may_read(context.now()) {
-                self.due = AT_ONCE;
-            }
+    /// Sends what this turn has added. Whether input waits for deliveries.
+    pub(super) fn finish_turn(&mut self, context: &mut Context<P>) -> bool {
+        if !core::mem::take(&mut self.served) {
+            return false;
         }
-        self.due.max(context.now())
+        if let Err(error) = self.transmit(context) {
+            self.end(context.now(), error);
+        }
+        self.end_unwanted(context);
+        self.receiver.backlog.trim();
+        if self.stopped_reading() && self.may_read(context.now()) {
+            self.due = AT_ONCE;
+        }
+        core::mem::take(&mut self.receiver.backlog.was_full)
+    }
+
+    /// When [`Self::advance`] is due next; in the past: in the next turn.
+    pub(super) fn due(&self) -> Instant {
+        self.due
     }
 
     /// The first event of the backlog was accepted, whose entry has cost this.

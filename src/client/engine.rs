@@ -187,25 +187,18 @@ impl<P: Port> Engine<P> {
         self.next_client = refused.unwrap_or(self.next_client);
     }
 
-    /// Drops the connections of clients that were removed; their last events stay.
+    /// Drops a connection whose client was removed; its last events stay.
     // Not inlined: its frame would lie under everything that TLS needs.
     #[cfg_attr(feature = "tls", inline(never))]
-    fn remove_clients(&mut self, now: Instant) {
-        let mut at = 0;
-        while at < self.connections.len() {
-            if !self.connections[at].is_over() {
-                at += 1;
-                continue;
-            }
-            let connection = self.connections.swap_remove(at);
-            let backlog = connection.into_backlog().without_messages();
-            // From the first ones: others come and go while the queue is full.
-            if self.last_events.is_empty() {
-                self.last_events_until = now + DRAIN_TIMEOUT;
-            }
-            if !backlog.is_empty() {
-                self.last_events.push(backlog);
-            }
+    fn remove_client(&mut self, at: usize, now: Instant) {
+        let connection = self.connections.swap_remove(at);
+        let backlog = connection.into_backlog().without_messages();
+        // From the first ones: others come and go while the queue is full.
+        if self.last_events.is_empty() {
+            self.last_events_until = now + DRAIN_TIMEOUT;
+        }
+        if !backlog.is_empty() {
+            self.last_events.push(backlog);
         }
     }
 }
@@ -226,13 +219,17 @@ impl<P: Port> Task for Engine<P> {
         self.hub.about_to_look();
         self.take_arrivals();
         let delivered = self.check_deliveries(now);
-        for connection in &mut self.connections {
-            // A delivered event makes room in the backlog, and so for input.
-            if connection.needs_attention(now) || delivered {
+        let mut at = 0;
+        while let Some(connection) = self.connections.get_mut(at) {
+            if connection.needs_attention(now, delivered) {
                 connection.advance(&mut self.context);
+                if connection.is_over() {
+                    self.remove_client(at, now);
+                    continue;
+                }
             }
+            at += 1;
         }
-        self.remove_clients(now);
         self.dispatch(now);
         if !self.last_events.is_empty() && self.context.clock.is_over(self.last_events_until) {
             log::error(&[&"the event queue stayed full: last events of a client are lost"]);
@@ -257,13 +254,13 @@ impl<P: Port> Task for Engine<P> {
             self.deadline = self.deadline.min(self.context.clock.end_of(self.last_events_until));
         }
         for connection in &mut self.connections {
-            self.deadline = self.deadline.min(connection.finish_turn(&mut self.context));
-            awaits_deliveries |= core::mem::take(&mut connection.backlog().was_full);
+            awaits_deliveries |= connection.finish_turn(&mut self.context);
+            self.deadline = self.deadline.min(connection.due());
         }
         if awaits_deliveries {
             self.await_deliveries(now);
         }
-        self.deadline = self.deadline.min(self.stall.at);
+        self.deadline = self.deadline.min(self.stall.at).max(now);
         true
     }
 }

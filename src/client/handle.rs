@@ -139,7 +139,7 @@ impl<P: Port> Client<P> {
 
     /// Called by the MQTT task: whether calls have left something for it since it last asked.
     pub(super) fn take_work(&self) -> bool {
-        self.left_work.swap(false, Ordering::SeqCst)
+        self.left_work.load(Ordering::SeqCst) && self.left_work.swap(false, Ordering::SeqCst)
     }
 
     /// Does `work` under the lock, and then wakes the MQTT task if that is this caller's turn.
