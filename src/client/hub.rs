@@ -97,9 +97,9 @@ impl<P: Port> Hub<P> {
     pub fn add(&'static self, key: usize, config: Config) -> Option<Shared<Client<P>>> {
         let mut state = self.state.lock();
         state.clients.try_reserve(1).ok()?;
-        state.release_end_waiter();
         let token = state.last_token + 1;
         let client = Shared::try_new_with(|| Client::new(self, token, config))?;
+        state.release_end_waiter();
         state.last_token = token;
         state.clients.push((key, client.clone()));
         Some(client)
@@ -132,7 +132,7 @@ impl<P: Port> Hub<P> {
     fn wait_for_end(&self, deadline: Instant) {
         let in_event_task = self.outstanding.lock().event_task() == P::current_task();
         let waiter = if in_event_task { None } else { P::Signal::new() };
-        let waits = {
+        let (waits, last_token) = {
             let mut state = self.state.lock();
             state.ending -= 1;
             if !state.clients.is_empty() || state.ending > 0 {
@@ -142,15 +142,20 @@ impl<P: Port> Hub<P> {
                 state.ended = None;
             }
             state.end_waiter = waiter.clone().filter(|_| state.task.is_some());
-            state.end_waiter.is_some()
+            (state.end_waiter.is_some(), state.last_token)
         };
         self.wake();
         let Some(waiter) = waiter else { return };
-        if waits {
-            // `close` may have used up the time until `deadline`; the MQTT task is about to end then.
-            waiter.wait(deadline.max(P::now()) + TASK_END_TIMEOUT);
-        }
-        let ended = self.state.lock().ended.take();
+        // `close` may have used up the time until `deadline`; the MQTT task is about to end then.
+        let in_time = !waits || waiter.wait(deadline.max(P::now()) + TASK_END_TIMEOUT);
+        let ended = {
+            let mut state = self.state.lock();
+            // This deinit gives up. If another client has come meanwhile, the signal may be that of another deinit.
+            if !in_time && state.last_token == last_token {
+                state.end_waiter = None;
+            }
+            state.ended.take()
+        };
         if let Some(ended) = ended {
             ended.join();
         }
@@ -173,6 +178,8 @@ impl<P: Port> Hub<P> {
                 self.awake.store(true, Ordering::SeqCst);
                 let join = P::spawn(engine).ok_or(Error::Failure)?;
                 state.task = Some(RunningTask { waker: waker.clone(), join });
+                // The deinit that was to join it will find that its client was not the last.
+                state.ended = None;
                 waker
             }
         };

@@ -37,6 +37,7 @@ mod network;
 mod out_of_memory;
 mod shortage;
 mod silence;
+mod task_end;
 mod wanted;
 
 #[path = "../protocol/wire.rs"]

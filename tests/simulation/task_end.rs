@@ -1,0 +1,64 @@
+//! The end of the MQTT task, and who joins it.
+
+use crate::app::{Handle, config};
+use crate::directed::*;
+use crate::memory::{self, Plan};
+use crate::promises::all_is_gone;
+use crate::world::{call_later, run, with};
+
+/// A deinit that gave up waiting for a task that is not run: nobody waits for that any more.
+#[test]
+fn a_deinit_that_has_given_up_joins_nobody() {
+    let handle = connected();
+    with(|w| w.stop_mqtt_task(20_000));
+    handle.remove();
+    with(|w| assert!(!w.tasks[0].ended));
+    run(10_000);
+    with(|w| assert!(w.tasks[0].ended));
+    all_is_gone();
+}
+
+/// An init for which there is no memory is no reason for a deinit to return before the task has ended.
+#[test]
+fn an_init_that_fails_beside_the_last_deinit() {
+    let handle = connected();
+    let hub = handle.hub;
+    with(|w| w.broker.style.closes = 0);
+    let failed = call_later(50, move || {
+        memory::plan(Plan::Burst { first: 1, count: 1_000 });
+        let added = Handle::try_new(hub, 2, config("other")).is_some();
+        memory::is_back();
+        added
+    });
+    let took = handle.remove();
+    assert_eq!(failed.borrow().map(|it| it.0), Some(false));
+    with(|w| assert!(w.tasks[0].ended, "remove returns after {took} ms, and the task goes on"));
+    all_is_gone();
+}
+
+/// The task ends while a deinit still waits for a call; behind that there is another client.
+#[test]
+fn a_task_that_ended_before_its_deinit_and_a_new_client() {
+    let handle = connected();
+    let hub = handle.hub;
+    with(|w| {
+        w.broker.style.ignores_subscription = 1000;
+        w.books.alone = false;
+        w.books.clients = 2;
+    });
+    let caller = handle.clone();
+    let call = call_later(0, move || caller.subscribe("f", 1));
+    let removed = call_later(1_000, move || handle.remove());
+    let next = call_later(3_000, move || {
+        let next = Handle::new(hub, 2, config("next"));
+        assert_eq!(next.connect(), Ok(()));
+        next
+    });
+    run(30_000);
+    assert!(removed.borrow().is_some() && call.borrow().is_some());
+    with(|w| assert_eq!(w.tasks.iter().map(|task| task.ended).collect::<Vec<_>>(), [true, false]));
+    let released = with(|w| w.tasks[0].is_released);
+    next.borrow_mut().take().expect("over").0.remove();
+    all_is_gone();
+    assert!(released, "the stack of the first task is left while the next one runs");
+}
