@@ -22,7 +22,7 @@ use crate::time::{Clock, Instant};
 // In this order for the device's short instructions, like `Session`.
 #[repr(C)]
 pub(super) struct Connection<P: Port> {
-    /// [`Self::advance`] was called in this turn of the task, so there may be something to send.
+    /// [`Self::advance`] was called in this turn of the task, or an event was accepted: there may be something to send.
     served: bool,
     client: Shared<Client<P>>,
     /// The attempt that `stage` belongs to, or belonged to before it went down.

@@ -48,7 +48,7 @@ struct HubState<P: Port> {
     arrivals: Vec<Shared<Client<P>>>,
     last_token: usize,
     task: Option<RunningTask<P>>,
-    /// The last MQTT task that ended while a deinit was under way, which joins it.
+    /// The last MQTT task that ended, to be joined by the deinit that waits for it, or else before the next one starts.
     ended: Option<P::Join>,
     /// The signal of the deinit that waits for the MQTT task's end.
     end_waiter: Option<P::Signal>,
@@ -58,7 +58,7 @@ struct HubState<P: Port> {
 }
 
 impl<P: Port> HubState<P> {
-    /// Wakes the deinit that waits, if one does: the MQTT task has ended, or goes on since there are clients again.
+    /// Wakes the deinit that waits, if one does: the MQTT task has ended, or goes on for new clients or for events alone.
     fn release_end_waiter(&mut self) {
         if let Some(waiter) = self.end_waiter.take() {
             waiter.notify();
@@ -112,7 +112,8 @@ impl<P: Port> Hub<P> {
     }
 
     /// Forgets `key`, then ends its client: disconnects it, waits for what is in flight and for every other call on it,
-    /// and with the last client waits for the end of the task too, except in the event task. `None`: no such client.
+    /// and with the last client waits for the end of the task too, except in the event task and where events alone keep the task.
+    /// `None`: no such client.
     pub fn remove(&self, key: usize) -> Option<()> {
         let client = {
             let mut state = self.state.lock();
@@ -139,7 +140,7 @@ impl<P: Port> Hub<P> {
                 return;
             }
             if waiter.is_none() {
-                state.ended = None;
+                state.ended = state.ended.take().and_then(Join::detach);
             }
             state.end_waiter = waiter.clone().filter(|_| state.task.is_some());
             (state.end_waiter.is_some(), state.last_token)
@@ -148,14 +149,19 @@ impl<P: Port> Hub<P> {
         let Some(waiter) = waiter else { return };
         // `close` may have used up the time until `deadline`; the MQTT task is about to end then.
         let in_time = !waits || waiter.wait(deadline.max(P::now()) + TASK_END_TIMEOUT);
-        let ended = {
+        if !in_time {
             let mut state = self.state.lock();
             // This deinit gives up. If another client has come meanwhile, the signal may be that of another deinit.
-            if !in_time && state.last_token == last_token {
+            if state.last_token == last_token {
                 state.end_waiter = None;
             }
-            state.ended.take()
-        };
+        }
+        self.join_ended();
+    }
+
+    /// Joins the last MQTT task that ended: it has left its loop.
+    fn join_ended(&self) {
+        let ended = self.state.lock().ended.take();
         if let Some(ended) = ended {
             ended.join();
         }
@@ -164,6 +170,7 @@ impl<P: Port> Hub<P> {
     /// Puts a client into the care of the task, which starts with the first one. Fails when the task could not start, or
     /// the client was removed.
     pub(super) fn attach(&'static self, client: &Shared<Client<P>>) -> Result<(), Error> {
+        self.join_ended();
         let mut guard = self.state.lock();
         let state = &mut *guard;
         if !state.clients.iter().any(|(_, known)| Shared::same(known, client)) {
@@ -178,8 +185,6 @@ impl<P: Port> Hub<P> {
                 self.awake.store(true, Ordering::SeqCst);
                 let join = P::spawn(engine).ok_or(Error::Failure)?;
                 state.task = Some(RunningTask { waker: waker.clone(), join });
-                // The deinit that was to join it will find that its client was not the last.
-                state.ended = None;
                 waker
             }
         };
@@ -246,9 +251,9 @@ impl<P: Port> Hub<P> {
         if !state.clients.is_empty() || !state.arrivals.is_empty() {
             return false;
         }
-        // That of a task that nobody waits for is dropped: the system gives its stack back.
+        let join = state.task.take().map(|task| task.join);
         let is_waited_for = state.ending > 0 || state.end_waiter.is_some();
-        state.ended = state.task.take().map(|task| task.join).filter(|_| is_waited_for);
+        state.ended = if is_waited_for { join } else { join.and_then(Join::detach) };
         state.release_end_waiter();
         drop(state);
         #[cfg(feature = "tls")]

@@ -50,7 +50,7 @@ pub trait Port: Sized + Send + Sync + 'static {
     type Net: Net;
     /// Memory that the application frees.
     type Buffer: Buffer + Send + fmt::Debug;
-    /// What is left of a started task. Dropped, the system gives back what the task had when it ends.
+    /// What is left of a started task.
     type Join: Join;
     /// The same of a task with a deep stack: joining gives that back at once. Dropped before the task has ended, the system
     /// gives it back some time later.
@@ -149,9 +149,15 @@ pub trait Task: Send + 'static {
 }
 
 /// A started task.
-pub trait Join: Send {
+pub trait Join: Send + Sized {
     /// Waits for its end where the system has that notion. Not to be called from the task itself.
     fn join(self);
+
+    /// For a task that nobody waits for: what is to be joined before the next one starts all the same. Nothing where the system
+    /// gives back what a task has once this is dropped.
+    fn detach(self) -> Option<Self> {
+        None
+    }
 }
 
 /// A lock; never held across I/O, a callback or a [`Signal::wait`].

@@ -246,6 +246,10 @@ impl Join for SimJoin {
             assert!(w.tasks[self.0].ended, "joined a task that has not ended");
         });
     }
+
+    fn detach(self) -> Option<Self> {
+        with(|w| w.must_join).then_some(self)
+    }
 }
 
 impl Drop for SimJoin {

@@ -152,6 +152,8 @@ pub(crate) struct World {
     sequence: u64,
     pub(crate) tasks: Vec<TaskSlot>,
     pub(crate) deep: Vec<DeepSlot>,
+    /// As on the device, the stack of an MQTT task may be there until it is joined, although nobody waits for that.
+    pub(crate) must_join: bool,
     pub(crate) nets: Vec<NetState>,
     pub(crate) conns: Vec<Conn>,
     pub(crate) hosts: Hosts,
@@ -237,6 +239,7 @@ pub(crate) fn create(seed: u64, start: u64) {
         sequence: 0,
         tasks: Vec::new(),
         deep: Vec::new(),
+        must_join: false,
         nets: Vec::new(),
         conns: Vec::new(),
         hosts: Hosts::default(),
@@ -565,6 +568,7 @@ pub(crate) fn compute() {
 pub(crate) fn start(body: Box<dyn Task>) -> usize {
     with(|w| {
         let net = w.nets.len() - 1;
+        assert!(w.tasks.iter().all(|task| task.is_released), "the stack of an MQTT task beside that of the next");
         w.tasks.push(TaskSlot {
             body: Some(body),
             net,

@@ -182,6 +182,10 @@ impl Join for Detached {
     fn join(self) {
         freertos_rust::CurrentTask::delay(Ticks(2));
     }
+
+    fn detach(self) -> Option<Self> {
+        Some(self)
+    }
 }
 
 /// A FreeRTOS mutex, with priority inheritance, around a value.
