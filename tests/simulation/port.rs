@@ -244,6 +244,7 @@ impl Join for SimJoin {
         with(|w| {
             w.unlocked("joining");
             assert!(w.tasks[self.0].ended, "joined a task that has not ended");
+            w.tasks[self.0].is_joined = true;
         });
     }
 

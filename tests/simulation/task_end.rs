@@ -38,29 +38,36 @@ fn an_init_that_fails_beside_the_last_deinit() {
     all_is_gone();
 }
 
-/// The task ends while a deinit still waits for a call, and then another client comes, whose task is not to begin beside it.
+/// The task ends while a deinit still waits for a call. Then another client comes, whose task is not to begin beside it; or none
+/// does, and the task has not just ended when that deinit returns.
 #[test]
-fn a_task_that_ended_before_its_deinit_and_a_new_client() {
-    let handle = connected();
-    let hub = handle.hub;
-    with(|w| {
-        w.broker.style.ignores_subscription = 1000;
-        w.books.alone = false;
-        w.books.clients = 2;
-    });
-    let caller = handle.clone();
-    let call = call_later(0, move || caller.subscribe("f", 1));
-    let removed = call_later(1_000, move || handle.remove());
-    let next = call_later(3_000, move || {
-        let next = Handle::new(hub, 2, config("next"));
-        assert_eq!(next.connect(), Ok(()));
-        next
-    });
-    run(30_000);
-    assert!(removed.borrow().is_some() && call.borrow().is_some());
-    with(|w| assert_eq!(w.tasks.iter().map(|task| task.ended).collect::<Vec<_>>(), [true, false]));
-    next.borrow_mut().take().expect("over").0.remove();
-    all_is_gone();
+fn a_task_that_ended_before_its_deinit_returns() {
+    for comes_another in [true, false] {
+        let handle = connected();
+        let hub = handle.hub;
+        with(|w| {
+            w.broker.style.ignores_subscription = 1000;
+            w.books.alone = false;
+            w.books.clients = 2;
+        });
+        let caller = handle.clone();
+        let call = call_later(0, move || caller.subscribe("f", 1));
+        let removed = call_later(1_000, move || handle.remove());
+        let next = call_later(3_000, move || {
+            let next = comes_another.then(|| Handle::new(hub, 2, config("next")))?;
+            assert_eq!(next.connect(), Ok(()));
+            Some(next)
+        });
+        run(30_000);
+        assert!(removed.borrow().is_some() && call.borrow().is_some());
+        let ended: &[bool] = if comes_another { &[true, false] } else { &[true] };
+        with(|w| assert_eq!(w.tasks.iter().map(|task| task.ended).collect::<Vec<_>>(), ended));
+        with(|w| assert!(w.tasks[0].is_joined));
+        if let Some(next) = next.borrow_mut().take().expect("over").0 {
+            next.remove();
+        }
+        all_is_gone();
+    }
 }
 
 /// On the device, where the idle task frees the stack of the last task only when it runs.

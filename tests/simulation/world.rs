@@ -106,6 +106,7 @@ pub(crate) struct TaskSlot {
     body: Option<Box<dyn Task>>,
     pub(crate) net: usize,
     pub(crate) ended: bool,
+    pub(crate) is_joined: bool,
     /// Its stack may go when it ends.
     pub(crate) is_released: bool,
     /// So often it must come to its wait before its deadline is known: what a turn makes of it shows at the next, and one that
@@ -573,6 +574,7 @@ pub(crate) fn start(body: Box<dyn Task>) -> usize {
             body: Some(body),
             net,
             ended: false,
+            is_joined: false,
             is_released: false,
             settling: 2,
             deadline: None,
