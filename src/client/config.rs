@@ -23,7 +23,8 @@ impl Text {
         let mut copy = Vec::new();
         copy.try_reserve_exact(text.len() + 1).ok()?;
         copy.extend_from_slice(text);
-        copy.push(0);
+        // In 40 bytes of flash less than with `Vec::push`.
+        copy.extend_from_slice(&[0]);
         Some(Self(Cow::Owned(copy)))
     }
 

@@ -30,7 +30,7 @@ impl InitError {
         let text = match self {
             InitError::NullConfig => "no configuration",
             InitError::NullUri => "no URI",
-            InitError::BadProtocol => "unknown scheme in the URI (error -5014)",
+            InitError::BadProtocol => uri::UNKNOWN_SCHEME,
             InitError::BadClientId => "the client id is not UTF-8",
             InitError::BadAuthMode => "auth_mode is not 0 to 3",
             InitError::NoMemory => "out of memory",

@@ -61,7 +61,9 @@ impl Outbox {
         self.segments.try_reserve(1).map_err(|_| OutOfMemory)?;
         // Bytes that are gone leave once they are the larger part, so that moving the rest is cheap.
         if self.small_gone * 2 > self.small.len() {
-            self.small.drain(..self.small_gone);
+            // In 120 bytes of flash less than with `Vec::drain`.
+            self.small.copy_within(self.small_gone.., 0);
+            self.small.truncate(self.small.len() - self.small_gone);
             self.small_gone = 0;
         }
         self.small.try_reserve(len).map_err(|_| OutOfMemory)?;

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::packet::first_byte;
 
+#[derive(Clone, Copy)]
 struct Unreleased {
     id: u16,
     /// How many PUBREC packets are to be sent: each PUBLISH of this connection is answered `[MQTT-4.3.3-2]`, up to 255 that come
@@ -33,6 +34,12 @@ impl Received {
             (message.owed, message.completes) = (0, false);
             !(message.accepted && message.released)
         });
+    }
+
+    /// In 36 bytes of flash less than with `Vec::remove`.
+    fn remove(&mut self, at: usize) {
+        self.0.copy_within(at + 1.., at);
+        self.0.truncate(self.0.len() - 1);
     }
 
     fn unreleased(&self, id: u16) -> Option<usize> {
@@ -81,7 +88,7 @@ impl Received {
         let message = &mut self.0[at];
         message.accepted = true;
         if message.released && !message.completes {
-            self.0.remove(at);
+            self.remove(at);
         }
     }
 
@@ -97,7 +104,7 @@ impl Received {
             message.owed -= 1;
             return Some((first_byte::PUBREC, id));
         }
-        self.0.remove(at);
+        self.remove(at);
         Some((first_byte::PUBCOMP, id))
     }
 
@@ -106,7 +113,7 @@ impl Received {
         let at = self.unreleased(id)?;
         let message = &self.0[at];
         if message.accepted && message.owed == 0 {
-            self.0.remove(at);
+            self.remove(at);
             return Some(true);
         }
         let message = self.last_in_turn(at);

@@ -17,13 +17,21 @@ pub enum TopicError {
 /// Whether `text` may stand in a UTF-8 encoded string of MQTT: no ill-formed UTF-8, no surrogates, no U+0000
 /// `[MQTT-1.5.3-1]` `[MQTT-1.5.3-2]`.
 pub fn is_utf8_string(text: &[u8]) -> bool {
-    let mut bytes = text.iter();
+    has_wildcards(text).is_some()
+}
+
+/// Whether `+` or `#` is in such a string; `None` where it is none.
+fn has_wildcards(text: &[u8]) -> Option<bool> {
+    let (mut bytes, mut found) = (text.iter(), false);
     while let Some(first) = bytes.next() {
-        if !matches!(first, 1..0x80) && !is_encoded(*first, &mut bytes) {
-            return false;
+        match first {
+            b'+' | b'#' => found = true,
+            1..0x80 => {}
+            _ if is_encoded(*first, &mut bytes) => {}
+            _ => return None,
         }
     }
-    true
+    Some(found)
 }
 
 /// Whether `first` begins the encoding of a character outside ASCII, and `bytes` go on with the rest of it, which they lose.
@@ -41,21 +49,19 @@ fn is_encoded(first: u8, bytes: &mut core::slice::Iter<'_, u8>) -> bool {
     char::from_u32(code).is_some_and(|c| len > 1 && c.len_utf8() == len)
 }
 
-fn check_string(text: &[u8]) -> Result<(), TopicError> {
-    if !is_utf8_string(text) {
-        return Err(TopicError::Utf8);
-    }
+/// Whether there are wildcards in it.
+fn check_string(text: &[u8]) -> Result<bool, TopicError> {
+    let has_wildcards = has_wildcards(text).ok_or(TopicError::Utf8)?;
     if text.len() > MAX_STRING {
         return Err(TopicError::TooLong);
     }
     // [MQTT-4.7.3-1] at least one character
-    if text.is_empty() { Err(TopicError::Wildcard) } else { Ok(()) }
+    if text.is_empty() { Err(TopicError::Wildcard) } else { Ok(has_wildcards) }
 }
 
 /// Checks a topic name, as a PUBLISH carries it: no wildcard characters `[MQTT-3.3.2-2]`.
 pub fn check_name(name: &[u8]) -> Result<(), TopicError> {
-    check_string(name)?;
-    if name.iter().any(|c| matches!(c, b'+' | b'#')) { Err(TopicError::Wildcard) } else { Ok(()) }
+    if check_string(name)? { Err(TopicError::Wildcard) } else { Ok(()) }
 }
 
 /// Checks a topic filter: `#` only as the whole last level `[MQTT-4.7.1-2]`, `+` only as a whole level `[MQTT-4.7.1-3]`.

@@ -44,10 +44,13 @@ pub enum UriError {
     NotEncoded,
 }
 
+/// Said by init, with the code that the vendor's returned from connect.
+pub const UNKNOWN_SCHEME: &str = "unknown scheme in the URI (error -5014)";
+
 impl Say for UriError {
     fn say(&self, out: &mut dyn FnMut(&str)) {
         out(match self {
-            UriError::UnknownScheme => "unknown scheme in the URI",
+            UriError::UnknownScheme => UNKNOWN_SCHEME,
             UriError::BadHost => "no host name or IP address in the URI",
             UriError::BadPort => "bad port number in the URI",
             UriError::NotEncoded => "a character in the URI that must be percent-encoded",
