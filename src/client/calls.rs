@@ -50,6 +50,8 @@ struct Call<P: Port> {
     /// When the MQTT task ends the call, if no cause has ended it before.
     limit: Instant,
     outcome: Option<Result<(), Error>>,
+    /// The caller was woken for `outcome`.
+    woken: bool,
 }
 
 /// Names a waiting call.
@@ -76,7 +78,7 @@ impl<P: Port> Calls<P> {
     pub(super) fn add(&mut self, kind: Kind, signal: P::Signal, blocks_events: bool, limit: Instant) -> Ticket {
         let ticket = self.next;
         self.next = self.next.wrapping_add(1);
-        self.entries.push(Call { ticket, kind, blocks_events, signal, limit, outcome: None });
+        self.entries.push(Call { ticket, kind, blocks_events, signal, limit, outcome: None, woken: false });
         Ticket(ticket)
     }
 
@@ -92,7 +94,9 @@ impl<P: Port> Calls<P> {
 
     /// Takes the outcome of a call, which keeps its place in the order and waits again.
     pub(super) fn take_outcome(&mut self, ticket: Ticket) -> Option<Result<(), Error>> {
-        self.entries.iter_mut().find(|call| call.ticket == ticket.0)?.outcome.take()
+        let call = self.entries.iter_mut().find(|call| call.ticket == ticket.0)?;
+        call.woken = false;
+        call.outcome.take()
     }
 
     /// Whether a call waits whose kind `kinds` accepts.
@@ -141,7 +145,7 @@ impl<P: Port> Calls<P> {
                     | Cause::Quiet,
                 ) => continue,
             };
-            call.end(outcome);
+            call.outcome = Some(outcome);
         }
     }
 
@@ -155,7 +159,7 @@ impl<P: Port> Calls<P> {
             let serves = has_room(qos);
             served = Some(serves);
             if serves {
-                call.end(Ok(()));
+                call.outcome = Some(Ok(()));
             }
             if serves || qos == QoS::AtMostOnce {
                 break;
@@ -173,7 +177,7 @@ impl<P: Port> Calls<P> {
     /// Ends the calls whose limit is over; `forgotten` gets the identifiers of requests that nobody waits for any more.
     pub(super) fn expire(&mut self, clock: &Clock, mut forgotten: impl FnMut(u16)) {
         for call in self.waiting().filter(|call| clock.is_over(call.limit)) {
-            call.end(match call.kind {
+            call.outcome = Some(match call.kind {
                 Kind::Acknowledgement(id) => {
                     forgotten(id);
                     Err(Error::Failure)
@@ -194,16 +198,19 @@ impl<P: Port> Calls<P> {
             if let Kind::Acknowledgement(id) = call.kind {
                 forgotten(id);
             }
-            call.end(Err(Error::Failure));
+            call.outcome = Some(Err(Error::Failure));
         }
     }
-}
 
-impl<P: Port> Call<P> {
-    // Not inlined: 128 bytes of flash less.
-    #[inline(never)]
-    fn end(&mut self, outcome: Result<(), Error>) {
-        self.outcome = Some(outcome);
-        self.signal.notify();
+    /// Whom to wake of the calls that have ended and were not woken yet: the last one, and the others are woken here.
+    pub(super) fn take_ended(&mut self) -> Option<P::Signal> {
+        let mut last: Option<P::Signal> = None;
+        for call in self.entries.iter_mut().filter(|call| call.outcome.is_some() && !call.woken) {
+            call.woken = true;
+            if let Some(signal) = last.replace(call.signal.clone()) {
+                signal.notify();
+            }
+        }
+        last
     }
 }

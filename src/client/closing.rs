@@ -2,8 +2,8 @@
 
 use super::LINGER_TIMEOUT;
 use super::connection::{Context, READS};
-use super::handle::Attempt;
 use super::pipe::Pipe;
+use super::state::Attempt;
 use crate::port::{NetError, Port, Token};
 use crate::time::{Clock, Instant, Millis};
 

@@ -221,14 +221,11 @@ impl<P: Port> Task for Engine<P> {
         let delivered = self.check_deliveries(now);
         let mut at = 0;
         while let Some(connection) = self.connections.get_mut(at) {
-            if connection.needs_attention(now, delivered) {
-                connection.advance(&mut self.context);
-                if connection.is_over() {
-                    self.remove_client(at, now);
-                    continue;
-                }
+            if connection.advance(&mut self.context, delivered) && connection.is_over() {
+                self.remove_client(at, now);
+            } else {
+                at += 1;
             }
-            at += 1;
         }
         self.dispatch(now);
         if !self.last_events.is_empty() && self.context.clock.is_over(self.last_events_until) {

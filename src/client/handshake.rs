@@ -238,7 +238,7 @@ impl<P: Port> Entry<P> {
         // The MQTT task has taken what was there before it gave input.
         (exchange.output, exchange.progress) = (output, progress);
         drop(exchange);
-        self.client.leave_work();
+        self.client.state().has_work = true;
     }
 
     /// The first step, up to the ClientHello.

@@ -57,15 +57,6 @@ struct HubState<P: Port> {
     handshakes: HandshakeTask<P>,
 }
 
-impl<P: Port> HubState<P> {
-    /// Wakes the deinit that waits, if one does: the MQTT task has ended, or goes on for new clients or for events alone.
-    fn release_end_waiter(&mut self) {
-        if let Some(waiter) = self.end_waiter.take() {
-            waiter.notify();
-        }
-    }
-}
-
 struct RunningTask<P: Port> {
     waker: <P::Net as Net>::Waker,
     join: P::Join,
@@ -99,9 +90,11 @@ impl<P: Port> Hub<P> {
         state.clients.try_reserve(1).ok()?;
         let token = state.last_token + 1;
         let client = Shared::try_new_with(|| Client::new(self, token, config))?;
-        state.release_end_waiter();
         state.last_token = token;
         state.clients.push((key, client.clone()));
+        let waiter = state.end_waiter.take();
+        drop(state);
+        release(waiter);
         Some(client)
     }
 
@@ -254,8 +247,9 @@ impl<P: Port> Hub<P> {
         let join = state.task.take().map(|task| task.join);
         let is_waited_for = state.ending > 0 || state.end_waiter.is_some();
         state.ended = if is_waited_for { join } else { join.and_then(Join::detach) };
-        state.release_end_waiter();
+        let waiter = state.end_waiter.take();
         drop(state);
+        release(waiter);
         #[cfg(feature = "tls")]
         HandshakeTask::join(self);
         true
@@ -263,7 +257,8 @@ impl<P: Port> Hub<P> {
 
     /// Called by the task when nothing but events keeps it: a deinit does not wait for those.
     pub(super) fn end_is_delayed(&self) {
-        self.state.lock().release_end_waiter();
+        let waiter = self.state.lock().end_waiter.take();
+        release(waiter);
     }
 
     /// Whether no event can be delivered until the caller returns. Before the first event nobody knows the event task:
@@ -320,5 +315,13 @@ impl<P: Port> Hub<P> {
     pub(super) fn probe(&self) -> bool {
         let number = self.outstanding.lock().probe();
         self.events.probe(number)
+    }
+}
+
+/// Wakes the deinit that waits, if one does: the MQTT task has ended, or goes on for new clients or for events alone. Not to be called
+/// under the lock, for which the deinit would only wait again.
+fn release<S: Signal>(waiter: Option<S>) {
+    if let Some(waiter) = waiter {
+        waiter.notify();
     }
 }

@@ -21,13 +21,14 @@ mod hub;
 mod outstanding;
 mod pipe;
 mod receiver;
+mod state;
 
 pub use backlog::Notification;
 pub use config::{AuthMode, Config, Text};
 pub use error::Error;
-use handle::Attempt;
 pub use handle::Client;
 pub use hub::{Events, Hub};
+use state::Attempt;
 
 use crate::time::Millis;
 

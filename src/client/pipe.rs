@@ -186,6 +186,9 @@ impl<P: Port> Pipe<P> {
 
     /// Sends what waits here, as far as the socket takes it.
     pub(super) fn flush(&mut self) -> Result<(), ConnectionError> {
+        if self.output.is_empty() && self.carried == 0 {
+            return Ok(());
+        }
         while self.writable && self.sent < self.output.len() {
             let taken = match self.socket.write(&self.output[self.sent..]) {
                 Ok(taken) => taken,

@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 use super::backlog::{Backlog, Notification};
 use super::calls::Cause;
 use super::connection_error::ConnectionError;
-use super::handle::{Attempt, ClientState, Room};
+use super::state::{Attempt, ClientState, Room};
 use super::{Client, Error};
 use crate::log;
-use crate::port::{Lock, Port};
-use crate::protocol::{Event, Session, Violation};
+use crate::port::Port;
+use crate::protocol::{Event, Receipt, Session, Violation};
 use crate::time::{Instant, Millis};
 
 /// Where a client's input goes.
@@ -127,7 +127,7 @@ impl<P: Port> Receiver<P> {
     /// fail.
     pub(super) fn may_read(&mut self, client: &Client<P>, now: Instant, has_memory: bool) -> bool {
         self.wait_for_layers(now, !has_memory);
-        let mut state = client.state().lock();
+        let mut state = client.state();
         let len = state.session.announced();
         let in_callback = state.calls.block_events();
         // CONNACK, too, is read for a call that waits, and no message of its connection is before it, unless the server lies.
@@ -182,7 +182,7 @@ impl<P: Port> Receiver<P> {
         mut input: &[u8],
         is_plain: bool,
     ) -> Result<(), ConnectionError> {
-        let mut guard = client.state().lock();
+        let mut guard = client.state();
         let state = &mut *guard;
         let mut room = self.backlog.sure_room();
         // Input behind what was left over must wait for it.
@@ -243,16 +243,22 @@ impl<P: Port> Receiver<P> {
         state.calls.finish(Cause::Lost);
     }
 
-    /// Acknowledges, in their order, the messages at the front of the backlog whose events were accepted or that have none.
-    pub(super) fn acknowledge(&mut self, state: &mut ClientState<P>) -> Result<(), Violation> {
+    /// Acknowledges, in their order, the messages at the front of the backlog whose events were accepted or that have none. Without
+    /// the client's `state` it locks that where something is owed, which for events of QoS 0 and others saves a lock each.
+    pub(super) fn acknowledge(
+        &mut self,
+        client: &Client<P>,
+        mut state: Option<&mut ClientState<P>>,
+    ) -> Result<(), Violation> {
         let mut result = Ok(());
         // All of them also where there is no memory for one: an entry without an event would be sent.
         while let Some(receipt) = self.backlog.pop() {
-            if let Some(receipt) = receipt
-                && let Err(violation) = state.session.accepted(receipt)
-            {
-                result = Err(violation);
-            }
+            let Some(receipt) = receipt.filter(Receipt::is_owed) else { continue };
+            let accepted = match &mut state {
+                Some(state) => state.session.accepted(receipt),
+                None => client.state().session.accepted(receipt),
+            };
+            result = result.and(accepted);
         }
         result
     }
@@ -287,7 +293,7 @@ impl<P: Port> Receiver<P> {
             Event::Missed => self.missed_since = self.missed_since.min(now),
             Event::Skipped(receipt) => {
                 self.backlog.push(None, Some(receipt));
-                self.acknowledge(state)?;
+                self.acknowledge(client, Some(state))?;
             }
             Event::Published(id) => {
                 self.backlog.push(Some(Notification::Published { id }), None);

@@ -26,6 +26,13 @@ pub struct Receipt {
     pub(super) connection: u32,
 }
 
+impl Receipt {
+    /// Whether the message is acknowledged.
+    pub fn is_owed(&self) -> bool {
+        self.qos != QoS::AtMostOnce
+    }
+}
+
 /// An application message from the server.
 #[derive(Debug)]
 pub struct Message<B> {

@@ -292,6 +292,37 @@ fn acknowledgements_are_gathered_for_who_waits() {
     }
 }
 
+/// A task that is woken by another one with a lock may run at once, only to wait for that lock.
+#[test]
+fn who_is_woken_finds_the_lock_free() {
+    let handle = connected_within(1, 4096);
+    assert!(handle.subscribe("f", 1).is_ok() && handle.unsubscribe("f").is_ok());
+    with(|w| w.broker.style.reply = (50, 50));
+    assert!((0..3).all(|_| handle.publish("t", 1, 10).1.is_ok()), "each waits for the one before");
+    with(|w| w.broker.style.ignores_subscription = 1000);
+    assert_eq!(handle.subscribe("f", 1), Err(Error::Failure));
+    assert_eq!(handle.reconnect(), Ok(()));
+    handle.disconnect();
+    with(|w| w.broker.style.refuses = 1000);
+    assert!(handle.connect().is_err());
+    with(|w| w.broker.style.refuses = 0);
+    assert_eq!(handle.connect(), Ok(()));
+    assert_eq!(with(|w| w.woken_under_lock), 0);
+    // Of several at a time all but one are woken at once.
+    let waiting = [0; 3].map(|_| {
+        let caller = handle.clone();
+        call_later(0, move || caller.subscribe("f", 1))
+    });
+    let caller = handle.clone();
+    call_later(100, move || caller.disconnect());
+    run(1_000);
+    waiting.iter().for_each(|call| assert_eq!(call.borrow().map(|it| it.0), Some(Err(Error::Disconnected))));
+    assert_eq!(with(|w| w.woken_under_lock), 2);
+    handle.remove();
+    assert_eq!(with(|w| w.woken_under_lock), 2, "the end of the MQTT task");
+    all_is_gone();
+}
+
 #[test]
 fn a_broker_that_stops_reading() {
     let handle = connected_within(20, 1000);

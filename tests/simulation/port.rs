@@ -185,6 +185,7 @@ impl Signal for SimSignal {
     }
 
     fn notify(&self) {
+        with(|w| w.woken_under_lock += usize::from(w.locks_held > 0));
         if !self.0.given.swap(true, Ordering::SeqCst) {
             self.0.at.store(with(|w| w.now), Ordering::SeqCst);
         }

@@ -167,6 +167,8 @@ pub(crate) struct World {
     pub(crate) running: Vec<usize>,
     pub(crate) frames: Vec<Frame>,
     pub(crate) locks_held: usize,
+    /// How many calls were woken by somebody with a lock.
+    pub(crate) woken_under_lock: usize,
     preemptions: usize,
     /// Called at each lock, before it is taken.
     pub(crate) at_lock: Option<Rc<dyn Fn()>>,
@@ -252,6 +254,7 @@ pub(crate) fn create(seed: u64, start: u64) {
         running: vec![MAIN_TASK],
         frames: Vec::new(),
         locks_held: 0,
+        woken_under_lock: 0,
         preemptions: 0,
         at_lock: None,
         buffers: 0,
