@@ -2,7 +2,7 @@
 
 use wm_mqtt_client::client::{Config, Error};
 
-use crate::app::{Handle, config};
+use crate::app::{Handle, config, with_host};
 use crate::broker;
 use crate::directed::*;
 use crate::promises::all_is_gone;
@@ -374,4 +374,38 @@ fn a_deinit_beside_another_does_not_wait_for_it() {
     assert!(over(&first).0 > 5_000 && over(&disconnect).1 > 5_000);
     run(100_000);
     all_is_gone();
+}
+
+/// From the lookup of the name to a CONNACK that does not come, through each layer.
+#[test]
+fn who_connects_behind_a_disconnect_does_so_whatever_was_reached() {
+    let uris: &[_] = &[
+        "mqtt://broker",
+        #[cfg(feature = "websocket")]
+        "ws://broker:1883",
+        #[cfg(feature = "tls")]
+        "mqtts://broker:1883",
+        #[cfg(all(feature = "tls", feature = "websocket"))]
+        "wss://broker:1883",
+    ];
+    for (uri, at) in uris.iter().flat_map(|uri| (0..50).map(move |at| (uri, at))) {
+        let handle = one_with(with_host(config("c"), uri));
+        with(|w| (w.faults.compute, w.broker.style.ignores) = (3, 1000));
+        let (first, second) = (handle.clone(), handle.clone());
+        let given_up = call_later(0, move || first.connect());
+        let last = call_later(at, move || {
+            let _ = second.try_disconnect();
+            with(|w| w.broker.style.ignores = 0);
+            second.connect()
+        });
+        run(1_000);
+        assert!(given_up.borrow().is_some(), "{uri}, {at} ms");
+        assert_eq!((over(&last).0, now() < 6_500), (Ok(()), true), "{uri}, {at} ms");
+        with(|w| {
+            assert_eq!((w.sockets, w.broker.links()), (1, 1), "{uri}, {at} ms");
+            assert_eq!(w.books.connected, w.books.disconnected + 1, "{uri}, {at} ms");
+        });
+        handle.remove();
+        all_is_gone();
+    }
 }
