@@ -132,6 +132,7 @@ impl<P: Port> Drop for ToWake<P> {
 }
 
 impl<P: Port> ClientState<P> {
+    // Inlined as `Client::new` is: it is made in its heap block.
     #[inline(always)]
     pub(super) fn new(limits: Limits, debug: Option<usize>) -> Self {
         let origin = Instant::from_millis(0);
