@@ -70,7 +70,8 @@ pub(super) enum Room {
 }
 
 /// The state, locked. Who lets go of it wakes, when the lock is free, a call that has ended meanwhile, and the MQTT task where something
-/// is left for it: a task that is woken before may run at once, only to wait for the lock.
+/// is left for it: a task that is woken before may run at once, only to wait for the lock. Of several calls that is so for
+/// one: [`Calls::take_ended`] wakes the others under the lock.
 pub(super) struct Locked<'a, P: Port, G: DerefMut<Target = ClientState<P>>> {
     client: &'a Client<P>,
     state: G,

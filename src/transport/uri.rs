@@ -44,7 +44,7 @@ pub enum UriError {
     NotEncoded,
 }
 
-/// Said by init, with the code that the vendor's returned from connect.
+/// Said by init with the code of `BAD_PROTOCOL`, which it cannot return.
 pub const UNKNOWN_SCHEME: &str = "unknown scheme in the URI (error -5014)";
 
 impl Say for UriError {
