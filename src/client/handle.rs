@@ -297,7 +297,7 @@ impl<P: Port> Client<P> {
 
 /// Waits for a signal that the MQTT task gives at `limit` at the latest, and somewhat longer: only for a task that cannot run
 /// at all. If the whole system stood still until now (light sleep, SIGSTOP), the task has a turn before the caller judges, and
-/// the second of [`Clock`] behind it.
+/// the second of [`Clock`](crate::time::Clock) behind it.
 fn wait_behind<P: Port>(signal: &P::Signal, limit: Instant) {
     let (in_time, after_a_stop) = TASK_TIMEOUTS;
     if !signal.wait(limit + in_time) {
