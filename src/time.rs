@@ -29,11 +29,13 @@ impl Instant {
         Millis::try_from(self.0.saturating_sub(now.0)).unwrap_or(Millis::MAX)
     }
 
-    /// A 32-bit processor takes a dozen instructions to compare two instants, and as many to add. Not inlined, and with all
-    /// comparisons written in terms of this one (776 bytes): 1,088 bytes of flash less; [`add`](Self::add) not inlined: 528.
+    /// In halves: C-SKY's compiler makes 14 instructions of `u64`'s own comparison, and 6 of this. All comparisons are written in
+    /// terms of this one, which is not inlined: 384 bytes of flash less; [`add`](Self::add) not inlined: 528.
     #[cfg_attr(feature = "freertos", inline(never))]
     fn is_before(self, other: Instant) -> bool {
-        self.0 < other.0
+        let (high, other_high) = ((self.0 >> 32) as u32, (other.0 >> 32) as u32);
+        let (a, b) = if high == other_high { (self.0 as u32, other.0 as u32) } else { (high, other_high) };
+        a < b
     }
 }
 
@@ -120,7 +122,7 @@ impl Clock {
 
     /// When `limit` is over.
     pub fn end_of(&self, limit: Instant) -> Instant {
-        if limit > self.late_before && limit <= self.late { self.late + GRACE } else { limit }
+        if limit <= self.late && limit > self.late_before { self.late + GRACE } else { limit }
     }
 
     /// Whether `limit` is over.
@@ -140,11 +142,14 @@ mod tests {
     /// Each of the comparisons is written by hand.
     #[test]
     fn instants_compare_as_their_milliseconds() {
-        for (a, b) in [(1, 2), (2, 2), (2, 1)] {
+        let far = 1 << 32;
+        for (a, b) in
+            [(1, 2), (2, 2), (2, 1), (far, 2), (1, far), (far + 1, far), (far + 1, 2 * far), (3 * far, 2 * far + 1)]
+        {
             let (x, y) = (at(a), at(b));
             assert_eq!((x < y, x <= y, x > y, x >= y), (a < b, a <= b, a > b, a >= b));
             assert_eq!((x.partial_cmp(&y), x.min(y), x.max(y)), (a.partial_cmp(&b), at(a.min(b)), at(a.max(b))));
-            assert_eq!((x.as_millis(), x.millis_from(y)), (a, a.saturating_sub(b) as Millis));
+            assert_eq!((x.as_millis(), x.millis_from(y)), (a, a.saturating_sub(b).min(u32::MAX.into()) as Millis));
         }
     }
 

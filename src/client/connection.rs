@@ -451,6 +451,7 @@ impl<P: Port> Connection<P> {
         }
     }
 
+    /// When something is due but for keep-alive, which [`Self::transmit`] looks after.
     fn next_deadline(&self, state: &ClientState<P>, clock: &Clock) -> Instant {
         let attempt = match &self.stage {
             Stage::Down => Instant::NEVER,
@@ -459,10 +460,8 @@ impl<P: Port> Connection<P> {
             Stage::Up(_) => {
                 let limit = self.limit(state);
                 let calls = state.calls.deadline(clock).min(state.room_limit);
-                // Nothing is sent any more on a connection that is cut.
-                let keep_alive = if self.receiver.is_cut() { Instant::NEVER } else { state.keep_alive(clock) };
                 let memory = self.receiver.next_memory_retry(clock.now());
-                clock.end_of(limit).min(keep_alive).min(calls).min(memory)
+                clock.end_of(limit).min(calls).min(memory)
             }
         };
         match &self.closing {

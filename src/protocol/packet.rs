@@ -132,21 +132,13 @@ pub(super) trait Packet {
 
 /// Writes the fixed header: first byte and remaining length, seven bits a byte (section 2.2.3).
 fn put_fixed_header(first: u8, remaining: usize, out: &mut Vec<u8>) {
-    let mut bytes = [first, 0, 0, 0, 0];
+    out.push(first);
     let mut rest = remaining;
-    let mut len = 1;
-    while len < bytes.len() {
-        bytes[len] = (rest & 0x7f) as u8;
+    while rest > 0x7f {
+        out.push(rest as u8 | 0x80);
         rest >>= 7;
-        if rest > 0 {
-            bytes[len] |= 0x80;
-        }
-        len += 1;
-        if rest == 0 {
-            break;
-        }
     }
-    out.extend_from_slice(&bytes[..len]);
+    out.push(rest as u8);
 }
 
 /// Longest packet: the remaining length has four bytes of seven bits (section 2.2.3).
@@ -164,7 +156,8 @@ const fn fixed_header_len(remaining: usize) -> usize {
 /// A string or binary field with its two-byte length; callers have checked it against [`MAX_STRING`].
 fn put_field(field: &[u8], out: &mut Vec<u8>) {
     debug_assert!(field.len() <= MAX_STRING);
-    out.extend_from_slice(&(field.len() as u16).to_be_bytes());
+    out.push((field.len() >> 8) as u8);
+    out.push(field.len() as u8);
     out.extend_from_slice(field);
 }
 

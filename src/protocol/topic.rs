@@ -24,11 +24,10 @@ pub fn is_utf8_string(text: &[u8]) -> bool {
 fn has_wildcards(text: &[u8]) -> Option<bool> {
     let (mut bytes, mut found) = (text.iter(), false);
     while let Some(first) = bytes.next() {
-        match first {
-            b'+' | b'#' => found = true,
-            1..0x80 => {}
-            _ if is_encoded(*first, &mut bytes) => {}
-            _ => return None,
+        if matches!(first, b'+' | b'#') {
+            found = true;
+        } else if !matches!(first, 1..0x80) && !is_encoded(*first, &mut bytes) {
+            return None;
         }
     }
     Some(found)

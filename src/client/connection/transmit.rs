@@ -65,7 +65,8 @@ impl<P: Port> Connection<P> {
                         // Once, when the session has nothing left for the socket: all of its room is free for publishers.
                         state.offer_room(context.now());
                         // And no PINGREQ waits for this task, whose silence would count as the server's.
-                        if state.keep_alive(&context.clock) <= context.now() {
+                        let keep_alive = state.keep_alive(&context.clock);
+                        if keep_alive <= context.now() {
                             state.session.handle_timeout(context.now())?;
                             // The network may have failed to say that the socket has room.
                             pipe.writable = true;
@@ -75,7 +76,7 @@ impl<P: Port> Connection<P> {
                             self.due = AT_ONCE;
                         }
                         if !connecting {
-                            return Ok(self.judge_end(context, state));
+                            return Ok(self.judge_end(context, state, keep_alive));
                         }
                         break;
                     }
@@ -91,12 +92,12 @@ impl<P: Port> Connection<P> {
             }
             Stage::Down | Stage::Dialing(_) | Stage::Up(_) => {}
         }
-        Ok(self.judge_end(context, &mut client.state()))
+        Ok(self.judge_end(context, &mut client.state(), Instant::NEVER))
     }
 
     /// Whether a connection that is not wanted any more has ended: when DISCONNECT is with the network, or the time for that is up.
-    /// One that goes on gets its next deadline.
-    fn judge_end(&mut self, context: &Context<P>, state: &mut ClientState<P>) -> Option<Unwanted> {
+    /// One that goes on gets its next deadline, `keep_alive` at the latest.
+    fn judge_end(&mut self, context: &Context<P>, state: &mut ClientState<P>, keep_alive: Instant) -> Option<Unwanted> {
         let now = context.now();
         let (ending, session) = (state.ending, &state.session);
         let has_left = !session.is_connected() && !session.wants_write();
@@ -107,7 +108,7 @@ impl<P: Port> Connection<P> {
                 state.session.closed();
                 return Some(Unwanted::Attempt);
             }
-            self.due = self.due.min(self.next_deadline(state, &context.clock));
+            self.due = self.due.min(keep_alive).min(self.next_deadline(state, &context.clock));
             return None;
         };
         // Whom the client does not read is not silent: bytes unread would make a reset of the end.

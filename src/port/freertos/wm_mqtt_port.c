@@ -55,7 +55,8 @@ uint32_t wm_mqtt_port_ticks(uint32_t milliseconds)
 {
     if (milliseconds == WM_MQTT_PORT_FOREVER)
         return portMAX_DELAY;
-    return (uint32_t)(((uint64_t)milliseconds * configTICK_RATE_HZ + 999) / 1000);
+    /* In 32 bits: the seconds, and what is less than one, rounded up. */
+    return milliseconds / 1000 * configTICK_RATE_HZ + (milliseconds % 1000 * configTICK_RATE_HZ + 999) / 1000;
 }
 
 void wm_mqtt_port_mac(uint8_t *mac)
