@@ -2,7 +2,7 @@
 
 use std::ptr::null_mut;
 
-pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use crate::world;
 

@@ -2,8 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use super::Hub;
-use crate::port::Port;
+use super::outstanding::Outstanding;
 use crate::protocol::{Buffer, Message, Receipt};
 
 /// An event for the application (contract section 2).
@@ -84,12 +83,12 @@ impl<B: Buffer> Backlog<B> {
     /// Whether there is room for a message of this length, here and in the SDK's queue; always when both are empty. A delivery
     /// will wake the task if that makes room. While a call waits in a callback, more is taken for its sake, and the event of
     /// that callback does not count.
-    pub(super) fn has_room<P: Port<Buffer = B>>(&mut self, len: usize, in_callback: bool, hub: &Hub<P>) -> bool {
+    pub(super) fn has_room(&mut self, len: usize, in_callback: bool, outstanding: &mut Outstanding) -> bool {
         let bound = if in_callback { self.limit_in_callback } else { self.limit };
         let others = self.bytes + OVERHEAD + len;
         let mut accepted = self.accepted;
         if others + accepted > bound {
-            accepted = hub.outstanding(self.client, (bound + 1).saturating_sub(others), in_callback);
+            accepted = outstanding.bytes(self.client, (bound + 1).saturating_sub(others), in_callback);
             // Without the callback's event it is too little for what comes next.
             if !in_callback {
                 self.accepted = accepted;

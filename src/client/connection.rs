@@ -8,6 +8,7 @@ use super::closing::{Closing, End};
 use super::connection_error::ConnectionError;
 use super::dial::{Dial, Preference};
 use super::handshake::{Handshake, TlsConfig};
+use super::outstanding::Outstanding;
 use super::pipe::{LinkSocket, Pipe};
 use super::receiver::Receiver;
 use super::state::{Attempt, ClientState, Room};
@@ -62,6 +63,8 @@ pub(super) struct Context<P: Port> {
     pub(super) last_token: Token,
     /// For the bytes of one read or write at a time.
     pub(super) buffer: Vec<u8>,
+    /// Our events in the SDK's queue.
+    pub(super) outstanding: Outstanding,
 }
 
 /// Reads of one socket before the others get their turn.
@@ -168,7 +171,7 @@ impl<P: Port> Connection<P> {
             }
         }
         self.receiver.backlog.trim();
-        if self.stopped_reading() && self.may_read(context.now()) {
+        if self.stopped_reading() && self.may_read(context) {
             self.due = AT_ONCE;
         }
         core::mem::take(&mut self.receiver.backlog.was_full)
@@ -197,12 +200,12 @@ impl<P: Port> Connection<P> {
     }
 
     /// Whether there is room for what the next read may bring.
-    fn may_read(&mut self, now: Instant) -> bool {
+    fn may_read(&mut self, context: &mut Context<P>) -> bool {
         let (is_congested, has_memory) = match &mut self.stage {
             Stage::Up(pipe) => (pipe.is_congested(), pipe.has_memory()),
             _ => (false, true),
         };
-        !is_congested && self.receiver.may_read(&self.client, now, has_memory)
+        !is_congested && self.receiver.may_read(&self.client, context, has_memory)
     }
 
     /// Begins or drops an attempt as the application's tasks want it. Once its stream is open, `judge_end` does that.
@@ -354,18 +357,19 @@ impl<P: Port> Connection<P> {
     fn receive(&mut self, context: &mut Context<P>) -> Result<(), ConnectionError> {
         let now = context.now();
         for _ in 0..READS {
-            if !self.stopped_reading() || !self.may_read(now) {
+            if !self.stopped_reading() || !self.may_read(context) {
                 return Ok(());
             }
             let (Stage::Up(pipe), Some(attempt)) = (&mut self.stage, self.attempt) else { return Ok(()) };
             if self.receiver.has_leftover() {
-                self.receiver.consume_leftover(&self.client, now, attempt)?;
+                self.receiver.consume_leftover(&self.client, &mut context.outstanding, now, attempt)?;
                 continue;
             }
             let (mut taken, is_plain) = (Ok(()), pipe.is_plain());
-            let read = pipe.read(&mut context.buffer, &mut |input| {
+            let Context { buffer, outstanding, .. } = &mut *context;
+            let read = pipe.read(buffer, &mut |input| {
                 if taken.is_ok() {
-                    taken = self.receiver.consume(&self.client, now, attempt, input, is_plain);
+                    taken = self.receiver.consume(&self.client, outstanding, now, attempt, input, is_plain);
                 }
             });
             // What layers have read may be no packet before more comes, or none at all.

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::backlog::Backlog;
 use super::connection::{Connection, Context};
+use super::outstanding::Outstanding;
 use super::{DRAIN_TIMEOUT, Hub};
 use crate::log;
 use crate::port::{Net, Port, Task};
@@ -46,8 +47,8 @@ struct Timer {
 }
 
 impl<P: Port> Engine<P> {
-    /// A task that has not begun, and its waker; `None` when there is no memory.
-    pub(super) fn new(hub: &'static Hub<P>) -> Option<(Self, <P::Net as Net>::Waker)> {
+    /// A task that has not begun, `outstanding` its account of events, and its waker; `None` when there is no memory.
+    pub(super) fn new(hub: &'static Hub<P>, outstanding: Outstanding) -> Option<(Self, <P::Net as Net>::Waker)> {
         let net = P::Net::open()?;
         let mut buffer = Vec::new();
         buffer.try_reserve_exact(P::limits().io_buffer).ok()?;
@@ -55,7 +56,7 @@ impl<P: Port> Engine<P> {
         let (waker, now) = (net.waker(), P::now());
         let engine = Self {
             hub,
-            context: Context { net, clock: Clock::new(now), last_token: 0, buffer },
+            context: Context { net, clock: Clock::new(now), last_token: 0, buffer, outstanding },
             connections: Vec::new(),
             last_events: Vec::new(),
             last_events_until: now,
@@ -101,15 +102,17 @@ impl<P: Port> Engine<P> {
         if self.stall.at == Instant::NEVER {
             return false;
         }
-        let (some_delivered, delivered) = self.hub.deliveries();
+        let outstanding = &mut self.context.outstanding;
+        let delivered = outstanding.are_enough();
         if delivered {
             self.stall.at = Instant::NEVER;
-        } else if some_delivered && !self.registered {
+        } else if outstanding.have_changed() && !self.registered {
             self.stall.at = Instant::NEVER;
             self.await_deliveries(now);
         } else if now >= self.stall.at {
             // Either the registration or the probe in one turn: the SDK's queue may have a single entry.
-            let sent = if self.registered { self.hub.probe() } else { self.hub.events().listen() };
+            let sent =
+                if self.registered { self.hub.events().probe(outstanding.probe()) } else { self.hub.events().listen() };
             self.registered ^= sent;
             if sent && !self.registered {
                 self.stall.next(now, 4, STALL.1);
@@ -126,15 +129,20 @@ impl<P: Port> Engine<P> {
             (self.stall.pause, self.registered) = (STALL.0, false);
             self.stall.next(now, 4, STALL.1);
         }
+        // The event task may have been faster.
+        if self.context.outstanding.are_enough() {
+            self.stall.at = now;
+        }
     }
 
     /// Sends events, one of each client in turn, while the SDK's queue has room for us; the next time from the one on that found
-    /// none. `last_events` may find some where the clients do not.
-    fn dispatch(&mut self, now: Instant) {
+    /// none. `last_events` may find some where the clients do not. Whether events wait for deliveries.
+    fn dispatch(&mut self, now: Instant) -> bool {
         self.retry.at = Instant::NEVER;
         let sources = self.connections.len() + 1;
         // How many in a row had no event, and the client that has found no room.
         let (mut without, mut refused) = (0, None);
+        let mut awaits_deliveries = false;
         while without < sources {
             if self.next_client >= sources {
                 self.next_client = 0;
@@ -153,8 +161,8 @@ impl<P: Port> Engine<P> {
                 self.retry.next(now, 2, RETRY.1);
                 break;
             }
-            if !self.hub.enter(client, size, last) {
-                self.await_deliveries(now);
+            if !self.context.outstanding.enter(client, size, last) {
+                awaits_deliveries = true;
                 if last || refused.is_some() {
                     break;
                 }
@@ -163,9 +171,10 @@ impl<P: Port> Engine<P> {
                 continue;
             }
             if !self.hub.events().send(event) {
-                match self.hub.take_back() {
-                    true => self.await_deliveries(now),
-                    false => self.retry.next(now, 2, RETRY.1),
+                if self.context.outstanding.take_back() {
+                    awaits_deliveries = true;
+                } else {
+                    self.retry.next(now, 2, RETRY.1);
                 }
                 break;
             }
@@ -186,6 +195,7 @@ impl<P: Port> Engine<P> {
             }
         }
         self.next_client = refused.unwrap_or(self.next_client);
+        awaits_deliveries
     }
 
     /// Drops a connection whose client was removed; its last events stay.
@@ -228,7 +238,7 @@ impl<P: Port> Task for Engine<P> {
                 at += 1;
             }
         }
-        self.dispatch(now);
+        let mut awaits_deliveries = self.dispatch(now);
         if !self.last_events.is_empty() && self.context.clock.is_over(self.last_events_until) {
             log::error(&[&"the event queue stayed full: last events of a client are lost"]);
             self.last_events.clear();
@@ -241,12 +251,11 @@ impl<P: Port> Task for Engine<P> {
                 if core::mem::take(&mut self.listening) {
                     self.hub.events().unlisten();
                 }
-                if self.hub.try_end() {
+                if self.hub.try_end(&self.context.outstanding) {
                     return false;
                 }
             }
         }
-        let mut awaits_deliveries = false;
         self.deadline = self.retry.at;
         if !self.last_events.is_empty() {
             self.deadline = self.deadline.min(self.context.clock.end_of(self.last_events_until));

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::engine::Engine;
 #[cfg(feature = "tls")]
 use super::handshake::HandshakeTask;
-use super::outstanding::Outstanding;
+use super::outstanding::{Deliveries, Outstanding};
 use super::{Client, Config, DRAIN_TIMEOUT, Error, Notification, TASK_END_TIMEOUT};
 use crate::port::{Join, Lock, Net, Port, Shared, Signal, Waker};
 use crate::sync::{AtomicBool, Ordering};
@@ -13,8 +13,8 @@ use crate::time::Instant;
 
 /// The SDK's event queue.
 pub trait Events<P: Port>: Sync {
-    /// Asks for [`Hub::delivered`] to be called, from the event task, for each event of ours that it delivers, and
-    /// [`Hub::arrived`] for each probe. Asking again changes nothing. `false` when the queue was full: ask again later.
+    /// Asks for [`Hub::delivered`] to be called, from the event task, for each event of ours and each probe that it delivers.
+    /// Asking again changes nothing. `false` when the queue was full: ask again later.
     fn listen(&self) -> bool;
 
     /// Ends what [`Self::listen`] has asked for, behind the events that were sent before.
@@ -31,8 +31,8 @@ pub trait Events<P: Port>: Sync {
 pub struct Hub<P: Port> {
     state: P::Lock<HubState<P>>,
     events: &'static dyn Events<P>,
-    /// Our events in the SDK's queue. Locked behind a client's state, never the other way round.
-    outstanding: P::Lock<Outstanding>,
+    /// What the event task tells the MQTT task.
+    deliveries: Deliveries,
     /// The MQTT task runs, or its waker was called: who leaves something for it need not call that.
     awake: AtomicBool,
     /// The MQTT task is to call [`Hub::take_arrivals`]: clients have come, or the task of handshakes has ended.
@@ -47,6 +47,8 @@ struct HubState<P: Port> {
     /// Clients that the MQTT task has not taken yet.
     arrivals: Vec<Shared<Client<P>>>,
     last_token: usize,
+    /// How many events of ours there were until the last MQTT task ended, modulo 2^32.
+    events_before: u32,
     task: Option<RunningTask<P>>,
     /// The last MQTT task that ended, to be joined by the deinit that waits for it, or else before the next one starts.
     ended: Option<P::Join>,
@@ -71,6 +73,7 @@ impl<P: Port> Hub<P> {
                 ending: 0,
                 arrivals: Vec::new(),
                 last_token: 0,
+                events_before: 0,
                 task: None,
                 ended: None,
                 end_waiter: None,
@@ -78,7 +81,7 @@ impl<P: Port> Hub<P> {
                 handshakes: HandshakeTask::NONE,
             })?,
             events,
-            outstanding: P::Lock::new(Outstanding::new)?,
+            deliveries: Deliveries::new(),
             awake: AtomicBool::new(false),
             arrivals: AtomicBool::new(false),
         })
@@ -124,7 +127,7 @@ impl<P: Port> Hub<P> {
     /// Without clients the task ends: the deinit that was the last to be done waits for that, except in the event task, on which
     /// the task may depend.
     fn wait_for_end(&self, deadline: Instant) {
-        let in_event_task = self.outstanding.lock().event_task() == P::current_task();
+        let in_event_task = self.deliveries.event_task() == P::current_task();
         let waiter = if in_event_task { None } else { P::Signal::new() };
         let (waits, last_token) = {
             let mut state = self.state.lock();
@@ -173,7 +176,9 @@ impl<P: Port> Hub<P> {
         let waker = match &state.task {
             Some(task) => task.waker.clone(),
             None => {
-                let (engine, waker) = Engine::new(self).ok_or(Error::Failure)?;
+                let outstanding = Outstanding::new(&self.deliveries, state.events_before, P::limits().event_share);
+                let (engine, waker) =
+                    outstanding.and_then(|outstanding| Engine::new(self, outstanding)).ok_or(Error::Failure)?;
                 // Its first wait is over at once.
                 self.awake.store(true, Ordering::SeqCst);
                 let join = P::spawn(engine).ok_or(Error::Failure)?;
@@ -237,12 +242,13 @@ impl<P: Port> Hub<P> {
         Some(core::mem::take(&mut self.state.lock().arrivals))
     }
 
-    /// Called by the task when it serves nobody: whether it may end, and then it must.
-    pub(super) fn try_end(&self) -> bool {
+    /// Called by the task when it serves nobody: whether it may end, and then it must. Its events are `outstanding`.
+    pub(super) fn try_end(&self, outstanding: &Outstanding) -> bool {
         let mut state = self.state.lock();
         if !state.clients.is_empty() || !state.arrivals.is_empty() {
             return false;
         }
+        state.events_before = outstanding.all();
         let join = state.task.take().map(|task| task.join);
         let is_waited_for = state.ending > 0 || state.end_waiter.is_some();
         state.ended = if is_waited_for { join } else { join.and_then(Join::detach) };
@@ -263,57 +269,20 @@ impl<P: Port> Hub<P> {
     /// Whether no event can be delivered until the caller returns. Before the first event nobody knows the event task:
     /// then it may be this one.
     pub(super) fn may_block_events(&self) -> bool {
-        let event_task = self.outstanding.lock().event_task();
+        let event_task = self.deliveries.event_task();
         event_task == 0 || event_task == P::current_task()
     }
 
-    /// To be called from the event task for each event of ours that it delivers (see [`Events::listen`]).
-    pub fn delivered(&self) {
-        let wakes = self.outstanding.lock().delivered(P::current_task());
-        if wakes {
-            self.wake();
-        }
-    }
-
-    /// To be called from the event task for each probe (see [`Events::listen`]).
-    pub fn arrived(&self, probe: u32) {
-        let wakes = self.outstanding.lock().arrived(P::current_task(), probe);
-        if wakes {
+    /// To be called from the event task for each event of ours that it delivers, and for each probe, with its number (see
+    /// [`Events::listen`]).
+    pub fn delivered(&self, probe: Option<u32>) {
+        if self.deliveries.delivered(P::current_task(), probe) {
             self.wake();
         }
     }
 
     pub(super) fn events(&self) -> &dyn Events<P> {
         self.events
-    }
-
-    /// Enters an event of `client` that is about to be sent, beyond our share of the queue if it is one of the `last` ones.
-    /// `false`: a delivery must come first, and will wake the task.
-    pub(super) fn enter(&self, client: usize, size: usize, last: bool) -> bool {
-        self.outstanding.lock().enter(client, size, P::limits().event_share, last)
-    }
-
-    /// What was entered last was not accepted. Whether a delivery of ours will wake the task; if not, the queue is full
-    /// of other people's events.
-    pub(super) fn take_back(&self) -> bool {
-        self.outstanding.lock().take_back()
-    }
-
-    /// How many bytes of `client` are in the SDK's queue, without its first event if a callback for that runs. If `room`
-    /// bytes or more are, a delivery will wake the task.
-    pub(super) fn outstanding(&self, client: usize, room: usize, in_callback: bool) -> usize {
-        self.outstanding.lock().bytes(client, room, in_callback)
-    }
-
-    /// Whether some of our events were delivered since the last call, and enough of them for those who waited.
-    pub(super) fn deliveries(&self) -> (bool, bool) {
-        self.outstanding.lock().deliveries()
-    }
-
-    /// Sends a probe behind our events in the queue. `false` when that was full.
-    pub(super) fn probe(&self) -> bool {
-        let number = self.outstanding.lock().probe();
-        self.events.probe(number)
     }
 }
 

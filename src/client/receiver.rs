@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 
 use super::backlog::{Backlog, Notification};
 use super::calls::Cause;
+use super::connection::Context;
 use super::connection_error::ConnectionError;
+use super::outstanding::Outstanding;
 use super::state::{Attempt, ClientState, Room};
 use super::{Client, Error};
 use crate::log;
@@ -125,14 +127,15 @@ impl<P: Port> Receiver<P> {
     /// Whether there is room for what the next read may bring; `has_memory` says whether the layers have. Calls that hold up
     /// the event task wait for something behind the messages in the backlog, so for their sake it may grow further; then they
     /// fail.
-    pub(super) fn may_read(&mut self, client: &Client<P>, now: Instant, has_memory: bool) -> bool {
+    pub(super) fn may_read(&mut self, client: &Client<P>, context: &mut Context<P>, has_memory: bool) -> bool {
+        let now = context.now();
         self.wait_for_layers(now, !has_memory);
         let mut state = client.state();
         let len = state.session.announced();
         let in_callback = state.calls.block_events();
         // CONNACK, too, is read for a call that waits, and no message of its connection is before it, unless the server lies.
         let reads_more = in_callback || (state.connected.is_none() && len == 0);
-        let mut has_room = self.backlog.has_room(len, reads_more, client.hub);
+        let mut has_room = self.backlog.has_room(len, reads_more, &mut context.outstanding);
         if in_callback && !has_room {
             log::error(&[&"a call in an event callback waits behind too many messages"]);
             let ClientState { calls, session, room, .. } = &mut *state;
@@ -152,18 +155,19 @@ impl<P: Port> Receiver<P> {
     pub(super) fn consume_leftover(
         &mut self,
         client: &Client<P>,
+        outstanding: &mut Outstanding,
         now: Instant,
         attempt: Attempt,
     ) -> Result<(), ConnectionError> {
         let leftover = core::mem::take(&mut self.leftover);
         #[cfg(not(any(feature = "tls", feature = "websocket")))]
-        return self.consume(client, now, attempt, &leftover, true);
+        return self.consume(client, outstanding, now, attempt, &leftover, true);
         #[cfg(any(feature = "tls", feature = "websocket"))]
         {
             // It stays where it is; only the rest of a piece is copied, to tell how long that is.
             let begin = core::mem::take(&mut self.taken);
             let end = leftover.len().min(begin + PIECE);
-            self.consume(client, now, attempt, &leftover[begin..end], true)?;
+            self.consume(client, outstanding, now, attempt, &leftover[begin..end], true)?;
             let taken = end - core::mem::take(&mut self.leftover).len();
             if taken < leftover.len() {
                 (self.leftover, self.taken) = (leftover, taken);
@@ -177,6 +181,7 @@ impl<P: Port> Receiver<P> {
     pub(super) fn consume(
         &mut self,
         client: &Client<P>,
+        outstanding: &mut Outstanding,
         now: Instant,
         attempt: Attempt,
         mut input: &[u8],
@@ -215,7 +220,7 @@ impl<P: Port> Receiver<P> {
             }
             let waits = match is_short {
                 true => is_plain && now < self.memory_wait_until,
-                false => !self.backlog.has_room(room, state.calls.block_events(), client.hub),
+                false => !self.backlog.has_room(room, state.calls.block_events(), outstanding),
             };
             if waits && self.leftover.try_reserve_exact(input.len()).is_ok() {
                 break;

@@ -128,8 +128,8 @@ fn describe(
 extern "C" fn delivered(group: EventGroup, number: c_int, _: *mut c_void, _: *mut c_void) {
     let Some(hub) = hub() else { return };
     if group.0 == WM_MQTT_EV.0 {
-        hub.delivered();
+        hub.delivered(None);
     } else if group.0 == PROBE.0 {
-        hub.arrived(number as u32);
+        hub.delivered(Some(number as u32));
     }
 }

@@ -26,7 +26,7 @@ fn has_wildcards(text: &[u8]) -> Option<bool> {
     while let Some(first) = bytes.next() {
         if matches!(first, b'+' | b'#') {
             found = true;
-        } else if !matches!(first, 1..0x80) && !is_encoded(*first, &mut bytes) {
+        } else if !(1..0x80).contains(first) && !is_encoded(*first, &mut bytes) {
             return None;
         }
     }

@@ -183,7 +183,7 @@ pub(crate) fn deliver() {
         Entry::Probe(number) => {
             if let Some(hub) = listeners {
                 let _library = memory::library();
-                hub.arrived(number);
+                hub.delivered(Some(number));
             }
         }
         Entry::Foreign => {}
@@ -197,7 +197,7 @@ pub(crate) fn deliver() {
                 if let Some(hub) = listeners {
                     with(|w| w.promises.delivered(w.now));
                     let _library = memory::library();
-                    hub.delivered();
+                    hub.delivered(None);
                 }
             };
             if ours_first {
