@@ -72,7 +72,7 @@ impl<P: Port> Engine<P> {
 
     fn wait(&mut self) {
         let connections = &mut self.connections;
-        let deadline = Some(self.deadline).filter(|deadline| *deadline < Instant::NEVER);
+        let deadline = Some(self.deadline).filter(|deadline| *deadline != Instant::NEVER);
         self.context.net.wait(deadline, |token, readiness| {
             let mut readiness = Some(readiness);
             // No connection takes the readiness of a socket or lookup that was dropped meanwhile.

@@ -111,7 +111,7 @@ impl<P: Port> Receiver<P> {
     }
 
     fn is_ending(&self) -> bool {
-        self.missed_since < Instant::NEVER
+        self.missed_since != Instant::NEVER
     }
 
     /// When the connection must end for want of memory: it has nothing under way for which it should go on, or its time is

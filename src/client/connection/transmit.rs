@@ -113,7 +113,7 @@ impl<P: Port> Connection<P> {
         };
         // Whom the client does not read is not silent: bytes unread would make a reset of the end.
         let is_silent =
-            ending.hurried < Instant::NEVER && !self.stopped_reading() && now >= session.last_received() + SILENCE;
+            ending.hurried != Instant::NEVER && !self.stopped_reading() && now >= session.last_received() + SILENCE;
         self.receiver.lose(&self.client, state);
         Some(Unwanted::Connection { attempt, limit: ending.limit, has_left, is_silent })
     }
