@@ -99,6 +99,11 @@ impl<P: Port> Calls<P> {
         call.outcome.take()
     }
 
+    /// Whether no call waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Whether a call waits whose kind `kinds` accepts.
     pub(super) fn any(&self, kinds: impl Fn(Kind) -> bool) -> bool {
         self.entries.iter().any(|call| kinds(call.kind))

@@ -185,7 +185,7 @@ impl<P: Port> ClientState<P> {
     /// Lets the next publisher try if there is more room, and enough of it.
     pub(super) fn offer_room(&mut self, now: Instant) {
         let room = core::mem::take(&mut self.room);
-        if room > Room::Same {
+        if room > Room::Same && !self.calls.is_empty() {
             self.serve_publisher(now, room == Room::Overdue || self.session.has_half_of_window());
             // The MQTT task need not wake itself for `room_limit`.
             self.has_work = false;
