@@ -136,13 +136,12 @@ impl<P: Port> Engine<P> {
     }
 
     /// Sends events, one of each client in turn, while the SDK's queue has room for us; the next time from the one on that found
-    /// none. `last_events` may find some where the clients do not. Whether events wait for deliveries.
-    fn dispatch(&mut self, now: Instant) -> bool {
+    /// none. `last_events` may find some where the clients do not.
+    fn dispatch(&mut self, now: Instant) {
         self.retry.at = Instant::NEVER;
         let sources = self.connections.len() + 1;
         // How many in a row had no event, and the client that has found no room.
         let (mut without, mut refused) = (0, None);
-        let mut awaits_deliveries = false;
         while without < sources {
             if self.next_client >= sources {
                 self.next_client = 0;
@@ -162,7 +161,7 @@ impl<P: Port> Engine<P> {
                 break;
             }
             if !self.context.outstanding.enter(client, size, last) {
-                awaits_deliveries = true;
+                self.await_deliveries(now);
                 if last || refused.is_some() {
                     break;
                 }
@@ -171,10 +170,9 @@ impl<P: Port> Engine<P> {
                 continue;
             }
             if !self.hub.events().send(event) {
-                if self.context.outstanding.take_back() {
-                    awaits_deliveries = true;
-                } else {
-                    self.retry.next(now, 2, RETRY.1);
+                match self.context.outstanding.take_back() {
+                    true => self.await_deliveries(now),
+                    false => self.retry.next(now, 2, RETRY.1),
                 }
                 break;
             }
@@ -195,7 +193,6 @@ impl<P: Port> Engine<P> {
             }
         }
         self.next_client = refused.unwrap_or(self.next_client);
-        awaits_deliveries
     }
 
     /// Drops a connection whose client was removed; its last events stay.
@@ -238,7 +235,7 @@ impl<P: Port> Task for Engine<P> {
                 at += 1;
             }
         }
-        let mut awaits_deliveries = self.dispatch(now);
+        self.dispatch(now);
         if !self.last_events.is_empty() && self.context.clock.is_over(self.last_events_until) {
             log::error(&[&"the event queue stayed full: last events of a client are lost"]);
             self.last_events.clear();
@@ -256,6 +253,7 @@ impl<P: Port> Task for Engine<P> {
                 }
             }
         }
+        let mut awaits_deliveries = false;
         self.deadline = self.retry.at;
         if !self.last_events.is_empty() {
             self.deadline = self.deadline.min(self.context.clock.end_of(self.last_events_until));
