@@ -114,7 +114,9 @@ impl<P: Port, G: DerefMut<Target = ClientState<P>>> DerefMut for Locked<'_, P, G
 
 impl<P: Port, G: DerefMut<Target = ClientState<P>>> Drop for Locked<'_, P, G> {
     fn drop(&mut self) {
-        self.to_wake.call = self.state.calls.take_ended();
+        if !self.state.calls.is_empty() {
+            self.to_wake.call = self.state.calls.take_ended();
+        }
         if core::mem::take(&mut self.state.has_work) {
             self.to_wake.task = self.client.leave_work(&self.state.waker);
         }
