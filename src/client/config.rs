@@ -84,10 +84,13 @@ pub struct Config {
     /// Who proves in TLS who they are.
     pub auth_mode: AuthMode,
     /// Trusted certificates, PEM; `None` for the authorities that are built in.
+    #[cfg(feature = "tls")]
     pub ca: Option<Text>,
     /// Client certificate chain, PEM.
+    #[cfg(feature = "tls")]
     pub cert: Option<Text>,
     /// Client key, PEM.
+    #[cfg(feature = "tls")]
     pub key: Option<Text>,
     /// Application protocols to offer in TLS.
     pub alpn: Vec<Text>,

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::connection_error::ConnectionError;
 use crate::port::{Net, NetError, Port, Socket, Token};
 use crate::transport::uri::Uri;
-use crate::transport::{LayerError, Layers};
+use crate::transport::{HAS_LAYERS, LayerError, Layers};
 
 pub(super) type LinkSocket<P> = <<P as Port>::Net as Net>::Socket;
 
@@ -97,7 +97,7 @@ impl<P: Port> Pipe<P> {
 
     /// Whether reading must wait until the server has taken the answers that it has asked the layers for.
     pub(super) fn is_congested(&self) -> bool {
-        self.answers > ANSWERS
+        HAS_LAYERS && self.answers > ANSWERS
     }
 
     /// Whether there is memory to read on, see [`Layers::has_memory`].

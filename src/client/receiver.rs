@@ -13,6 +13,7 @@ use crate::log;
 use crate::port::Port;
 use crate::protocol::{Event, Receipt, Session, Violation};
 use crate::time::{Instant, Millis};
+use crate::transport::HAS_LAYERS;
 
 /// Where a client's input goes.
 pub(super) struct Receiver<P: Port> {
@@ -85,6 +86,9 @@ impl<P: Port> Receiver<P> {
 
     /// A TLS record waits for memory, or not any more.
     fn wait_for_layers(&mut self, now: Instant, waits: bool) {
+        if !HAS_LAYERS {
+            return;
+        }
         if waits {
             self.begin_end(now);
         } else if self.layers_wait && !self.is_cut && !self.is_ending() {
@@ -95,7 +99,7 @@ impl<P: Port> Receiver<P> {
 
     /// The connection ends at `memory_wait_until` now. The wait of a message that was lost is not that one.
     fn begin_end(&mut self, now: Instant) {
-        if self.memory_wait_until == ORIGIN || !(self.is_cut | self.layers_wait | self.is_ending()) {
+        if self.memory_wait_until == ORIGIN || !(self.is_cut | self.layers_wait() | self.is_ending()) {
             self.memory_wait_until = now + MEMORY_WAIT;
         }
     }
@@ -110,6 +114,10 @@ impl<P: Port> Receiver<P> {
         if now < self.memory_wait_until { now + MEMORY_RETRY } else { Instant::NEVER }
     }
 
+    fn layers_wait(&self) -> bool {
+        HAS_LAYERS && self.layers_wait
+    }
+
     fn is_ending(&self) -> bool {
         self.missed_since != Instant::NEVER
     }
@@ -117,7 +125,7 @@ impl<P: Port> Receiver<P> {
     /// When the connection must end for want of memory: it has nothing under way for which it should go on, or its time is
     /// up. More `input` is there.
     pub(super) fn end(&self, session: &Session<P::Buffer>, input: bool) -> Instant {
-        if self.is_cut || self.layers_wait {
+        if self.is_cut || self.layers_wait() {
             return self.memory_wait_until;
         }
         let is_idle = !input && self.backlog.is_empty() && session.is_idle();

@@ -16,7 +16,6 @@ pub(super) fn or_identity(identity: (Option<Text>, Option<Text>)) -> (Option<Tex
     }
 }
 
-#[cfg(feature = "tls")]
 mod symbols {
     use core::ffi::{CStr, c_char};
     use core::hint::black_box;
@@ -53,22 +52,5 @@ mod symbols {
     pub(super) fn key() -> Option<Text> {
         // SAFETY: the program's constant.
         unsafe { text(&raw const mqtt_client_tls_key) }
-    }
-}
-
-#[cfg(not(feature = "tls"))]
-mod symbols {
-    use super::Text;
-
-    pub(super) fn ca() -> Option<Text> {
-        None
-    }
-
-    pub(super) fn cert() -> Option<Text> {
-        None
-    }
-
-    pub(super) fn key() -> Option<Text> {
-        None
     }
 }

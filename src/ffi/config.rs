@@ -5,6 +5,7 @@ use core::ffi::{CStr, c_char};
 
 use zeroize::Zeroizing;
 
+#[cfg(feature = "tls")]
 use super::built_in;
 use super::types::*;
 use crate::client::{AuthMode, Config, Text};
@@ -127,8 +128,11 @@ pub(super) unsafe fn from_c(config: *const wm_mqtt_client_config_t) -> Result<Co
             username: None,
             password: None,
             auth_mode: AuthMode { verify: false, present: false },
+            #[cfg(feature = "tls")]
             ca: None,
+            #[cfg(feature = "tls")]
             cert: None,
+            #[cfg(feature = "tls")]
             key: None,
             alpn: Vec::new(),
             will_topic: None,
@@ -159,15 +163,17 @@ pub(super) unsafe fn from_c(config: *const wm_mqtt_client_config_t) -> Result<Co
             }
             _ => copy(config.password, &mut ours.password)?,
         }
-        let tls = cfg!(feature = "tls") && broker.is_ok_and(|broker| broker.scheme.tls);
-        if tls && ours.auth_mode.verify {
-            copy(config.ca, &mut ours.ca)?;
-            ours.ca = built_in::or_ca(ours.ca);
-        }
-        if tls && ours.auth_mode.present {
-            copy(config.cert, &mut ours.cert)?;
-            copy(config.key, &mut ours.key)?;
-            (ours.cert, ours.key) = built_in::or_identity((ours.cert, ours.key));
+        #[cfg(feature = "tls")]
+        if broker.is_ok_and(|broker| broker.scheme.tls) {
+            if ours.auth_mode.verify {
+                copy(config.ca, &mut ours.ca)?;
+                ours.ca = built_in::or_ca(ours.ca);
+            }
+            if ours.auth_mode.present {
+                copy(config.cert, &mut ours.cert)?;
+                copy(config.key, &mut ours.key)?;
+                (ours.cert, ours.key) = built_in::or_identity((ours.cert, ours.key));
+            }
         }
         copy_list(config.alpn, &mut ours.alpn)?;
         copy(config.will_topic, &mut ours.will_topic)?;

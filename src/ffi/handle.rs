@@ -79,6 +79,10 @@ impl Block {
     pub(super) fn publish(self, client: &Shared<Client<Platform>>, alpn: AlpnList) -> wm_mqtt_client_handle_t {
         let config = client.config();
         let optional = |text: &Option<Text>| text.as_ref().map_or(null_mut(), pointer);
+        #[cfg(feature = "tls")]
+        let (ca, cert, key) = (optional(&config.ca), optional(&config.cert), optional(&config.key));
+        #[cfg(not(feature = "tls"))]
+        let (ca, cert, key) = (null_mut(), null_mut(), null_mut());
         let block = wm_mqtt_client_handle_st {
             client: without_provenance_mut(client.token()),
             config: null_mut::<c_void>(),
@@ -86,9 +90,9 @@ impl Block {
             client_id: pointer(&config.client_id),
             username: optional(&config.username),
             password: optional(&config.password),
-            ca: optional(&config.ca),
-            cert: optional(&config.cert),
-            key: optional(&config.key),
+            ca,
+            cert,
+            key,
             alpn: alpn.publish(client),
             will_topic: optional(&config.will_topic),
             will_msg: optional(&config.will_message),

@@ -4,6 +4,7 @@
 //! may be stale, enums and bools may hold any number.
 
 mod api;
+#[cfg(feature = "tls")]
 mod built_in;
 #[cfg(feature = "checks")]
 mod checks;

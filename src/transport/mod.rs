@@ -109,13 +109,15 @@ fn websocket_error(error: <WebSocket as Layer>::Error) -> LayerError {
     LayerError(Either::WebSocket(error))
 }
 
+/// Whether this build has any layer. Without one there is nothing that waits for them.
+pub(crate) const HAS_LAYERS: bool = cfg!(any(feature = "tls", feature = "websocket"));
+
 /// The layers that a URI's scheme asks for. Without any, bytes pass as they are.
 #[derive(Default)]
 pub struct Layers {
     tls: Option<Tls>,
-    websocket: Option<WebSocket>,
-    /// What WebSocket says to TLS, for as long as that takes.
-    between: Vec<u8>,
+    /// With what it says to TLS, for as long as that takes.
+    websocket: Option<(WebSocket, Vec<u8>)>,
 }
 
 impl Layers {
@@ -137,10 +139,12 @@ impl Layers {
         if !uri.scheme.websocket {
             return Ok(());
         }
-        let request = if self.tls.is_some() { &mut self.between } else { &mut *out };
-        self.websocket = Some(WebSocket::connect(uri, random, request).map_err(websocket_error)?);
+        let mut between = Vec::new();
+        let request = if self.tls.is_some() { &mut between } else { &mut *out };
+        let websocket = WebSocket::connect(uri, random, request).map_err(websocket_error)?;
+        let (_, between) = self.websocket.insert((websocket, between));
         match &mut self.tls {
-            Some(tls) => pass_on(tls, &mut self.between, out).map_err(tls_error),
+            Some(tls) => pass_on(tls, between, out).map_err(tls_error),
             None => Ok(()),
         }
     }
@@ -163,7 +167,8 @@ impl Layers {
 
     /// Whether MQTT may begin.
     pub fn is_open(&self) -> bool {
-        self.tls.as_ref().is_none_or(Layer::is_open) && self.websocket.as_ref().is_none_or(Layer::is_open)
+        self.tls.as_ref().is_none_or(Layer::is_open)
+            && self.websocket.as_ref().is_none_or(|(websocket, _)| websocket.is_open())
     }
 
     /// Whether there is memory for what the server has begun to send; always without TLS, whose records must be complete.
@@ -204,15 +209,15 @@ impl Layers {
                 Ok(())
             }
             (Some(tls), None) => tls.receive(input, out, up).map_err(tls_error),
-            (None, Some(websocket)) => websocket.receive(input, out, up).map_err(websocket_error),
-            (Some(tls), Some(websocket)) => {
+            (None, Some((websocket, _))) => websocket.receive(input, out, up).map_err(websocket_error),
+            (Some(tls), Some((websocket, between))) => {
                 let mut above = Ok(());
                 let below = tls.receive(input, out, &mut |plain| {
                     if above.is_ok() {
-                        above = websocket.receive(plain, &mut self.between, up);
+                        above = websocket.receive(plain, between, up);
                     }
                 });
-                let passed_on = pass_on(tls, &mut self.between, out);
+                let passed_on = pass_on(tls, between, out);
                 above.map_err(websocket_error)?;
                 below.and(passed_on).map_err(tls_error)
             }
@@ -224,10 +229,10 @@ impl Layers {
         match (&mut self.tls, &mut self.websocket) {
             (None, None) => Ok(()),
             (Some(tls), None) => tls.send(data, out).map_err(tls_error),
-            (None, Some(websocket)) => websocket.send(data, out).map_err(websocket_error),
-            (Some(tls), Some(websocket)) => {
-                websocket.send(data, &mut self.between).map_err(websocket_error)?;
-                pass_on(tls, &mut self.between, out).map_err(tls_error)
+            (None, Some((websocket, _))) => websocket.send(data, out).map_err(websocket_error),
+            (Some(tls), Some((websocket, between))) => {
+                websocket.send(data, between).map_err(websocket_error)?;
+                pass_on(tls, between, out).map_err(tls_error)
             }
         }
     }
@@ -235,14 +240,14 @@ impl Layers {
     /// Appends what ends the stream in order: a close frame, close_notify.
     pub fn close(&mut self, out: &mut Vec<u8>) {
         match (&mut self.tls, &mut self.websocket) {
-            (Some(tls), Some(websocket)) => {
-                websocket.close(&mut self.between);
+            (Some(tls), Some((websocket, between))) => {
+                websocket.close(between);
                 // The stream ends here anyway: without the close frame the server sees the end of TLS.
-                let _ = pass_on(tls, &mut self.between, out);
+                let _ = pass_on(tls, between, out);
                 tls.close(out);
             }
             (Some(tls), None) => tls.close(out),
-            (None, Some(websocket)) => websocket.close(out),
+            (None, Some((websocket, _))) => websocket.close(out),
             (None, None) => {}
         }
     }

@@ -97,8 +97,11 @@ pub(crate) fn config(id: &str) -> Config {
         username: None,
         password: None,
         auth_mode: AuthMode { verify: false, present: false },
+        #[cfg(feature = "tls")]
         ca: None,
+        #[cfg(feature = "tls")]
         cert: None,
+        #[cfg(feature = "tls")]
         key: None,
         alpn: Vec::new(),
         will_topic: None,
