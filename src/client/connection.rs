@@ -16,6 +16,7 @@ use super::{CONNECT_TIMEOUT, Client, Error, SILENCE};
 use crate::log;
 use crate::port::{Port, Readiness, Shared, Token};
 use crate::time::{Clock, Instant};
+use crate::transport::HAS_LAYERS;
 
 mod transmit;
 
@@ -49,7 +50,7 @@ enum Stage<P: Port> {
     Down,
     /// Name lookup and TCP.
     Dialing(Dial<P::Net>),
-    /// TCP stands: TLS shakes hands, then WebSocket.
+    /// TCP stands: TLS shakes hands, then WebSocket. A build without layers passes through it in one go.
     Securing(Pipe<P>),
     /// MQTT has begun.
     Up(Pipe<P>),
@@ -254,7 +255,7 @@ impl<P: Port> Connection<P> {
                     }
                 }
                 Stage::Securing(pipe) => {
-                    if context.clock.is_over(self.limit) {
+                    if HAS_LAYERS && context.clock.is_over(self.limit) {
                         pipe.ready();
                     }
                     if let Some(handshake) = &self.handshake {
@@ -458,9 +459,9 @@ impl<P: Port> Connection<P> {
     /// When something is due but for keep-alive, which [`Self::transmit`] looks after.
     fn next_deadline(&self, state: &ClientState<P>, clock: &Clock) -> Instant {
         let attempt = match &self.stage {
-            Stage::Down => Instant::NEVER,
+            Stage::Securing(_) if HAS_LAYERS => clock.end_of(self.limit),
+            Stage::Down | Stage::Securing(_) => Instant::NEVER,
             Stage::Dialing(dial) => dial.deadline(clock),
-            Stage::Securing(_) => clock.end_of(self.limit),
             Stage::Up(_) => {
                 let limit = self.limit(state);
                 let calls = state.calls.deadline(clock).min(state.room_limit);
