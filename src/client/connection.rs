@@ -306,11 +306,13 @@ impl<P: Port> Connection<P> {
     // needs.
     #[cfg_attr(feature = "tls", inline(never))]
     fn secure(&mut self, token: Token, socket: LinkSocket<P>) -> Result<(), ConnectionError> {
-        let broker = self.client.config().broker().map_err(|_| ConnectionError::BadUri)?;
-        self.handshake = Handshake::begin(&self.client, &broker, self.tls.as_ref())?;
         let mut pipe = Pipe::new(token, socket);
-        if self.handshake.is_none() {
-            pipe.upgrade(&broker)?;
+        if HAS_LAYERS {
+            let broker = self.client.config().broker().map_err(|_| ConnectionError::BadUri)?;
+            self.handshake = Handshake::begin(&self.client, &broker, self.tls.as_ref())?;
+            if self.handshake.is_none() {
+                pipe.upgrade(&broker)?;
+            }
         }
         self.stage = Stage::Securing(pipe);
         Ok(())
