@@ -42,6 +42,8 @@ pub(crate) struct Queue {
     /// Milliseconds that each callback takes.
     pub(crate) slow: u64,
     is_over: bool,
+    /// The library has registered its callback, and not asked for the end of that.
+    registered: bool,
     /// What was delivered.
     pub(crate) delivered: Vec<Event>,
     /// Messages that the queue has accepted.
@@ -58,6 +60,7 @@ impl Queue {
             ours_first: false,
             slow: 0,
             is_over: false,
+            registered: false,
             delivered: Vec::new(),
             accepted: Vec::new(),
         }
@@ -74,6 +77,11 @@ fn enter(entry: Entry) -> c_int {
     let entered = with(|w| {
         w.unlocked("an event");
         let has_room = w.queue.entries.len() < w.queue.size;
+        if has_room && matches!(entry, Entry::Add(_)) {
+            assert!(!w.queue.registered || w.stalled > 0, "registered anew, though no delivery has failed to come");
+            w.queue.registered = true;
+        }
+        w.queue.registered &= !matches!(entry, Entry::Remove(_));
         if has_room {
             if let Entry::Event(_, 2, Some(data)) = &entry {
                 // SAFETY: an event with number 2 carries this member.

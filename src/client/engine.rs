@@ -125,13 +125,13 @@ impl<P: Port> Engine<P> {
 
     /// Events or input wait for deliveries from now on.
     fn await_deliveries(&mut self, now: Instant) {
-        if self.stall.at == Instant::NEVER {
+        if self.context.outstanding.are_enough() {
+            // The event task was faster.
+            self.stall.at = now;
+        } else if self.stall.at == Instant::NEVER || self.stall.at <= now {
+            // For the first time, or once more in a turn that has found enough.
             (self.stall.pause, self.registered) = (STALL.0, false);
             self.stall.next(now, 4, STALL.1);
-        }
-        // The event task may have been faster.
-        if self.context.outstanding.are_enough() {
-            self.stall.at = now;
         }
     }
 
