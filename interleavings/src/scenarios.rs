@@ -23,6 +23,7 @@ pub(crate) const SCENARIOS: &[(&str, fn())] = &[
     ("room", publishers_wait_for_room),
     ("refused", refused_connects),
     ("late", one_of_two_connects_gives_up),
+    ("queue", messages_through_a_small_queue),
 ];
 
 /// What calls may take that nothing holds up: the end of a connection asks the network 2 ms later, and 4 ms after that. The
@@ -460,4 +461,24 @@ fn one_of_two_connects_gives_up() {
     assert_eq!(handle.deinit(), 0);
     finish(system);
     check_order();
+}
+
+/// Half of a small queue is for us: each delivery makes room, and for that nothing else wakes the MQTT task.
+fn messages_through_a_small_queue() {
+    calls_take_at_most(PROMPT);
+    let (size, in_time) = (2 + 2 * below(2) as usize, with(|w| w.stalls) == 0);
+    with(|w| (w.queue.size, w.server.messages) = (size, 6));
+    let handle = init("a", true);
+    let system = start();
+    stay_connected(handle);
+    assert!(handle.subscribe() > 0 || !in_time);
+    if in_time {
+        eventually("the last message", |w| w.queue.count(|event| matches!(event, Event::Data { .. })) == 6);
+    }
+    assert_eq!(handle.deinit(), 0);
+    finish(system);
+    // Last events are given up after 10 s.
+    if in_time {
+        check_order();
+    }
 }
