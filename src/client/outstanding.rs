@@ -257,6 +257,34 @@ mod tests {
         assert!(!outstanding.take_back(), "the other one is gone");
     }
 
+    /// As of another client than the one that waits.
+    #[test]
+    fn who_waits_is_woken_one_delivery_later_for_each_event_that_follows() {
+        let (deliveries, mut outstanding) = with_events(&[(1, 10); 4]);
+        assert_eq!(outstanding.bytes(1, 1, false), 40);
+        assert!(outstanding.enter(2, 10, true));
+        assert!(!deliveries.delivered(5, None) && !deliveries.delivered(5, None), "it was half of four");
+        assert!(outstanding.enter(2, 10, true));
+        assert!(outstanding.take_back(), "but not for one that was not accepted");
+        // Who waits later waits with it.
+        assert_eq!(outstanding.bytes(1, 1, false), 20);
+        assert!(deliveries.delivered(5, None));
+        assert!(outstanding.are_enough());
+    }
+
+    #[test]
+    fn events_of_a_task_that_has_ended_leave_first() {
+        let (deliveries, mut ended) = with_events(&[(1, 10), (2, 10)]);
+        let mut outstanding = Outstanding::new(deliveries, ended.all(), 3).unwrap();
+        assert!(outstanding.enter(1, 5, false));
+        assert!(!outstanding.enter(1, 5, false), "they take of the share");
+        // The callback that runs is for one of those.
+        assert_eq!(outstanding.bytes(1, 100, true), 5);
+        assert!(!deliveries.delivered(5, None) && deliveries.delivered(5, None));
+        assert_eq!((outstanding.bytes(1, 100, false), outstanding.bytes(1, 100, true)), (5, 0));
+        assert_eq!((ended.bytes(1, 100, false), outstanding.probe()), (0, 3));
+    }
+
     #[test]
     fn bytes_are_each_clients_own_and_leave_in_order() {
         let (deliveries, mut outstanding) = with_events(&[(1, 100), (2, 20), (1, 3)]);

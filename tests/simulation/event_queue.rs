@@ -264,6 +264,28 @@ fn last_events_come_even_when_the_queue_is_full_for_a_while() {
     all_is_gone();
 }
 
+/// Its successor waits for them, too.
+#[test]
+fn events_of_a_task_that_has_ended_count_in_our_share() {
+    let handle = connected();
+    run(1_000);
+    with(|w| (w.books.clients, w.queue.busy_until) = (2, w.now + 60_000));
+    (0..7).for_each(|_| assert!(handle.publish("t", 1, 10).1.is_ok()));
+    run(100);
+    let hub = handle.hub;
+    handle.remove();
+    let next = Handle::new(hub, 2, config("second"));
+    assert_eq!(next.connect(), Ok(()));
+    assert!(next.subscribe("in/#", 1).is_ok());
+    let serials = send(100, 1, 20);
+    run(1_000);
+    with(|w| assert_eq!((w.tasks.len(), w.tasks[0].ended, w.queue.ours_peak), (2, true, 14)));
+    run(60_000);
+    assert_eq!(got(&next), serials);
+    next.remove();
+    all_is_gone();
+}
+
 /// They may use more than our share, and so they wait for nobody who may not.
 #[test]
 fn last_events_do_not_wait_for_the_events_of_others() {
