@@ -100,7 +100,8 @@ impl Outstanding {
     pub(super) fn enter(&mut self, client: usize, size: usize, last: bool) -> bool {
         // An eighth of our share is left for a new registration and a probe.
         let most = if last { 2 * self.share } else { self.share - self.share / 8 };
-        if self.len() >= most {
+        // Also before the first one: the application may have sent events of our group while there was none.
+        if self.events.is_empty() || self.len() >= most {
             self.look();
         }
         let may = self.len() < most;
@@ -230,6 +231,7 @@ mod tests {
         // a delivery of an event that was not ours
         assert!(!deliveries.delivered(5, None));
         assert_eq!((outstanding.bytes(1, 1, false), outstanding.probe()), (0, 3));
+        assert!(!deliveries.delivered(5, None));
         assert!(outstanding.enter(1, 20, false));
         assert_eq!(outstanding.bytes(1, 21, false), 20);
     }
