@@ -59,7 +59,7 @@ group() {
         files=(src/client)
         features=host,websocket
         # What only TLS needs only C tests see.
-        local tls="with_handshakes|handshakes_ended|leave_work|wait_for_layers|answer|set_layers|has_memory|description"
+        local tls="with_handshakes|handshakes_ended|leave_work|wait_for_layers|layers_wait|answer|set_layers|has_memory|description"
         unseen=(--exclude=src/client/handshake.rs "--exclude-re=::($tls)\b")
         # All tests together take two seconds instead of eleven, and compiling is hardly slower.
         optimization=1
