@@ -26,8 +26,8 @@ pub(super) struct Outstanding {
     first: u32,
     /// How many had left the queue when [`Self::look`] was called last.
     count: u32,
-    /// The MQTT task waits until so few are left.
-    few: Option<usize>,
+    /// The MQTT task waits until so many have left it.
+    until: Option<u32>,
     /// `count` when the MQTT task last asked, or began to wait.
     asked: u32,
 }
@@ -68,7 +68,7 @@ impl Outstanding {
         let mut events = Vec::new();
         events.try_reserve_exact(2 * share).ok()?;
         let count = deliveries.count.load(Ordering::SeqCst);
-        Some(Self { deliveries, share, events, first, count, few: None, asked: count })
+        Some(Self { deliveries, share, events, first, count, until: None, asked: count })
     }
 
     /// How many there ever were.
@@ -92,7 +92,7 @@ impl Outstanding {
             self.events.truncate(self.events.len() - gone);
             self.first = self.count;
         }
-        self.few = self.few.filter(|few| self.len() > *few);
+        self.until = self.until.filter(|until| until.wrapping_sub(self.count) as i32 > 0);
     }
 
     /// Enters an event that is about to be sent, unless our share of the queue is used up, which is twice as large for one
@@ -107,7 +107,6 @@ impl Outstanding {
         let may = self.len() < most;
         if may {
             self.events.push((client, size));
-            self.arm();
         } else {
             self.wait();
         }
@@ -117,7 +116,6 @@ impl Outstanding {
     /// The event that was entered last was not accepted. Whether there are others, whose delivery is waited for.
     pub(super) fn take_back(&mut self) -> bool {
         self.events.pop();
-        self.arm();
         self.look();
         let others = self.len() > 0;
         if others {
@@ -139,18 +137,13 @@ impl Outstanding {
         bytes
     }
 
-    /// To be woken when half of them are delivered: that is enough to keep the event task busy.
+    /// To be woken when half of them are delivered: that is enough to keep the event task busy. Whatever is entered meanwhile, which
+    /// may be one for each that is delivered.
     fn wait(&mut self) {
-        if self.few.is_none() {
-            (self.few, self.asked) = (Some(self.len() / 2), self.count);
-            self.arm();
-        }
-    }
-
-    /// Says at which delivery the MQTT task is to be woken, if it waits.
-    fn arm(&self) {
-        if let Some(few) = self.few {
-            self.deliveries.wake_at.store(self.all().wrapping_sub(few as u32), Ordering::SeqCst);
+        if self.until.is_none() {
+            let until = self.all().wrapping_sub(self.len() as u32 / 2);
+            (self.until, self.asked) = (Some(until), self.count);
+            self.deliveries.wake_at.store(until, Ordering::SeqCst);
         }
     }
 
@@ -168,7 +161,7 @@ impl Outstanding {
     /// that they are waited for.
     pub(super) fn are_enough(&mut self) -> bool {
         self.look();
-        self.few.is_none()
+        self.until.is_none()
     }
 }
 
@@ -259,19 +252,21 @@ mod tests {
         assert!(!outstanding.take_back(), "the other one is gone");
     }
 
-    /// As of another client than the one that waits.
+    /// Of a client that has room, while another one waits.
     #[test]
-    fn who_waits_is_woken_one_delivery_later_for_each_event_that_follows() {
+    fn who_waits_is_woken_whatever_follows() {
         let (deliveries, mut outstanding) = with_events(&[(1, 10); 4]);
         assert_eq!(outstanding.bytes(1, 1, false), 40);
         assert!(outstanding.enter(2, 10, true));
-        assert!(!deliveries.delivered(5, None) && !deliveries.delivered(5, None), "it was half of four");
+        assert!(!deliveries.delivered(5, None), "it is half of four");
+        // The queue is as full as it was.
+        assert!(outstanding.enter(2, 10, true) && !outstanding.are_enough());
         assert!(outstanding.enter(2, 10, true));
-        assert!(outstanding.take_back(), "but not for one that was not accepted");
-        // Who waits later waits with it.
-        assert_eq!(outstanding.bytes(1, 1, false), 20);
+        assert!(outstanding.take_back(), "one that was not accepted does not count");
         assert!(deliveries.delivered(5, None));
         assert!(outstanding.are_enough());
+        assert_eq!(outstanding.bytes(1, 1, false), 20);
+        assert!(!deliveries.delivered(5, None) && deliveries.delivered(5, None), "half of the four that are left");
     }
 
     #[test]
