@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::backlog::Backlog;
+use super::backlog::{Backlog, Notification};
 use super::connection::{Connection, Context};
 use super::outstanding::Outstanding;
 use super::{DRAIN_TIMEOUT, Hub};
@@ -142,6 +142,7 @@ impl<P: Port> Engine<P> {
         let sources = self.connections.len() + 1;
         // How many in a row had no event, and the client that has found no room.
         let (mut without, mut refused) = (0, None);
+        let mut messages = 0;
         while without < sources {
             if self.next_client >= sources {
                 self.next_client = 0;
@@ -169,6 +170,7 @@ impl<P: Port> Engine<P> {
                 self.next_client = sources - 1;
                 continue;
             }
+            let is_message = matches!(event, Some(Notification::Data { .. }));
             if !self.hub.events().send(event) {
                 match self.context.outstanding.take_back() {
                     true => self.await_deliveries(now),
@@ -176,6 +178,7 @@ impl<P: Port> Engine<P> {
                 }
                 break;
             }
+            messages += usize::from(is_message);
             self.retry.pause = RETRY.0;
             match self.connections.get_mut(self.next_client) {
                 Some(connection) => connection.accepted(size),
@@ -193,6 +196,9 @@ impl<P: Port> Engine<P> {
             }
         }
         self.next_client = refused.unwrap_or(self.next_client);
+        if refused.is_none() && messages > 1 {
+            self.context.net.gather();
+        }
     }
 
     /// Drops a connection whose client was removed; its last events stay.

@@ -239,6 +239,10 @@ pub trait Net: Send + 'static {
     /// Sleeps until something is ready, somebody calls the waker, or `deadline` has passed (`None`: no deadline), and
     /// reports what is ready. A wake-up before the call ends it at once.
     fn wait(&mut self, deadline: Option<Instant>, ready: impl FnMut(Token, Readiness));
+
+    /// Several messages have come at a time, and have left: more are likely to follow at once, and the next [`wait`](Self::wait) may let
+    /// some come before it ends. The device's does not: its clock's tick is far too long.
+    fn gather(&mut self) {}
 }
 
 /// Ends the MQTT task's sleep; clones wake the same task.

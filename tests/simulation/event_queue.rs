@@ -79,6 +79,42 @@ fn our_share_is_half_and_others_lose_nothing() {
     all_is_gone();
 }
 
+/// The MQTT task may let input gather where several messages came at a time, and nobody waits for anything in it.
+#[test]
+fn messages_gather_behind_others_that_were_sent() {
+    let handle = with_entries(32, 16);
+    let gathers = |act: &dyn Fn()| {
+        let before = with(|w| w.nets[0].gathers);
+        act();
+        with(|w| w.nets[0].gathers - before)
+    };
+    for qos in 0..=2 {
+        let come = |count| {
+            send(count, qos, 20);
+            run(1_000);
+        };
+        assert_eq!((gathers(&|| come(1)), gathers(&|| come(2)), gathers(&|| come(14))), (0, 1, 1), "QoS {qos}");
+    }
+    // Their acknowledgements come at a time, too, and are events.
+    let publish = || {
+        for _ in 0..5 {
+            assert!(handle.publish("t", 1, 10).1.is_ok());
+        }
+        run(1_000);
+    };
+    assert_eq!(gathers(&publish), 0);
+    // While some wait for the queue, it is that which matters.
+    with(|w| w.queue.busy_until = w.now + 20_000);
+    let wait = || {
+        send(30, 1, 20);
+        run(10_000);
+    };
+    assert_eq!(gathers(&wait), 0);
+    assert!(gathers(&|| run(30_000)) > 0);
+    handle.remove();
+    all_is_gone();
+}
+
 #[test]
 fn deliveries_wake_the_task_instead_of_a_timer() {
     let handle = subscribed();

@@ -25,6 +25,8 @@ pub(crate) struct NetState {
     pub(crate) deadline: Option<u64>,
     /// The last wait reported something, or its deadline had passed.
     pub(crate) had_reason: bool,
+    /// How often it was told that messages may gather.
+    pub(crate) gathers: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -465,6 +467,10 @@ impl Net for SimNet {
         for (token, readiness) in news {
             ready(token, readiness);
         }
+    }
+
+    fn gather(&mut self) {
+        with(|w| w.nets[self.0].gathers += 1);
     }
 }
 

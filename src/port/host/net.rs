@@ -33,7 +33,13 @@ pub struct HostNet {
     /// Of the lookups that the last wait has reported, those that could not be made.
     failed: Vec<Token>,
     lookup_done: Sender<(Token, Found)>,
+    /// The next wait is to let messages gather.
+    gathers: bool,
 }
+
+/// How long messages gather; Linux adds 50 µs. Of a server that sends as fast as it can, each one or two would wake this task, and then the
+/// event task: up to 30 % more messages a second, with two thirds of the processor's time.
+const GATHERING: Duration = Duration::from_micros(10);
 
 /// Bytes of heap that a lookup is given without asking.
 const LOOKUP: usize = 16_384;
@@ -65,7 +71,13 @@ impl HostNet {
             found,
             failed: Vec::new(),
             lookup_done,
+            gathers: false,
         })
+    }
+
+    /// Whether the wait that begins is to let messages gather: not where something is due.
+    fn lets_gather(&mut self, timeout: Option<Duration>) -> bool {
+        core::mem::take(&mut self.gathers) && timeout != Some(Duration::ZERO)
     }
 }
 
@@ -122,6 +134,9 @@ impl Net for HostNet {
 
     fn wait(&mut self, deadline: Option<Instant>, mut ready: impl FnMut(Token, Readiness)) {
         let timeout = deadline.map(|deadline| Duration::from_millis(deadline.millis_from(Host::now()).into()));
+        if self.lets_gather(timeout) {
+            std::thread::sleep(GATHERING);
+        }
         if self.poll.poll(&mut self.events, timeout).is_ok() {
             for event in self.events.iter().filter(|event| event.token() != WAKER) {
                 let is_ended = event.is_read_closed() || event.is_error();
@@ -135,6 +150,10 @@ impl Net for HostNet {
             }
             ready(token, Readiness::Resolved(found.unwrap_or_default()));
         }
+    }
+
+    fn gather(&mut self) {
+        self.gathers = true;
     }
 }
 
@@ -327,6 +346,23 @@ mod tests {
         assert_eq!(wait(), [true]);
         assert_eq!((socket.read(&mut [0; 9]), socket.is_drained()), (Ok(4), true));
         assert_eq!(socket.read(&mut [0; 9]), Ok(0));
+    }
+
+    #[test]
+    fn messages_gather_once_and_not_where_something_is_due() {
+        let mut net = HostNet::open().unwrap();
+        let mut gathers = |timeout| {
+            net.gather();
+            (net.lets_gather(timeout), net.lets_gather(timeout))
+        };
+        assert_eq!(gathers(None), (true, false));
+        assert_eq!(gathers(Some(Duration::from_millis(1))), (true, false));
+        assert_eq!(gathers(Some(Duration::ZERO)), (false, false));
+        net.gather();
+        net.waker.wake();
+        let begin = std::time::Instant::now();
+        net.wait(None, |_, _| ());
+        assert!(begin.elapsed() >= GATHERING);
     }
 
     #[test]
