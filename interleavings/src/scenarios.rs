@@ -24,6 +24,7 @@ pub(crate) const SCENARIOS: &[(&str, fn())] = &[
     ("refused", refused_connects),
     ("late", one_of_two_connects_gives_up),
     ("queue", messages_through_a_small_queue),
+    ("turns", handles_take_turns),
 ];
 
 /// What calls may take that nothing holds up: the end of a connection asks the network 2 ms later, and 4 ms after that. The
@@ -481,4 +482,35 @@ fn messages_through_a_small_queue() {
     if in_time {
         check_order();
     }
+}
+
+/// Two floods wait in the client before the event task goes on: handles take turns, one event each.
+fn handles_take_turns() {
+    const COUNT: usize = 20;
+    calls_take_at_most(None);
+    with(|w| (w.stalls, w.queue.size, w.server.messages) = (0, 4, COUNT as u32));
+    let (a, b) = (init("a", true), init("b", true));
+    let is_first = std::sync::atomic::AtomicBool::new(true);
+    on_event(move |event| {
+        if matches!(event, Event::Data { .. }) && is_first.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            world::nap(50);
+        }
+    });
+    let system = start();
+    stay_connected(a);
+    stay_connected(b);
+    assert!(a.subscribe() > 0 && b.subscribe() > 0);
+    eventually("the last message", |w| w.queue.count(|event| matches!(event, Event::Data { .. })) == 2 * COUNT);
+    let of: Vec<usize> = with(|w| {
+        w.queue.delivered.iter().filter_map(|e| if let Event::Data { client, .. } = e { Some(*client) } else { None }).collect()
+    });
+    // What the queue had taken before both were there.
+    let mut run = 0;
+    for at in 8..of.len() {
+        run = if of[at] == of[at - 1] { run + 1 } else { 1 };
+        let other_waits = of[at..].iter().any(|client| *client != of[at]);
+        assert!(run <= 4 || !other_waits, "{run} events of one handle in a row, while the other's wait: {of:?}");
+    }
+    assert_eq!((a.deinit(), b.deinit()), (0, 0));
+    finish(system);
 }

@@ -37,6 +37,8 @@ pub(super) struct Engine<P: Port> {
     registered: bool,
     /// The connection whose event is next, by its index; the one behind the last: `last_events`.
     next_client: usize,
+    /// How many last events were accepted beyond our share of the queue while a client has found no room in that.
+    beyond: usize,
     deadline: Instant,
 }
 
@@ -65,6 +67,7 @@ impl<P: Port> Engine<P> {
             stall: Timer { at: Instant::NEVER, pause: STALL.0 },
             registered: false,
             next_client: 0,
+            beyond: 0,
             deadline: now,
         };
         Some((engine, waker))
@@ -96,17 +99,17 @@ impl<P: Port> Engine<P> {
         }
     }
 
-    /// Renews the registration with the SDK when deliveries fail to come that events or input wait for; whether enough have
-    /// come.
+    /// Renews the registration with the SDK when deliveries fail to come that events or input wait for; whether some have come, enough
+    /// to wake this task or not: who has room by then should not depend on what others have sent meanwhile.
     fn check_deliveries(&mut self, now: Instant) -> bool {
         if self.stall.at == Instant::NEVER {
             return false;
         }
         let outstanding = &mut self.context.outstanding;
-        let delivered = outstanding.are_enough();
-        if delivered {
+        let (enough, changed) = (outstanding.are_enough(), outstanding.have_changed());
+        if enough {
             self.stall.at = Instant::NEVER;
-        } else if outstanding.have_changed() && !self.registered {
+        } else if changed && !self.registered {
             self.stall.at = Instant::NEVER;
             self.await_deliveries(now);
         } else if now >= self.stall.at {
@@ -120,7 +123,7 @@ impl<P: Port> Engine<P> {
                 self.stall.at = now + RETRY.1;
             }
         }
-        delivered
+        enough || changed
     }
 
     /// Events or input wait for deliveries from now on.
@@ -132,6 +135,7 @@ impl<P: Port> Engine<P> {
             // For the first time, or once more in a turn that has found enough.
             (self.stall.pause, self.registered) = (STALL.0, false);
             self.stall.next(now, 4, STALL.1);
+            self.context.outstanding.have_changed();
         }
     }
 
@@ -152,6 +156,9 @@ impl<P: Port> Engine<P> {
                 None => (self.last_events.last_mut(), true),
             };
             let Some((client, event, size)) = backlog.and_then(Backlog::first) else {
+                if refused.is_some() {
+                    break;
+                }
                 without += 1;
                 self.next_client += 1;
                 continue;
@@ -161,7 +168,9 @@ impl<P: Port> Engine<P> {
                 self.retry.next(now, 2, RETRY.1);
                 break;
             }
-            if !self.context.outstanding.enter(client, size, last) {
+            // So many, and then that client's turn has come: last events may come without an end.
+            let may_exceed = last && self.beyond < P::limits().event_share;
+            if !self.context.outstanding.enter(client, size, may_exceed) {
                 self.await_deliveries(now);
                 if last || refused.is_some() {
                     break;
@@ -179,6 +188,7 @@ impl<P: Port> Engine<P> {
                 break;
             }
             messages += usize::from(is_message);
+            self.beyond = if last && refused.is_some() { self.beyond + 1 } else { 0 };
             self.retry.pause = RETRY.0;
             match self.connections.get_mut(self.next_client) {
                 Some(connection) => connection.accepted(size),

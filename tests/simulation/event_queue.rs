@@ -4,12 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::app::{Handle, config, hub};
-use crate::broker;
 use crate::directed::*;
 use crate::events::{self, Delivery};
 use crate::promises::all_is_gone;
 use crate::world::{create, run, run_until, start_app, with};
-
 /// The queue stays full for `ms` milliseconds: the event task stands still and others fill what is left.
 fn fill(ms: u64) {
     with(|w| {
@@ -171,106 +169,6 @@ fn the_example_with_500_messages_waiting() {
             handle.remove();
             all_is_gone();
         }
-    }
-}
-
-#[test]
-fn clients_take_turns() {
-    create(1, 0);
-    let hub = hub();
-    let handles: Vec<Handle> = (1..=4).map(|n| Handle::new(hub, n, config(&format!("c{n}")))).collect();
-    with(|w| {
-        w.books.clients = 4;
-        w.handler = Some(Rc::new(crate::app::enter));
-        w.faults.slow_callback = 10;
-    });
-    for handle in &handles {
-        assert_eq!(handle.connect(), Ok(()));
-        assert!(handle.subscribe(&format!("in/{}", handle.id), 1).is_ok());
-    }
-    run(1_000);
-    for _ in 0..100 {
-        let serial = crate::app::new_serial();
-        broker::publish("in/c1", &crate::app::payload(serial, 20), 1);
-    }
-    run(100);
-    for handle in &handles[1..] {
-        let serial = crate::app::new_serial();
-        broker::publish(&format!("in/{}", handle.id), &crate::app::payload(serial, 20), 1);
-    }
-    // They need not wait for the first one's hundred.
-    assert!(run_until(600, || handles[1..].iter().all(|handle| got(handle).len() == 1)));
-    assert!(got(&handles[0]).len() < 80);
-    assert!(run_until(10_000, || got(&handles[0]).len() == 100));
-    for handle in handles {
-        handle.remove();
-    }
-    all_is_gone();
-}
-
-/// So many handles, each subscribed to a topic of its own (of [`TOPICS`]), with a queue that takes one event of ours at a time.
-fn with_one_entry(count: usize) -> Vec<Handle> {
-    create(1, 0);
-    with(|w| {
-        w.books.clients = count as u64;
-        w.handler = Some(Rc::new(crate::app::enter));
-        w.broker.style.window = 0;
-        (w.limits.event_share, w.limits.session.payload) = (1, 1_000);
-        w.queue.size = 2;
-    });
-    let hub = hub();
-    let handles: Vec<Handle> = (1..=count).map(|n| Handle::new(hub, n, config(&format!("c{n}")))).collect();
-    for (handle, topic) in handles.iter().zip(TOPICS) {
-        assert_eq!(handle.connect(), Ok(()));
-        assert!(handle.subscribe(topic, 1).is_ok());
-    }
-    run(1_000);
-    handles
-}
-
-const TOPICS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
-
-fn send_to(topic: &str, size: usize) {
-    broker::publish(topic, &crate::app::payload(crate::app::new_serial(), size), 1);
-}
-
-/// A delivery makes room for one event: who has found none before is the next.
-#[test]
-fn floods_get_equal_parts_of_a_small_queue() {
-    let handles = with_one_entry(2);
-    with(|w| w.faults.slow_callback = 10);
-    for _ in 0..100 {
-        TOPICS[..2].iter().for_each(|topic| send_to(topic, 20));
-    }
-    let counts = || handles.iter().map(|handle| got(handle).len());
-    assert!(run_until(10_000, || counts().sum::<usize>() > 100));
-    assert!(counts().all(|count| (49..=52).contains(&count)), "{:?}", counts().collect::<Vec<_>>());
-    for handle in handles {
-        handle.remove();
-    }
-    all_is_gone();
-}
-
-/// A message that is skipped has no event, so it waits for those before it of its own handle alone.
-#[test]
-fn a_skipped_message_waits_for_nobodys_events() {
-    for (skipped, topic) in TOPICS.iter().enumerate() {
-        let handles = with_one_entry(TOPICS.len());
-        with(|w| w.queue.busy_until = w.now + 60_000);
-        for _ in 0..5 {
-            (0..TOPICS.len()).filter(|n| *n != skipped).for_each(|n| send_to(TOPICS[n], 20));
-        }
-        run(1_000);
-        assert_eq!(with(|w| w.broker.acknowledged), 1, "the one in the queue");
-        send_to(topic, 1_001);
-        run(50);
-        assert_eq!(with(|w| w.broker.acknowledged), 2, "the one of {topic} that is skipped");
-        run(60_000);
-        assert!(!with(|w| w.broker.owes()));
-        for handle in handles {
-            handle.remove();
-        }
-        all_is_gone();
     }
 }
 
@@ -485,4 +383,21 @@ fn last_events_are_given_up_though_others_come() {
         live.push(crate::memory::live());
     }
     assert!(live[99] < live[10] + 2_000, "{} bytes, {} before", live[99], live[10]);
+}
+
+/// Each time that deliveries fail to come, a registration and a probe are sent, and stay behind the callback that does not return. For the
+/// first time there is a place for them.
+#[test]
+fn half_of_the_queue_stays_for_others_but_for_probes_behind_a_long_callback() {
+    for (seconds, lost) in [(2, 0), (5, 2), (20, 4)] {
+        let handle = subscribed();
+        with(|w| w.queue.busy_until = w.now + seconds * 1000);
+        send(100, 1, 50);
+        run(seconds * 1000 - 10);
+        with(|w| w.queue.foreign(16));
+        assert_eq!(with(|w| w.queue.lost_foreign), lost, "of 16 events of others after {seconds} s");
+        run(60_000);
+        handle.remove();
+        all_is_gone();
+    }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Queue {
     /// It was ended once, so that events which the library has sent may never be delivered.
     pub(crate) restarted: bool,
     listening: bool,
+    /// How often the library has registered.
+    pub(crate) listens: u32,
     pub(crate) hub: Option<&'static Hub<Sim>>,
     pub(crate) busy_until: u64,
     /// Ours that are queued or being delivered.
@@ -104,6 +106,7 @@ fn enter(entry: Entry) -> bool {
 
 impl Events<Sim> for SimEvents {
     fn listen(&self) -> bool {
+        with(|w| w.queue.listens += 1);
         enter(Entry::AddCallback)
     }
 

@@ -38,6 +38,7 @@ mod out_of_memory;
 mod shortage;
 mod silence;
 mod task_end;
+mod turns;
 mod wanted;
 
 #[path = "../protocol/wire.rs"]
