@@ -61,7 +61,7 @@ impl Port for Model {
             io_buffer: 256,
             // Small, so that publishers wait for room, and input for deliveries.
             session: protocol::Limits { window: 2, outgoing: 256, payload: u16::MAX },
-            backlog: with(|w| if w.server.messages > 10 { 8192 } else { 256 }),
+            backlog: with(|w| w.backlog),
             event_share: with(|w| w.queue.size) / 2,
         }
     }

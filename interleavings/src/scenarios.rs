@@ -488,7 +488,10 @@ fn messages_through_a_small_queue() {
 fn handles_take_turns() {
     const COUNT: usize = 20;
     calls_take_at_most(None);
-    with(|w| (w.stalls, w.queue.size, w.server.messages) = (0, 4, COUNT as u32));
+    with(|w| {
+        (w.stalls, w.queue.size, w.server.messages) = (0, 4, COUNT as u32);
+        w.backlog = 8192;
+    });
     let (a, b) = (init("a", true), init("b", true));
     let is_first = std::sync::atomic::AtomicBool::new(true);
     on_event(move |event| {
@@ -502,7 +505,11 @@ fn handles_take_turns() {
     assert!(a.subscribe() > 0 && b.subscribe() > 0);
     eventually("the last message", |w| w.queue.count(|event| matches!(event, Event::Data { .. })) == 2 * COUNT);
     let of: Vec<usize> = with(|w| {
-        w.queue.delivered.iter().filter_map(|e| if let Event::Data { client, .. } = e { Some(*client) } else { None }).collect()
+        w.queue
+            .delivered
+            .iter()
+            .filter_map(|e| if let Event::Data { client, .. } = e { Some(*client) } else { None })
+            .collect()
     });
     // What the queue had taken before both were there.
     let mut run = 0;

@@ -49,6 +49,8 @@ pub(crate) struct World {
     pub(crate) stalled: u64,
     /// One look at clock or lock of so many stalls; 0: none.
     pub(crate) stalls: u32,
+    /// Bound of each backlog, in bytes.
+    pub(crate) backlog: usize,
     /// Tasks that have not ended.
     alive: usize,
     /// By the number of the task.
@@ -87,6 +89,7 @@ pub(crate) fn create() {
         now: 1000,
         stalled: 0,
         stalls: 0,
+        backlog: 256,
         alive: 1,
         sleepers: BTreeMap::new(),
         started: 0,
