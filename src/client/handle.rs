@@ -87,7 +87,6 @@ impl<P: Port> Client<P> {
 
     fn want_connection(this: &Shared<Self>, another: bool) -> Result<(), Error> {
         this.config.check(P::parts())?;
-        let now = P::now();
         let begin = || {
             let signal = P::Signal::new().ok_or(Error::Failure)?;
             if this.state().waker.is_none() {
@@ -97,6 +96,8 @@ impl<P: Port> Client<P> {
                 if state.closed {
                     return Err(Error::Disconnected);
                 }
+                // Under the lock, as in each call: its task may not have been run for long before.
+                let now = P::now();
                 if state.is_connected() && !(another && now >= state.fresh_until) {
                     return Ok(None);
                 }
@@ -115,7 +116,7 @@ impl<P: Port> Client<P> {
             })
         };
         let Some((signal, attempt, ticket)) = begin().map_err(Error::before_the_task)? else { return Ok(()) };
-        wait_behind::<P>(&signal, now + (DRAIN_TIMEOUT + CONNECT_TIMEOUT));
+        wait_behind::<P>(&signal, P::now() + (DRAIN_TIMEOUT + CONNECT_TIMEOUT));
         // Under one lock: CONNACK comes before that or never.
         this.change(|state| match state.calls.remove(ticket) {
             _ if state.connected == Some(attempt) && state.is_connected() => Ok(()),
@@ -150,8 +151,8 @@ impl<P: Port> Client<P> {
     fn end(&self, for_good: bool) -> Result<(), Error> {
         // Without memory for a signal the connection ends all the same, and this call does not wait for that.
         let signal = P::Signal::new();
-        let now = P::now();
         let ticket = self.change(|state| {
+            let now = P::now();
             state.closed |= for_good;
             let drain = now + (DRAIN_TIMEOUT - END_TIMEOUT);
             state.end(Ending { drain, limit: now + DRAIN_TIMEOUT, hurried: Instant::NEVER });
@@ -161,15 +162,14 @@ impl<P: Port> Client<P> {
             Some((signal, state.calls.add(kind, signal.clone(), self.hub.may_block_events(), Instant::NEVER)))
         });
         let Some((signal, ticket)) = ticket else { return Ok(()) };
-        wait_behind::<P>(signal, now + DRAIN_TIMEOUT);
+        wait_behind::<P>(signal, P::now() + DRAIN_TIMEOUT);
         self.state().calls.remove(ticket).unwrap_or(Err(Error::Failure))
     }
 
     /// Subscribes (with a QoS) or unsubscribes (without), and waits up to 10 s for the answer; the packet identifier.
     fn request(&self, filter: &[u8], qos: Option<u8>) -> Result<u16, Error> {
         let signal = P::Signal::new().ok_or(Error::Failure)?;
-        let limit = P::now() + ACKNOWLEDGE_TIMEOUT;
-        let (id, ticket) = self.change(|state| {
+        let (id, ticket, limit) = self.change(|state| {
             state.check_connected()?;
             check_filter(filter)?;
             let qos = match qos {
@@ -181,8 +181,9 @@ impl<P: Port> Client<P> {
             }
             let id = state.session.subscribe(filter, qos)?;
             state.has_work = true;
+            let limit = P::now() + ACKNOWLEDGE_TIMEOUT;
             let (kind, blocks_events) = (Kind::Acknowledgement(id), self.hub.may_block_events());
-            Ok((id, state.calls.add(kind, signal.clone(), blocks_events, limit)))
+            Ok((id, state.calls.add(kind, signal.clone(), blocks_events, limit), limit))
         })?;
         wait_behind::<P>(&signal, limit);
         self.change(|state| match state.calls.remove(ticket) {

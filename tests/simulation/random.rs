@@ -40,7 +40,7 @@ fn random_odd_seeds() {
 /// connection for two calls that had failed, one of whose tasks was late.
 #[test]
 fn seeds_that_have_failed() {
-    for seed in [82_042_948, 83_000_304, 86_022_226, 92_030_160] {
+    for seed in [82_042_948, 83_000_304, 86_022_226, 92_030_160, 97_028_468] {
         run(seed);
     }
 }

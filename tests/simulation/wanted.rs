@@ -1,5 +1,8 @@
 //! What the application wants, and what becomes of it: connects, disconnects and deinits that meet.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use wm_mqtt_client::client::{Config, Error};
 
 use crate::app::{Handle, config, with_host};
@@ -7,7 +10,7 @@ use crate::broker;
 use crate::directed::*;
 use crate::promises::all_is_gone;
 use crate::wire::FromServer;
-use crate::world::{Outcome, call_later, run, with};
+use crate::world::{MQTT_TASK, Outcome, call_later, run, with};
 
 /// A disconnect drains for 9 s, since the broker does not acknowledge.
 fn draining() -> (Handle, Outcome<crate::app::Result<()>>) {
@@ -405,6 +408,43 @@ fn who_connects_behind_a_disconnect_does_so_whatever_was_reached() {
             assert_eq!((w.sockets, w.broker.links()), (1, 1), "{uri}, {at} ms");
             assert_eq!(w.books.connected, w.books.disconnected + 1, "{uri}, {at} ms");
         });
+        handle.remove();
+        all_is_gone();
+    }
+}
+
+/// A task of low priority calls, and is not run for 20 s before the client knows of it: its time begins when it does.
+#[test]
+fn a_call_whose_task_was_not_run_begins_late() {
+    let calls: [fn(&Handle) -> crate::app::Result<()>; 4] = [
+        |handle| handle.client.subscribe(b"in/#", 1).map(drop),
+        |handle| handle.client.unsubscribe(b"in/#").map(drop),
+        |handle| handle.client.disconnect(),
+        |handle| wm_mqtt_client::client::Client::reconnect(&handle.client),
+    ];
+    for call in calls {
+        let handle = subscribed();
+        with(|w| (w.limits.backlog, w.broker.style.window) = (500, 0));
+        // Unread input, so that the end of the stream is a reset if it is not a slow one.
+        with(|w| w.queue.busy_until = w.now + 24_000);
+        send(400, 1, 100);
+        run(1_000);
+        let (is_first, other, sent) = (Cell::new(true), handle.clone(), Rc::new(Cell::new(0)));
+        let serial = sent.clone();
+        let hook = move || {
+            if !with(|w| w.is_running(MQTT_TASK) || w.locks_held > 0) && is_first.replace(false) {
+                run(20_000);
+                let (serial, taken) = other.publish("t", 0, 10);
+                assert!(taken.is_ok());
+                sent.set(serial);
+            }
+        };
+        with(|w| w.at_lock = Some(Rc::new(hook)));
+        let result = call(&handle);
+        with(|w| w.at_lock = None);
+        assert_eq!(result, Ok(()));
+        run(1_000);
+        with(|w| assert_eq!(w.broker.arrivals[&serial.get()].taken, 1));
         handle.remove();
         all_is_gone();
     }
