@@ -99,17 +99,19 @@ impl<P: Port> Engine<P> {
         }
     }
 
-    /// Renews the registration with the SDK when deliveries fail to come that events or input wait for; whether some have come, enough
-    /// to wake this task or not: who has room by then should not depend on what others have sent meanwhile.
+    /// Renews the registration with the SDK when deliveries fail to come that events or input wait for; whether enough have
+    /// come.
     fn check_deliveries(&mut self, now: Instant) -> bool {
+        let outstanding = &mut self.context.outstanding;
         if self.stall.at == Instant::NEVER {
+            outstanding.were_enough();
             return false;
         }
-        let outstanding = &mut self.context.outstanding;
         let (enough, changed) = (outstanding.are_enough(), outstanding.have_changed());
-        if enough {
+        let were_enough = outstanding.were_enough();
+        if enough && !self.registered {
             self.stall.at = Instant::NEVER;
-        } else if changed && !self.registered {
+        } else if (were_enough || changed) && !self.registered {
             self.stall.at = Instant::NEVER;
             self.await_deliveries(now);
         } else if now >= self.stall.at {
@@ -123,7 +125,7 @@ impl<P: Port> Engine<P> {
                 self.stall.at = now + RETRY.1;
             }
         }
-        enough || changed
+        were_enough
     }
 
     /// Events or input wait for deliveries from now on.
@@ -135,7 +137,6 @@ impl<P: Port> Engine<P> {
             // For the first time, or once more in a turn that has found enough.
             (self.stall.pause, self.registered) = (STALL.0, false);
             self.stall.next(now, 4, STALL.1);
-            self.context.outstanding.have_changed();
         }
     }
 

@@ -26,9 +26,11 @@ pub(super) struct Outstanding {
     first: u32,
     /// How many had left the queue when [`Self::look`] was called last.
     count: u32,
-    /// The MQTT task waits until so few are left.
-    few: Option<usize>,
-    /// `count` when [`Self::have_changed`] was called last.
+    /// The MQTT task waits until so many have left it.
+    until: Option<u32>,
+    /// As many have, since [`Self::were_enough`] was called last: another wait may have begun by then.
+    reached: bool,
+    /// `count` when the MQTT task last asked, or began to wait.
     asked: u32,
 }
 
@@ -68,7 +70,7 @@ impl Outstanding {
         let mut events = Vec::new();
         events.try_reserve_exact(2 * share).ok()?;
         let count = deliveries.count.load(Ordering::SeqCst);
-        Some(Self { deliveries, share, events, first, count, few: None, asked: count })
+        Some(Self { deliveries, share, events, first, count, until: None, reached: false, asked: count })
     }
 
     /// How many there ever were.
@@ -92,7 +94,9 @@ impl Outstanding {
             self.events.truncate(self.events.len() - gone);
             self.first = self.count;
         }
-        self.few = self.few.filter(|few| self.len() > *few);
+        if self.until.is_some_and(|until| until.wrapping_sub(self.count) as i32 <= 0) {
+            (self.until, self.reached) = (None, true);
+        }
     }
 
     /// Enters an event that is about to be sent, unless our share of the queue is used up, which is twice as large for one
@@ -107,7 +111,6 @@ impl Outstanding {
         let may = self.len() < most;
         if may {
             self.events.push((client, size));
-            self.arm();
         } else {
             self.wait();
         }
@@ -117,7 +120,6 @@ impl Outstanding {
     /// The event that was entered last was not accepted. Whether there are others, whose delivery is waited for.
     pub(super) fn take_back(&mut self) -> bool {
         self.events.pop();
-        self.arm();
         self.look();
         let others = self.len() > 0;
         if others {
@@ -139,18 +141,13 @@ impl Outstanding {
         bytes
     }
 
-    /// To be woken when half of them are delivered: that is enough to keep the event task busy.
+    /// To be woken when half of them are delivered: that is enough to keep the event task busy. Whatever is entered meanwhile, which
+    /// may be one for each that is delivered.
     fn wait(&mut self) {
-        if self.few.is_none() {
-            self.few = Some(self.len() / 2);
-            self.arm();
-        }
-    }
-
-    /// Says at which delivery the MQTT task is to be woken, if it waits.
-    fn arm(&self) {
-        if let Some(few) = self.few {
-            self.deliveries.wake_at.store(self.all().wrapping_sub(few as u32), Ordering::SeqCst);
+        if self.until.is_none() {
+            let until = self.all().wrapping_sub(self.len() as u32 / 2);
+            (self.until, self.asked) = (Some(until), self.count);
+            self.deliveries.wake_at.store(until, Ordering::SeqCst);
         }
     }
 
@@ -159,16 +156,21 @@ impl Outstanding {
         self.all() & NUMBERS
     }
 
-    /// Whether some were delivered since the last call, as far as is known.
+    /// Whether some were delivered since the last call, or the begin of a wait, as far as [`Self::are_enough`] has seen.
     pub(super) fn have_changed(&mut self) -> bool {
         core::mem::replace(&mut self.asked, self.count) != self.count
     }
 
-    /// Whether enough were delivered for those who waited. The event task wakes nobody if it has delivered them before it could see
+    /// Whether enough were delivered for those who wait. The event task wakes nobody if it has delivered them before it could see
     /// that they are waited for.
     pub(super) fn are_enough(&mut self) -> bool {
         self.look();
-        self.few.is_none()
+        self.until.is_none()
+    }
+
+    /// Whether they were since the last call, as far as is known.
+    pub(super) fn were_enough(&mut self) -> bool {
+        core::mem::take(&mut self.reached)
     }
 }
 
@@ -259,19 +261,21 @@ mod tests {
         assert!(!outstanding.take_back(), "the other one is gone");
     }
 
-    /// As of another client than the one that waits.
+    /// Of a client that has room, while another one waits.
     #[test]
-    fn who_waits_is_woken_one_delivery_later_for_each_event_that_follows() {
+    fn who_waits_is_woken_whatever_follows() {
         let (deliveries, mut outstanding) = with_events(&[(1, 10); 4]);
         assert_eq!(outstanding.bytes(1, 1, false), 40);
         assert!(outstanding.enter(2, 10, true));
-        assert!(!deliveries.delivered(5, None) && !deliveries.delivered(5, None), "it was half of four");
+        assert!(!deliveries.delivered(5, None), "it is half of four");
+        // The queue is as full as it was.
+        assert!(outstanding.enter(2, 10, true) && !outstanding.are_enough());
         assert!(outstanding.enter(2, 10, true));
-        assert!(outstanding.take_back(), "but not for one that was not accepted");
-        // Who waits later waits with it.
-        assert_eq!(outstanding.bytes(1, 1, false), 20);
+        assert!(outstanding.take_back(), "one that was not accepted does not count");
         assert!(deliveries.delivered(5, None));
         assert!(outstanding.are_enough());
+        assert_eq!(outstanding.bytes(1, 1, false), 20);
+        assert!(!deliveries.delivered(5, None) && deliveries.delivered(5, None), "half of the four that are left");
     }
 
     #[test]
@@ -312,9 +316,8 @@ mod tests {
         assert!(!outstanding.are_enough() && outstanding.have_changed() && !outstanding.have_changed());
         deliveries.delivered(5, None);
         assert!(outstanding.are_enough());
-        // Another wait has begun since, in the middle of the turn.
         outstanding.wait();
-        assert!(outstanding.have_changed());
+        assert!(!outstanding.have_changed(), "none since the wait began");
     }
 
     #[test]
