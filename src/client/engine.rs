@@ -101,6 +101,8 @@ impl<P: Port> Engine<P> {
 
     /// Renews the registration with the SDK when deliveries fail to come that events or input wait for; whether enough have
     /// come.
+    // Not inlined: 196 bytes of flash less.
+    #[inline(never)]
     fn check_deliveries(&mut self, now: Instant) -> bool {
         let outstanding = &mut self.context.outstanding;
         if self.stall.at == Instant::NEVER {
