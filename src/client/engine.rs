@@ -99,16 +99,11 @@ impl<P: Port> Engine<P> {
         }
     }
 
-    /// Renews the registration with the SDK when deliveries fail to come that events or input wait for; whether enough have
-    /// come.
+    /// Events or input wait for deliveries: renews the registration with the SDK when these fail to come. Whether enough have come.
     // Not inlined: 196 bytes of flash less.
     #[inline(never)]
     fn check_deliveries(&mut self, now: Instant) -> bool {
         let outstanding = &mut self.context.outstanding;
-        if self.stall.at == Instant::NEVER {
-            outstanding.were_enough();
-            return false;
-        }
         let (enough, changed) = (outstanding.are_enough(), outstanding.have_changed());
         let were_enough = outstanding.were_enough();
         if enough && !self.registered {
@@ -245,7 +240,13 @@ impl<P: Port> Task for Engine<P> {
         self.context.clock.turn(now, self.deadline);
         self.hub.about_to_look();
         self.take_arrivals();
-        let delivered = self.check_deliveries(now);
+        let delivered = if self.stall.at == Instant::NEVER {
+            // Nobody waits any more: what was enough for them is nothing to the next.
+            self.context.outstanding.were_enough();
+            false
+        } else {
+            self.check_deliveries(now)
+        };
         let mut at = 0;
         while let Some(connection) = self.connections.get_mut(at) {
             if connection.advance(&mut self.context, delivered) && connection.is_over() {
