@@ -128,7 +128,7 @@ impl<P: Port> Connection<P> {
             && has_left
             && (!is_silent || pipe.has_input(&mut context.buffer))
         {
-            // A client has one `closing`: an older one is dropped, its time was up when this connection began.
+            // A client has one `closing`: an older one is dropped, its pause was over when this connection began.
             let older = self.closing.replace(Closing::new(attempt, pipe, limit, context.now()));
             over = older.map(|older| older.attempt);
         }
