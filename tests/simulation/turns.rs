@@ -1,5 +1,6 @@
 //! Handles beside each other in one event queue: what one waits for does not hold up another.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::app::{Handle, config, hub};
@@ -7,7 +8,7 @@ use crate::broker;
 use crate::directed::*;
 use crate::events;
 use crate::promises::all_is_gone;
-use crate::world::{create, run, run_until, start_app, with};
+use crate::world::{MQTT_TASK, create, run, run_until, start_app, with};
 
 #[test]
 fn clients_take_turns() {
@@ -109,6 +110,21 @@ fn a_skipped_message_waits_for_nobodys_events() {
     }
 }
 
+/// From now on one event is delivered in each millisecond in which the MQTT task has a turn, in the middle of that.
+fn deliver_in_turns() {
+    let last = Cell::new(0);
+    let hook = move || {
+        let (now, may) = with(|w| {
+            let in_turn = w.running.last() == Some(&MQTT_TASK) && w.locks_held == 0;
+            (w.now, in_turn && !w.queue.is_empty())
+        });
+        if may && last.replace(now) != now {
+            events::deliver();
+        }
+    };
+    with(|w| w.at_lock = Some(Rc::new(hook)));
+}
+
 /// Input of one handle waits for deliveries. They come while the MQTT task is in the middle of turns that another handle's messages
 /// have called for, whose events wait, too.
 #[test]
@@ -128,7 +144,6 @@ fn input_hears_of_deliveries_in_the_middle_of_a_turn() {
         assert!(handle.subscribe(topic, 1).is_ok());
     }
     run(1_000);
-    // From now on events are delivered by `at_lock` alone: one in each millisecond, in the middle of the MQTT task's turn.
     with(|w| w.queue.busy_until = u64::MAX / 2);
     send_to("a", 500);
     run(20);
@@ -138,17 +153,7 @@ fn input_hears_of_deliveries_in_the_middle_of_a_turn() {
     send_to("b", 20);
     run(20);
     assert_eq!((got(&a).len(), got(&b).len()), (0, 0));
-    let last = Rc::new(std::cell::Cell::new(0));
-    let hook = move || {
-        let (now, may) = with(|w| {
-            let in_turn = w.running.last() == Some(&crate::world::MQTT_TASK) && w.locks_held == 0;
-            (w.now, in_turn && !w.queue.is_empty())
-        });
-        if may && last.replace(now) != now {
-            events::deliver();
-        }
-    };
-    with(|w| w.at_lock = Some(Rc::new(hook)));
+    deliver_in_turns();
     let begin = now();
     start_app(0, move || {
         send_to("b", 20);
@@ -177,19 +182,9 @@ fn no_registration_while_deliveries_come() {
         w.queue.size = 3;
         w.queue.busy_until = u64::MAX / 2;
     });
-    let last = Rc::new(std::cell::Cell::new(0));
-    let hook = move || {
-        let (now, may) = with(|w| {
-            let in_turn = w.running.last() == Some(&crate::world::MQTT_TASK) && w.locks_held == 0;
-            (w.now, in_turn && !w.queue.is_empty())
-        });
-        if may && last.replace(now) != now {
-            events::deliver();
-        }
-    };
     (0..5).for_each(|_| send_to("a", 20));
     run(20);
-    with(|w| w.at_lock = Some(Rc::new(hook)));
+    deliver_in_turns();
     let begin = now();
     start_app(0, move || {
         send_to("a", 20);
