@@ -9,8 +9,8 @@
 
 #ifdef WM_MQTT_ON_DEVICE
 #include "board.h"
-/* Bytes of heap; how many more are no leak. */
-enum { SLACK = 352 };
+/* Bytes of heap; how many more are no leak: heap_4 gives a block up to 16 more than it was asked for. A block in each row is more. */
+enum { SLACK = 256 };
 static long in_use(void) { return (long)board_heap_used(); }
 /* Takes minutes there, and records of one byte more heap than there may be. */
 #define BYTE_BY_BYTE(...)
@@ -129,10 +129,12 @@ static void run_all(const row_t *rows, size_t count, const char *scheme, const c
     handle_t other = client_for(auto_broker_uri(broker), true);
     REQUIRE_EQ(wm_mqtt_client_connect(other), 0);
     log_capture();
-    /* Lists of what waits get their length. */
+    /* Lists of what waits get their length, and the last handles that ended keep their memory. */
+    enum { HANDLES_KEPT = 8 };
     static const row_t first = {"", "", REFUSED, NULL};
-    for (int i = 0; i < 2; i++) run(&first, scheme, "start", "close", "", other, i);
+    for (int i = 0; i < HANDLES_KEPT; i++) run(&first, scheme, "start", "close", "", other, i);
     sleep_ms(500);
+    network_forget_closed();
     long before = in_use();
     int number = 0;
     for (size_t i = 0; i < count; i++) {
