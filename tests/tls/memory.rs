@@ -413,12 +413,15 @@ fn a_small_heap_for_websocket() {
     let long = |first| [first, 127, 0, 0, 0, 0, 0, 0xf0, 0, 0];
     let shorter = [&[0x82, 127, 0, 0, 0, 0, 0, 0x0f, 0x42, 0x40][..], &[0; 1_000_000]].concat();
     let longer = [0x82, 127, 0, 0, 0, 0, 0, 0x10, 0xc8, 0xe0];
+    // A message, and in the same read the first fragment of another one.
+    let two = [&[0x82, 1, 0, 0x02, 126, 0xea, 0x60][..], &[0; 60_000]].concat();
     let cases = [
         ("the upgrade", 8),
         ("pings", 10_000),
         ("a long frame", 1_000_000),
         ("reserved bits", 1_000_000),
         ("a longer frame", 50_000),
+        ("a short fragment", 1_000),
         ("closing", 8),
     ];
     for (what, step) in cases {
@@ -439,6 +442,9 @@ fn a_small_heap_for_websocket() {
             if what == "a longer frame" {
                 layers.receive(&shorter, &mut out, &mut |_| {}).unwrap();
             }
+            if what == "a short fragment" {
+                layers.receive(&two, &mut out, &mut |_| {}).unwrap();
+            }
             eprintln!("{what}, {free} bytes free");
             let pings = [0x89, 0].repeat(32_768);
             let result = with_heap(free, || match what {
@@ -449,6 +455,7 @@ fn a_small_heap_for_websocket() {
                 "a long frame" => layers.receive(&long(0x82), &mut out, &mut |_| {}),
                 "reserved bits" => layers.receive(&long(0xc2), &mut out, &mut |_| {}),
                 "a longer frame" => layers.receive(&longer, &mut out, &mut |_| {}),
+                "a short fragment" => layers.receive(&[0, 1, 0], &mut out, &mut |_| {}),
                 "pings" => layers.receive(&pings, &mut out, &mut |_| {}),
                 _ => layers.receive(head.as_bytes(), &mut out, &mut |_| {}),
             });
@@ -456,6 +463,70 @@ fn a_small_heap_for_websocket() {
                 Ok(()) if what == "closing" && out.is_empty() => {}
                 Ok(()) => break,
                 Err(error) => assert_eq!(error.to_string(), "WebSocket: no memory"),
+            }
+            refused += 1;
+        }
+        assert!(refused > 0);
+    }
+}
+
+/// A long message leaves nothing behind: 4,096 bytes for reading are kept, and a message until it is complete.
+#[cfg(feature = "tungstenite")]
+#[test]
+fn a_long_websocket_message_leaves_nothing_behind() {
+    use tungstenite::handshake::derive_accept_key;
+    use wm_mqtt_client::port::{Port, host::Host};
+    use wm_mqtt_client::transport::{Layers, uri::Uri};
+
+    let (mut layers, mut out) = (Layers::default(), Vec::new());
+    layers.begin_websocket(&Uri::parse("ws://broker.example").unwrap(), Host::random, &mut out).unwrap();
+    let request = String::from_utf8(std::mem::take(&mut out)).unwrap();
+    let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+    let accept = derive_accept_key(key.as_bytes());
+    let head = format!(
+        "HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+    );
+    layers.receive(head.as_bytes(), &mut out, &mut |_| {}).unwrap();
+    // 1,000,000 bytes.
+    let long = [&[0x82, 127, 0, 0, 0, 0, 0, 0x0f, 0x42, 0x40][..], &[0; 1_000_000]].concat();
+    let kept = kept(|| {
+        let mut received = 0;
+        for piece in long.chunks(4096) {
+            layers.receive(piece, &mut out, &mut |data| received += data.len()).unwrap();
+        }
+        for _ in 0..100 {
+            layers.receive(&[0x82, 1, 0], &mut out, &mut |data| received += data.len()).unwrap();
+        }
+        assert_eq!(received, 1_000_100);
+    });
+    assert!(kept < 2 * 4096, "{kept} bytes are kept");
+}
+
+/// Tickets come in one record, as rustls's servers send them (rumqttd's, for one): each is kept with a copy of the server's
+/// certificates, and the copy before it is freed behind that.
+#[test]
+fn a_small_heap_for_tickets_in_one_record() {
+    if !in_own_process("memory::a_small_heap_for_tickets_in_one_record") {
+        return;
+    }
+    for (tickets, len) in [(1, 5000), (2, 1000), (2, 5000), (8, 5000)] {
+        let identity = self_signed(|params| {
+            params.custom_extensions.push(CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![0; len]));
+        });
+        let mut server = server(VERSIONS[0], &identity);
+        server.send_tls13_tickets = tickets;
+        let mut refused = 0;
+        for free in (0..).step_by(500) {
+            let mut pair = Pair::new(&unverified(), &server);
+            let bytes = pair.answer();
+            pair.client.receive(&bytes).unwrap();
+            let bytes = pair.answer();
+            assert_eq!(records(&bytes).len(), 1, "all tickets");
+            eprintln!("{tickets} tickets, {len} bytes of certificates, {free} bytes free");
+            match with_heap(free, || pair.client.layers.receive(&bytes, &mut pair.client.out, &mut |_| {})) {
+                Ok(()) => break,
+                Err(error) => assert_eq!(error.to_string(), "out of memory"),
             }
             refused += 1;
         }

@@ -42,8 +42,9 @@ struct Row {
     parts: &'static [u8],
 }
 
-const NEW_SESSION_TICKET: u16 = 4;
-const TLS13: u16 = 0x100;
+pub(super) const NEW_SESSION_TICKET: u16 = 4;
+pub(super) const KEY_UPDATE: u16 = 24;
+pub(super) const TLS13: u16 = 0x100;
 /// No message's number, and what is left of it without a version.
 const NONE: u16 = 0xffff;
 const NO_KIND: u16 = 0xff;
@@ -104,7 +105,7 @@ static ROWS: [Row; 16] = [
     Row { kind: 15, name: "CertificateVerify", bytes: 2048, items: 0, parts: &[] },
     Row { kind: 20, name: "Finished", bytes: 64, items: 0, parts: &[] },
     Row { kind: 22, name: "CertificateStatus", bytes: 8192, items: 0, parts: &[] },
-    Row { kind: 24, name: "KeyUpdate", bytes: 1, items: 0, parts: &[] },
+    Row { kind: KEY_UPDATE, name: "KeyUpdate", bytes: 1, items: 0, parts: &[] },
     // All others are clients', or unknown.
     Row { kind: NONE, name: "message of another kind", bytes: 0, items: 0, parts: &[] },
 ];
@@ -251,7 +252,7 @@ impl Guard {
                 self.depth -= 1;
                 if self.depth == 0 {
                     let (len, row) = (usize::from(self.at), Excess(self.row, Unit::Items));
-                    self.account.add(row.row().kind & 0xff, len, row.most().min(len / 3));
+                    self.account.add(row.row().kind, len, row.most().min(len / 3));
                     self.at = 0;
                 }
                 continue;

@@ -279,9 +279,9 @@ impl Tls {
         certificates.iter().map(|certificate| certificate.len() + CERTIFICATE).sum()
     }
 
-    /// Holds what rustls allocates for the record that has been received: its contents, or a ticket, kept with the server's
-    /// certificates. Not in one block: between large messages the heap hardly has one that is longer than a record. For a header
-    /// alone an alert, in case that it is none. The handshake is its owner's care.
+    /// Holds what rustls allocates for the record that has been received; what its tickets take is added when they are decrypted: they
+    /// are kept with the server's certificates. Not in one block: between large messages the heap hardly has one that is longer than
+    /// a record. For a header alone an alert, in case that it is none. The handshake is its owner's care.
     fn hold(&self, is_complete: bool) -> Result<Option<Held>, Error> {
         if !self.open {
             return Ok(None);
@@ -289,7 +289,8 @@ impl Tls {
         if !is_complete {
             return self.config.hold(Need::whole(ALERT)).map(Some);
         }
-        let least = [self.input.len(), self.chain() + MARGIN];
+        need::set_beside_ticket(self.chain() + MARGIN);
+        let least = [self.input.len(), MARGIN];
         let need = Need { bytes: least[0] + least[1], least };
         self.config.hold(need).map(Some)
     }

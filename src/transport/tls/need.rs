@@ -9,6 +9,8 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use spin::Once;
 
+use super::limits::{KEY_UPDATE, NEW_SESSION_TICKET, TLS13};
+
 /// How much, at most.
 #[derive(Clone, Copy, Debug)]
 pub struct Need {
@@ -66,6 +68,8 @@ const CERTIFICATE_REQUEST: u16 = 13;
 /// As one that the limits do not name.
 const SERVER_HELLO_DONE: u16 = 0xff;
 const CERTIFICATE_VERIFY: u16 = 15;
+/// Those that come behind the handshake.
+const TICKET: u16 = TLS13 | NEW_SESSION_TICKET;
 
 /// The port's way to add to the reserve of the task that is in a step. Set in the handshakes' task alone, so nobody spins.
 static MORE: Once<fn(Need) -> bool> = Once::new();
@@ -73,6 +77,13 @@ static MORE: Once<fn(Need) -> bool> = Once::new();
 /// The copy of the handshake, as long as it is not encrypted, whose keys are made next. rustls has no place where what decrypts for
 /// a connection could find that; but it makes the keys of a handshake in the task of handshakes, in the step that has set this.
 static COPY: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+/// What a ticket of TLS 1.3 takes beside its bytes, on the connection whose record is decrypted next: open ones have one task.
+static BESIDE_TICKET: AtomicUsize = AtomicUsize::new(0);
+
+pub(super) fn set_beside_ticket(bytes: usize) {
+    BESIDE_TICKET.store(bytes, Relaxed);
+}
 
 pub(super) fn set(more: fn(Need) -> bool) {
     MORE.call_once(|| more);
@@ -100,13 +111,15 @@ pub(super) struct Account {
     kept: usize,
     rest: usize,
     block: usize,
+    /// Tickets in it, as far as they are counted.
+    tickets: u8,
     /// All messages so far, as far as that matters.
     seen: usize,
 }
 
 impl Account {
     fn new(copy: Copied) -> Self {
-        Self { copy, grown: 0, kept: 0, rest: 0, block: 0, seen: 0 }
+        Self { copy, grown: 0, kept: 0, rest: 0, block: 0, tickets: 0, seen: 0 }
     }
 
     /// For what comes unencrypted, behind a ClientHello of which there is such a copy; 0: there is none.
@@ -121,7 +134,7 @@ impl Account {
 
     /// A record begins.
     pub(super) fn begin(&mut self) {
-        (self.grown, self.kept, self.rest, self.block) = (0, 0, 0, 0);
+        (self.grown, self.kept, self.rest, self.block, self.tickets) = (0, 0, 0, 0, 0);
     }
 
     /// A message is complete; a list in it has at most so many items. What it takes counts as if it stayed: where something is
@@ -129,13 +142,21 @@ impl Account {
     pub(super) fn add(&mut self, kind: u16, len: usize, items: usize) {
         self.seen = (self.seen + len).min(RSA_8192);
         self.block = self.block.max(len);
-        let (before, behind) = match kind {
+        let (before, behind) = match kind & 0xff {
             // All names are there before the message is copied.
             CERTIFICATE_REQUEST => (len + items * NAME, 0),
             _ => (0, len),
         };
         self.kept += before;
-        if self.copy.capacity > 0 {
+        // A third gets the place of the first, which the second has replaced.
+        if kind == TICKET && self.tickets < 2 {
+            self.tickets += 1;
+            let beside = BESIDE_TICKET.load(Relaxed);
+            self.kept += beside;
+            self.block = self.block.max(beside);
+        }
+        // Behind the handshake nothing is copied, and there is no copy any more.
+        if self.copy.capacity > 0 && !matches!(kind, TICKET | KEY_UPDATE) {
             self.copy.len = self.copy.len.saturating_add(4 + len);
             if self.copy.len > self.copy.capacity {
                 self.copy.capacity = self.copy.len.max(self.copy.capacity.saturating_mul(2));
@@ -146,7 +167,7 @@ impl Account {
             }
         }
         self.kept += behind;
-        let verification = match kind {
+        let verification = match kind & 0xff {
             // RSA's modulus six times: what was seen has it twice, as a key and as the length of a signature.
             SERVER_HELLO_DONE | CERTIFICATE_VERIFY => 3 * self.seen,
             _ => 0,

@@ -16,6 +16,12 @@ use crate::memory::look_for;
 const MAX_MESSAGE: usize = 16 << 20;
 /// Size of the buffer that holds received bytes until their frame is complete, at first.
 const READ_BUFFER: usize = 4096;
+/// Longest frame whose buffer is kept for the next ones.
+const KEPT_FRAME: usize = 16_384;
+/// Of a frame's first byte (RFC 6455 section 5.2): the last frame of a message, the opcode, and the first of control frames.
+const FIN: u8 = 0x80;
+const OPCODE: u8 = 0x0f;
+const CONTROL: u8 = 8;
 /// More than a close frame takes.
 const CLOSE: usize = 256;
 
@@ -28,9 +34,30 @@ pub struct Tungstenite {
     header: [u8; FrameHeader::MAX_LEN],
     filled: usize,
     left: u64,
+    /// A message has begun whose last frame has not.
+    is_fragmented: bool,
+    /// There was a longer frame than [`KEPT_FRAME`]: tungstenite's buffer never shrinks.
+    has_grown: bool,
 }
 
 impl Tungstenite {
+    fn context() -> WebSocketContext {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            // tungstenite keeps nothing back: each write goes into `out` at once
+            .write_buffer_size(0)
+            .max_message_size(Some(MAX_MESSAGE))
+            .max_frame_size(Some(MAX_MESSAGE));
+        WebSocketContext::new(Role::Client, Some(config))
+    }
+
+    /// All that was received was taken. A context in which nothing has begun is as good as new, but for its buffer.
+    fn shrink(&mut self) {
+        if self.has_grown && self.left == 0 && self.filled == 0 && !self.is_fragmented && self.context.can_write() {
+            (self.context, self.has_grown) = (Self::context(), false);
+        }
+    }
+
     /// Looks for what tungstenite allocates as soon as it has a frame's header: all of the frame, beside `most` that may be there.
     fn look_ahead(&mut self, mut input: &[u8], most: usize) -> Result<(), Error> {
         loop {
@@ -40,6 +67,11 @@ impl Tungstenite {
             match FrameHeader::deserialize(&self.header[..self.filled]) {
                 Ok((header, _)) => {
                     (self.filled, self.left) = (0, header.payload_len);
+                    self.has_grown |= header.payload_len > KEPT_FRAME as u64;
+                    // Control frames come between a message's frames.
+                    if self.header[0] & OPCODE < CONTROL {
+                        self.is_fragmented = self.header[0] & FIN == 0;
+                    }
                     // A longer one it refuses.
                     if let Ok(len @ READ_BUFFER..=MAX_MESSAGE) = usize::try_from(self.left) {
                         // A buffer that is almost long enough doubles.
@@ -67,14 +99,15 @@ impl Engine for Tungstenite {
 
     /// The masks are not from `random`: tungstenite has a generator of its own.
     fn new(_random: Random) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            // tungstenite keeps nothing back: each write goes into `out` at once
-            .write_buffer_size(0)
-            .max_message_size(Some(MAX_MESSAGE))
-            .max_frame_size(Some(MAX_MESSAGE));
-        let context = WebSocketContext::new(Role::Client, Some(config));
-        Self { context, collected: 0, header: [0; FrameHeader::MAX_LEN], filled: 0, left: 0 }
+        Self {
+            context: Self::context(),
+            collected: 0,
+            header: [0; FrameHeader::MAX_LEN],
+            filled: 0,
+            left: 0,
+            is_fragmented: false,
+            has_grown: false,
+        }
     }
 
     fn receive(&mut self, input: &[u8], out: &mut Vec<u8>, up: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
@@ -87,10 +120,12 @@ impl Engine for Tungstenite {
         loop {
             // Pings are answered by the read after the one that gives them.
             match self.context.read(pipe) {
-                Ok(Message::Binary(data)) if data.is_empty() => self.collected = 0,
                 Ok(Message::Binary(data)) => {
-                    self.collected = 0;
-                    up(&data);
+                    // What is behind it, at most.
+                    self.collected = input.len();
+                    if !data.is_empty() {
+                        up(&data);
+                    }
                 }
                 // [MQTT-6.0.0-1]
                 Ok(Message::Text(_)) => return Err(Error::Protocol(violation::TEXT)),
@@ -106,7 +141,10 @@ impl Engine for Tungstenite {
                     self.collected = self.collected.saturating_sub(data.len() + 2);
                 }
                 Ok(_) => {}
-                Err(Failure::Io(failure)) if failure.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(Failure::Io(failure)) if failure.kind() == io::ErrorKind::WouldBlock => {
+                    self.shrink();
+                    return Ok(());
+                }
                 Err(failure) => return Err(error(failure)),
             }
         }
