@@ -17,13 +17,15 @@ void board_write(const char *text, size_t len);
 void board_exit(int status) __attribute__((noreturn));
 void board_failed(const char *what, const char *where, int line) __attribute__((noreturn));
 
-/* The device's heap: now, and at most since the peak was restarted, with 8 bytes for each block. */
+/* The device's heap: now, and at most since the peak was restarted, with 24 bytes for each block, as the SDK's. */
 size_t board_heap_used(void);
 size_t board_heap_peak(void);
 void board_heap_restart_peak(void);
 /* Takes the heap but for so many bytes, which it leaves in pieces of this size; and gives it back. */
 void **board_heap_take(size_t left, size_t piece);
 void board_heap_give_back(void **blocks);
+/* Unless NULL, called behind each free(), where another task may run. */
+extern void (*board_heap_freed)(void);
 
 /* Bytes of stack that the library's task and that of TLS handshakes have needed at most. */
 size_t board_task_stack(void);

@@ -1,5 +1,5 @@
 /* The device's heap, which is malloc() for the library, its application, lwIP and the kernel: FreeRTOS' heap_4, with the
- * 8-byte alignment of the SDK's. free() takes blocks of the harness's heap too. */
+ * 8-byte alignment and the block headers of the SDK's. free() takes blocks of the harness's heap too. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,12 +14,34 @@
 #define portBYTE_ALIGNMENT_MASK 7
 #undef configTOTAL_HEAP_SIZE
 #define configTOTAL_HEAP_SIZE DEVICE_HEAP
+#define pvPortMalloc heap_4_malloc
+#define vPortFree    heap_4_free
 #include "heap_4.c"
+#undef pvPortMalloc
+#undef vPortFree
+
+/* What the SDK's heap puts before a block beside heap_4's 8 bytes, with HEAP_USE_TRACING, which is on by default. */
+enum { MORE_HEADER = 16 };
+
+void *pvPortMalloc(size_t size)
+{
+    uint8_t *block = size && size < DEVICE_HEAP ? heap_4_malloc(size + MORE_HEADER) : NULL;
+    return block ? block + MORE_HEADER : NULL;
+}
+
+void (*board_heap_freed)(void);
+
+void vPortFree(void *block)
+{
+    if (!block) return;
+    heap_4_free((uint8_t *)block - MORE_HEADER);
+    if (board_heap_freed) board_heap_freed();
+}
 
 static size_t block_size(void *block)
 {
-    const BlockLink_t *link = (const BlockLink_t *)((uint8_t *)block - xHeapStructSize);
-    return (link->xBlockSize & ~heapBLOCK_ALLOCATED_BITMASK) - xHeapStructSize;
+    const BlockLink_t *link = (const BlockLink_t *)((uint8_t *)block - MORE_HEADER - xHeapStructSize);
+    return (link->xBlockSize & ~heapBLOCK_ALLOCATED_BITMASK) - xHeapStructSize - MORE_HEADER;
 }
 
 size_t board_heap_used(void) { return DEVICE_HEAP - xPortGetFreeHeapSize(); }

@@ -3,7 +3,7 @@
  *
  *     MEASURE CORE SCHEME NAME BYTES
  *
- * Heap is what malloc() gave away, with 8 bytes for each block; lwIP's and the kernel's part of a connection counts too, the
+ * Heap is what malloc() gave away, with 24 bytes for each block; lwIP's and the kernel's part of a connection counts too, the
  * copies of certificates that the application gave do not. */
 #include <pthread.h>
 #include <stdio.h>

@@ -237,11 +237,82 @@ static void no_room_for_a_handshake(void)
     CHECK_EQ(wm_mqtt_client_connect(handle), 0);
 }
 
+/* ---- another task takes what memory there is ---- */
+
+static void *all_there_is(void *list)
+{
+    for (size_t size = 64 * 1024; size >= sizeof(void *); size /= 2) {
+        for (void **block; (block = pvPortMalloc(size)) != NULL; list = block) *block = list;
+    }
+    return list;
+}
+
+/* One of a higher priority, in the middle of a step: what is in reserve is not for it. */
+static void others_take_the_heap_in_a_step(void)
+{
+    char *uri = auto_broker_uri(auto_broker_open());
+    int caught = 0;
+    for (int i = 0; i < 24; i++) {
+        check_row("round %d", i);
+        handle_t handle = client_for(uri, true);
+        call_t *connect = start_connect(handle);
+        void *list = NULL;
+        vTaskPrioritySet(NULL, WM_TASK_MQTT_CLIENT_PRIO + 1);
+        for (int step = 0; step < 1 + i % 4; step++) {
+            while (step_runs()) vTaskDelay(1);
+            for (long until = now_ms() + 300; !step_runs() && now_ms() < until;) vTaskDelay(1);
+        }
+        vTaskDelay((TickType_t)(i / 4));
+        caught += step_runs();
+        /* What is left of the step, and somewhat longer. */
+        for (int idle = 0; idle < 5; idle = step_runs() ? 0 : idle + 1) {
+            list = all_there_is(list);
+            vTaskDelay(1);
+        }
+        board_heap_give_back(list);
+        vTaskPrioritySet(NULL, WM_TASK_MAIN_PRIO);
+        int result = call_result_within(connect, 40000);
+        CHECK(result == 0 || result == WM_MQTT_CLIENT_ERROR_FAILURE);
+        CHECK_EQ(client_deinit(handle), 0);
+        sleep_ms(SETTLE);
+        events_reset();
+    }
+    printf("%d times in a step\n", caught);
+    CHECK(caught > 0);
+}
+
+static void *taken;
+
+static void take_what_it_frees(void)
+{
+    if (strcmp(pcTaskGetName(NULL), "mqtt tls") == 0) taken = all_there_is(taken);
+}
+
+/* Whenever the task of handshakes has freed something, up to its end. */
+static void others_take_what_a_task_frees(void)
+{
+    broker_t *broker = broker_open();
+    handle_t handle = client_for(silent_uri(broker), true);
+    call_t *connect = start_connect(handle);
+    conn_t *conn = accept_hello(broker);
+    sleep_ms(50);
+    board_heap_freed = take_what_it_frees;
+    conn_reset(conn);
+    CHECK_EQ(call_result(connect), WM_MQTT_CLIENT_ERROR_FAILURE);
+    sleep_ms(100);
+    board_heap_freed = NULL;
+    board_heap_give_back(taken);
+    sleep_ms(SETTLE);
+    CHECK_EQ(handshakes_task(), eDeleted);
+}
+
 static const test_t tests[] = {
     LONG_TEST(silent_server, 60),
     LONG_TEST(in_a_step, 60),
     LONG_TEST(long_step, 60),
     LONG_TEST(several_handles, 60),
     LONG_TEST(no_room_for_a_handshake, 120),
+    LONG_TEST(others_take_the_heap_in_a_step, 120),
+    TEST(others_take_what_a_task_frees),
 };
 TESTS_MAIN(tests)

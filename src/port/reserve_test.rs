@@ -5,15 +5,15 @@ use core::ffi::c_void;
 use std::vec::Vec;
 
 use super::host::Host as FreeRtos;
-use crate::transport::tls::Need;
+use crate::transport::tls::{BLOCK_HEADER, Need};
 
 #[path = "freertos/reserve.rs"]
 mod reserve;
 
 /// Bytes of the heap.
 const HEAP: usize = 8192;
-/// What it adds to each block, and what it rounds up to.
-const HEADER: usize = 8;
+/// What it rounds up to.
+const ALIGN: usize = 8;
 
 /// The heap's blocks, in order: size with what is added, and whether it is free.
 struct Heap {
@@ -28,14 +28,14 @@ std::thread_local! {
 
 impl Heap {
     fn allocate(&mut self, size: usize) -> Option<usize> {
-        let whole = size.next_multiple_of(HEADER) + HEADER;
+        let whole = size.next_multiple_of(ALIGN) + BLOCK_HEADER;
         let at = self.blocks.iter().position(|(len, is_free)| *is_free && *len >= whole)?;
         let left = self.blocks[at].0 - whole;
         self.blocks[at] = (whole, false);
         if left > 0 {
             self.blocks.insert(at + 1, (left, true));
         }
-        Some(self.blocks[..at].iter().map(|(len, _)| len).sum::<usize>() + HEADER)
+        Some(self.blocks[..at].iter().map(|(len, _)| len).sum::<usize>() + BLOCK_HEADER)
     }
 
     fn free(&mut self, place: usize) {
@@ -106,17 +106,17 @@ fn what_is_in_reserve_is_for_one_task_alone() {
         HEAP_OF_TEST.with_borrow_mut(|heap| heap.blocks = std::vec![(HEAP, true)]);
         let held = reserve::begin(Need::whole(4000)).expect("memory");
         others_run();
-        let mut left = 4008;
+        let mut left = 4000 + BLOCK_HEADER;
         for size in sizes.iter().cycle() {
             // With what the heap adds.
-            let whole = size.next_multiple_of(HEADER) + HEADER;
+            let whole = size.next_multiple_of(ALIGN) + BLOCK_HEADER;
             if whole > left {
                 break;
             }
             assert!(allocate(*size), "{sizes:?}: another task has what was in reserve, {left} bytes of it");
             left -= whole;
         }
-        assert!(!allocate(left + HEADER));
+        assert!(!allocate(left + BLOCK_HEADER));
         drop(held);
     }
 }

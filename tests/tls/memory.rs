@@ -10,7 +10,7 @@ use std::ptr::null_mut;
 use std::sync::Arc;
 
 use rcgen::CustomExtension;
-use wm_mqtt_client::transport::tls::{Settings, TlsConfig};
+use wm_mqtt_client::transport::tls::{BLOCK_HEADER, Settings, TlsConfig};
 
 use crate::certificates::*;
 use crate::der::sequence;
@@ -21,7 +21,7 @@ struct Counting;
 
 thread_local! {
     static LIVE: Cell<isize> = const { Cell::new(0) };
-    /// What is live as the device's heap counts: in steps of 8 bytes, with 8 more for each block.
+    /// What is live as the device's heap counts: in steps of 8 bytes, with more for each block.
     static TAKEN: Cell<isize> = const { Cell::new(0) };
     /// The most of that since [`peak`] has begun.
     static PEAK: Cell<isize> = const { Cell::new(0) };
@@ -80,7 +80,7 @@ fn is_ours(backtrace: &str) -> bool {
 }
 
 fn on_device(layout: Layout) -> isize {
-    layout.size().next_multiple_of(8) as isize + 8
+    (layout.size().next_multiple_of(8) + BLOCK_HEADER) as isize
 }
 
 // SAFETY: the system's allocator does it all, if anything is done.

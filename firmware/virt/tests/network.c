@@ -400,6 +400,31 @@ static void only_news_wakes(void)
     close_without_reset(&link);
 }
 
+/* A server that takes small segments only: what is written at a time may be more of them than lwIP's queue has places for. */
+static void narrow_now(struct tcp_pcb *pcb)
+{
+    for (; pcb != NULL; pcb = pcb->next)
+        if (pcb->remote_port == seen.port) pcb->mss = 256;
+}
+
+static void narrow(void) { narrow_now(tcp_active_pcbs); }
+
+static void small_segments(void)
+{
+    static uint8_t bytes[TCP_SND_BUF];
+    link_t link = link_up(broker_open());
+    news_t event;
+    see(link.port);
+    look(narrow);
+    int written = WM_MQTT_PORT_WOULD_BLOCK;
+    for (long end = now_ms() + 5000; written == WM_MQTT_PORT_WOULD_BLOCK && now_ms() < end;) {
+        written = wm_mqtt_port_write(link.socket, bytes, sizeof bytes);
+        if (written < 0) wm_mqtt_port_net_wait(link.net, 1000, &event);
+    }
+    CHECK(written > 0);
+    wm_mqtt_port_close(link.socket);
+}
+
 /* ---- memory ---- */
 
 /* The MQTT task's first connection, with each amount of heap from too little for the task to almost enough for a socket. */
@@ -459,5 +484,6 @@ static const test_t tests[] = {
     LONG_TEST(only_news_wakes, 60),
     LONG_TEST(first_connect_without_memory, 120),
     TEST(lower_tasks_run),
+    LONG_TEST(small_segments, 60),
 };
 TESTS_MAIN(tests)

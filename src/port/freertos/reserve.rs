@@ -9,7 +9,7 @@ use super::runtime::{free, malloc};
 use super::shim::{vTaskSuspendAll, xTaskResumeAll};
 use crate::log;
 use crate::port::Port;
-use crate::transport::tls::{Held, Need};
+use crate::transport::tls::{BLOCK_HEADER, Held, Need};
 
 /// What one task has in reserve.
 struct Place {
@@ -25,9 +25,9 @@ static PLACES: [Place; 2] = [const { Place { owner: AtomicUsize::new(0), blocks:
 /// It is not made of smaller blocks, but for the last: what is allocated must fit into one.
 const LEAST: usize = 2048;
 
-/// Bytes of the heap that a block of so many takes: what the heap adds to it and rounds up to.
+/// Bytes of the heap that a block of so many takes, at most: what the heap adds to it and rounds up to.
 const fn taken(size: usize) -> usize {
-    size.next_multiple_of(8).saturating_add(8)
+    size.next_multiple_of(8).saturating_add(BLOCK_HEADER)
 }
 
 /// What a block begins with.

@@ -255,6 +255,6 @@ bool wm_mqtt_port_net_wait(void *handle, uint32_t timeout, struct wm_mqtt_port_e
 void wm_mqtt_port_net_task_ends(void)
 {
 #if LWIP_NETCONN_SEM_PER_THREAD
-    netconn_thread_cleanup();
+    LWIP_NETCONN_THREAD_SEM_FREE();
 #endif
 }

@@ -263,6 +263,9 @@ static err_t write_now(struct tcpip_api_call_data *call)
     if (write->len > UINT16_MAX)
         write->len = UINT16_MAX;
     err = write->len == 0 ? ERR_MEM : tcp_write(pcb, write->bytes, (u16_t)write->len, TCP_WRITE_FLAG_COPY);
+    /* Where the server takes small segments only, lwIP's queue has no places for so many, and takes none. */
+    while (err == ERR_MEM && pcb->snd_queuelen == 0 && (write->len /= 2) > 0)
+        err = tcp_write(pcb, write->bytes, (u16_t)write->len, TCP_WRITE_FLAG_COPY);
     write->socket->blocked = err == ERR_MEM;
     if (err == ERR_MEM) {
         /* lwIP's timer looks whether there is room. */

@@ -31,14 +31,14 @@ mod verifier;
 pub use config::{Settings, TlsConfig};
 pub use error::Error;
 pub use limits::Excess;
-pub use need::{Held, Need};
+pub use need::{BLOCK_HEADER, Held, Need};
 
 /// What the input buffer begins with and shrinks back to. Larger records make it grow for as long as they come.
 const INPUT: usize = 2048;
 /// What rustls allocates for a received record beside its contents, a ticket with its secrets at the most.
 const MARGIN: usize = 1024;
 /// And for each of the server's certificates beside its bytes: its place in a list, and what the heap adds to a block.
-const CERTIFICATE: usize = size_of::<CertificateDer<'_>>() + 16;
+const CERTIFICATE: usize = size_of::<CertificateDer<'_>>() + BLOCK_HEADER + 8;
 /// What rustls allocates for an alert.
 const ALERT: usize = 640;
 /// Bytes of a record's header.
