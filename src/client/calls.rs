@@ -54,6 +54,19 @@ struct Call<P: Port> {
     woken: bool,
 }
 
+/// Which publisher may try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Served {
+    /// None waits.
+    Nobody,
+    /// None: there is no room for those that wait.
+    NoRoom,
+    /// One that was let before, and has its turn.
+    Before,
+    /// One that was not let before.
+    Now,
+}
+
 /// Names a waiting call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ticket(u32);
@@ -114,11 +127,6 @@ impl<P: Port> Calls<P> {
         self.waiting().any(|call| matches!(call.kind, Kind::Connect(_)))
     }
 
-    /// The connection whose end a disconnect waits for.
-    pub(super) fn closing(&mut self) -> Option<Attempt> {
-        self.waiting().find_map(|call| if let Kind::Closed(attempt) = call.kind { Some(attempt) } else { None })
-    }
-
     /// Whether no call waits but deinit.
     pub(super) fn is_quiet(&self) -> bool {
         !self.any(|kind| kind != Kind::Quiet)
@@ -128,9 +136,10 @@ impl<P: Port> Calls<P> {
         self.entries.iter_mut().filter(|call| call.outcome.is_none())
     }
 
-    /// Ends the calls that wait for `cause`.
+    /// Ends the calls that wait for `cause`. A publisher that was let try, and has not yet, still waits.
     pub(super) fn finish(&mut self, cause: Cause) {
-        for call in self.waiting() {
+        let waits = |call: &&mut Call<P>| call.outcome.is_none() || matches!(call.kind, Kind::Room(_));
+        for call in self.entries.iter_mut().filter(waits) {
             let outcome = match (call.kind, cause) {
                 (Kind::Connect(_), Cause::Connected) => Ok(()),
                 (Kind::Connect(of), Cause::Failed(attempt, error)) if of == attempt => Err(error),
@@ -154,19 +163,24 @@ impl<P: Port> Calls<P> {
         }
     }
 
-    /// Lets the first publisher try that there is room for and that was not let yet; whether there is one, `None` when none waits.
-    /// Publishers are served in order, and each that has tried calls this for the next one. Nobody is served before one with QoS 0:
-    /// what keeps that waiting, others would add to.
-    pub(super) fn serve_publisher(&mut self, has_room: impl Fn(QoS) -> bool) -> Option<bool> {
-        let mut served = None;
-        for call in self.waiting() {
+    /// Lets the first publisher try that there is room for; publishers are served in order, and each that has tried calls this for the
+    /// next one: one that was let and has not tried yet keeps its turn, until that is `overdue`. Nobody is served before one with
+    /// QoS 0: what keeps that waiting, others would add to.
+    pub(super) fn serve_publisher(&mut self, overdue: bool, has_room: impl Fn(QoS) -> bool) -> Served {
+        let mut served = Served::Nobody;
+        for call in &mut self.entries {
             let Kind::Room(qos) = call.kind else { continue };
-            let serves = has_room(qos);
-            served = Some(serves);
-            if serves {
-                call.outcome = Some(Ok(()));
+            match call.outcome {
+                Some(_) if overdue => continue,
+                Some(_) => return Served::Before,
+                None => {}
             }
-            if serves || qos == QoS::AtMostOnce {
+            if has_room(qos) {
+                call.outcome = Some(Ok(()));
+                return Served::Now;
+            }
+            served = Served::NoRoom;
+            if qos == QoS::AtMostOnce {
                 break;
             }
         }

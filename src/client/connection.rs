@@ -398,7 +398,10 @@ impl<P: Port> Connection<P> {
             End::Received | End::Closed => Ok(()),
             End::TimedOut => Err(Error::Failure),
         };
-        self.client.state().calls.finish(Cause::Closed(closing.attempt, outcome));
+        let mut state = self.client.state();
+        state.closing = None;
+        state.calls.finish(Cause::Closed(closing.attempt, outcome));
+        drop(state);
         if end != End::Received {
             self.closing = None;
         }
@@ -454,6 +457,8 @@ impl<P: Port> Connection<P> {
                 self.receiver.end(&state.session, self.stopped_reading())
             }
             Some(_) if state.session.is_connected() => state.ending.drain,
+            // Nor is a server silent that this task does not read.
+            Some(_) if self.stopped_reading() => state.ending.limit,
             Some(_) => state.ending.limit.min(state.ending.hurried.max(state.session.last_received() + SILENCE)),
         }
     }

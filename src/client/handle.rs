@@ -79,8 +79,8 @@ impl<P: Port> Client<P> {
     }
 
     /// Ends the connection, if there is one, and connects. A persistent session sends what is in flight again, so it
-    /// does not wait for that. A connection that stands, and that another reconnect has made less than 1 s ago, is left
-    /// alone: applications reconnect at every DISCONNECTED, also at those that their own reconnects cause.
+    /// does not wait for that. A connection that another reconnect makes, or has made less than 1 s ago, is left alone:
+    /// applications reconnect at every DISCONNECTED, also at those that their own reconnects cause, and from several tasks.
     pub fn reconnect(this: &Shared<Self>) -> Result<(), Error> {
         Self::want_connection(this, true)
     }
@@ -105,7 +105,9 @@ impl<P: Port> Client<P> {
                 if state.waker.is_none() || !state.calls.reserve() {
                     return Err(Error::Failure);
                 }
-                if another {
+                // The attempt of another reconnect, under way, is what this one asks for.
+                let joins = state.by_reconnect && state.wanted.is_some() && !state.is_connected();
+                if another && !joins {
                     let drain = if this.config.clean_session { DRAIN_TIMEOUT - END_TIMEOUT } else { 0 };
                     state.end(Ending { drain: now + drain, limit: now + DRAIN_TIMEOUT, hurried: now + SILENCE });
                 }
@@ -156,8 +158,7 @@ impl<P: Port> Client<P> {
             state.closed |= for_good;
             let drain = now + (DRAIN_TIMEOUT - END_TIMEOUT);
             state.end(Ending { drain, limit: now + DRAIN_TIMEOUT, hurried: Instant::NEVER });
-            // Another disconnect may wait for the end of a connection that is not connected any more.
-            let kind = Kind::Closed(state.connected.or_else(|| state.calls.closing())?);
+            let kind = Kind::Closed(state.connected.or(state.closing)?);
             let signal = signal.as_ref().filter(|_| state.calls.reserve())?;
             Some((signal, state.calls.add(kind, signal.clone(), self.hub.may_block_events(), Instant::NEVER)))
         });
@@ -220,7 +221,7 @@ impl<P: Port> Client<P> {
                         state.calls.remove(*ticket);
                     }
                     // The next publisher in the queue may try.
-                    state.serve_publisher(P::now(), true);
+                    state.serve_publisher(P::now(), false, true);
                 }
                 result
             });

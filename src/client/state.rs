@@ -3,7 +3,7 @@
 use core::num::NonZeroU32;
 use core::ops::{Deref, DerefMut};
 
-use super::calls::{Calls, Cause, Kind};
+use super::calls::{Calls, Cause, Kind, Served};
 use super::{Client, Error};
 use crate::port::{Net, Port, Signal, Waker};
 use crate::protocol::{Limits, PublishError, QoS, Session};
@@ -38,6 +38,8 @@ pub(super) struct ClientState<P: Port> {
     pub(super) wanted: Option<Attempt>,
     /// The connection that stands: from CONNACK until DISCONNECT is with the network, or it is lost.
     pub(super) connected: Option<Attempt>,
+    /// The one that closes behind DISCONNECT, until the server has received everything.
+    pub(super) closing: Option<Attempt>,
     /// How `connected` ends once it is not `wanted` any more.
     pub(super) ending: Ending,
     next_attempt: Attempt,
@@ -143,6 +145,7 @@ impl<P: Port> ClientState<P> {
             session: Session::new(limits, debug),
             wanted: None,
             connected: None,
+            closing: None,
             ending: Ending { drain: origin, limit: origin, hurried: Instant::NEVER },
             next_attempt: Attempt(NonZeroU32::MIN),
             calls: Calls::new(),
@@ -188,21 +191,26 @@ impl<P: Port> ClientState<P> {
     pub(super) fn offer_room(&mut self, now: Instant) {
         let room = core::mem::take(&mut self.room);
         if room > Room::Same && !self.calls.is_empty() {
-            self.serve_publisher(now, room == Room::Overdue || self.session.has_half_of_window());
+            let overdue = room == Room::Overdue;
+            self.serve_publisher(now, overdue, overdue || self.session.has_half_of_window());
             // The MQTT task need not wake itself for `room_limit`.
             self.has_work = false;
         }
     }
 
-    /// Lets the next publisher try that there is room for; if there is not `enough` of it, only one that no acknowledgements
-    /// are gathered for.
-    pub(super) fn serve_publisher(&mut self, now: Instant, enough: bool) {
+    /// Lets the next publisher try that there is room for, unless another has its turn that is not `overdue`; if there is not `enough`
+    /// room, only one that no acknowledgements are gathered for.
+    pub(super) fn serve_publisher(&mut self, now: Instant, overdue: bool, enough: bool) {
         let session = &self.session;
         let serves = |qos| (enough || qos == QoS::AtMostOnce) && session.room(qos).is_ok();
-        if let Some(served) = self.calls.serve_publisher(serves)
-            && (served || !enough)
-        {
-            self.look_after_publishers(now + if served { TURN } else { GATHER });
+        match self.calls.serve_publisher(overdue, serves) {
+            Served::Now => {
+                self.look_after_publishers(now + TURN);
+                self.room_limit = now + TURN;
+            }
+            Served::Before => self.look_after_publishers(now + TURN),
+            Served::NoRoom if !enough => self.look_after_publishers(now + GATHER),
+            Served::NoRoom | Served::Nobody => {}
         }
     }
 
@@ -246,9 +254,9 @@ impl<P: Port> ClientState<P> {
         self.ending = if self.is_connected() {
             ending
         } else {
-            // A connection that ends already keeps its earlier limits, if they are earlier.
+            // A connection that ends already keeps its earlier limits, if they are earlier. Whether another is wanted is the last call's.
             let first = self.ending;
-            Ending { drain: first.drain.min(drain), limit: first.limit.min(limit), hurried: first.hurried.min(hurried) }
+            Ending { drain: first.drain.min(drain), limit: first.limit.min(limit), hurried }
         };
         (self.wanted, self.has_work) = (None, true);
         self.session.forget_all();

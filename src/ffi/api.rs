@@ -134,8 +134,9 @@ pub unsafe extern "C" fn wm_mqtt_client_disconnect(handle: wm_mqtt_client_handle
 
 /// Forces a fresh connection: `wm_mqtt_client_disconnect`, then `wm_mqtt_client_connect`. A persistent session
 /// (`clean_session` 0) keeps its state: it does not wait for what is in flight, but sends it again. Subscriptions of a
-/// clean session are gone. Within 1 s of a connection that another reconnect has made, and that still stands, it returns
-/// `WM_MQTT_CLIENT_ERROR_SUCCESS` and does nothing: that connection is what it asks for.
+/// clean session are gone. Beside another reconnect that is on its way to a connection it waits for that one's result, and within 1 s
+/// of a connection that another has made, and that still stands, it returns `WM_MQTT_CLIENT_ERROR_SUCCESS` and does nothing:
+/// that connection is what it asks for.
 ///
 /// @param handle  the client
 /// @return as `wm_mqtt_client_connect`

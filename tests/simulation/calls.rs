@@ -14,7 +14,7 @@ use crate::wire::FromServer;
 use crate::world::{Faults, MAIN_TASK, call_later, run, run_until, start_app, with};
 
 /// Connected, with a window and an outgoing buffer of these sizes.
-fn connected_within(window: u16, outgoing: usize) -> Handle {
+pub(crate) fn connected_within(window: u16, outgoing: usize) -> Handle {
     let handle = one();
     handle.remove();
     with(|w| {

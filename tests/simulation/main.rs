@@ -24,6 +24,7 @@ mod websocket;
 mod world;
 
 mod addresses;
+mod beside;
 mod calls;
 mod connecting;
 mod directed;

@@ -115,6 +115,7 @@ impl<P: Port> Connection<P> {
         let is_silent =
             ending.hurried != Instant::NEVER && !self.stopped_reading() && now >= session.last_received() + SILENCE;
         self.receiver.lose(&self.client, state);
+        state.closing = Some(attempt);
         Some(Unwanted::Connection { attempt, limit: ending.limit, has_left, is_silent })
     }
 
@@ -132,8 +133,10 @@ impl<P: Port> Connection<P> {
             let older = self.closing.replace(Closing::new(attempt, pipe, limit, context.now()));
             over = older.map(|older| older.attempt);
         }
-        if let Some(attempt) = over {
-            self.client.state().calls.finish(Cause::Closed(attempt, Err(Error::Failure)));
+        if let Some(over) = over {
+            let mut state = self.client.state();
+            state.closing = state.closing.filter(|closing| *closing != over);
+            state.calls.finish(Cause::Closed(over, Err(Error::Failure)));
         }
         self.due = AT_ONCE;
     }
