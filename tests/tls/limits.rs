@@ -56,7 +56,7 @@ fn receive_again(client: &mut Client, bytes: &[u8], offered: usize) -> (Result<(
         client.up.reserve(bytes.len());
         MORE.set(0);
         let (result, peak) = peak(|| client.receive(piece));
-        // Nor much more than a message may take: the name of an authority has three bytes, and takes 80. Tickets behind the handshake
+        // Nor much more than a message may take: the name of an authority has three bytes, and takes 96. Tickets behind the handshake
         // take two copies of the server's certificates.
         let may = if is_handshake { 32 * bytes.len() + 8192 + offered } else { 2 * bytes.len() + 2 * 65_536 };
         assert!(MORE.get() <= may, "{} bytes for {}", MORE.get(), bytes.len());

@@ -208,9 +208,9 @@ mod tests {
     #[test]
     fn without_a_copy() {
         let mut account = Account::behind_hello(0);
-        // With 64 bits a name takes 80 bytes beside its own.
+        // With 64 bits a name takes 96 bytes beside its own.
         let names = (CERTIFICATE_REQUEST, 500, 10);
-        assert_eq!(add(&mut account, &[(CERTIFICATE, 1000, 0), names]), [0, 1000 + 500 + 800, 1000]);
+        assert_eq!(add(&mut account, &[(CERTIFICATE, 1000, 0), names]), [0, 1000 + 500 + 960, 1000]);
         assert_eq!(add(&mut account, &[(CERTIFICATE_VERIFY, 100, 0)]), [0, 100 + 3 * 1600, 100]);
         assert_eq!(add(&mut account, &[(SERVER_HELLO_DONE, 1000, 0)]), [0, 1000 + 3 * 2048, 1000]);
     }
