@@ -28,6 +28,7 @@ static void on_mqtt(wm_event_group_t group, int kind, void *data, void *priv)
 {
     (void)priv;
     CHECK(group == WM_MQTT_EV);
+    if (kind == KIND_OF_APPLICATION) return;
     CHECK(kind >= 0 && kind <= 3);
     if (kind < 0 || kind > 3) return;
 

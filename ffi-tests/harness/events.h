@@ -13,7 +13,9 @@ enum {
     DISCONNECTED = WM_EVENT_MQTT_CLIENT_DISCONNECTED,
     DATA = WM_EVENT_MQTT_CLIENT_DATA,
     PUBLISHED = WM_EVENT_MQTT_CLIENT_PUBLISHED,
-    ANY_EVENT = -1
+    ANY_EVENT = -1,
+    /* An application's own in our group, which nobody records. */
+    KIND_OF_APPLICATION = 100
 };
 
 typedef struct event {

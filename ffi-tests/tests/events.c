@@ -255,6 +255,36 @@ static void half_of_the_queue(void)
     for (int i = 0; i < N; i++) expect_bytes(conn, "40 02 %04x", i + 1);
 }
 
+static void take_a_while(const event_t *event, void *arg)
+{
+    (void)arg;
+    if (event->kind == DATA) sleep_ms(5);
+}
+
+/* An application may send events of its own in our group: they are none of the half that we take. */
+static void own_events_in_our_group(void)
+{
+    enum { N = 400, ROUNDS = 75 };
+    broker_t *broker = NULL;
+    conn_t *conn;
+    connected_client(&broker, &conn, true);
+    unsigned long refused = wm_host_events_refused();
+    int least = QUEUE;
+    events_hook(take_a_while, NULL);
+    for (int i = 0; i < N; i++) send_bytes(conn, "30 [ s't' '%d' ]", i);
+    REQUIRE(wait_event(DATA, 5000) != NULL);
+    for (int i = 0; i < ROUNDS; i++) {
+        CHECK_EQ(wm_event_send(WM_MQTT_EV, KIND_OF_APPLICATION, NULL, 0), WM_ERR_SUCCESS);
+        sleep_ms(20);
+        int now = wm_host_event_queue_free();
+        if (now < least) least = now;
+    }
+    /* Those of the application wait behind ours, for 80 ms. */
+    CHECK(least >= (QUEUE - OURS) / 4);
+    CHECK_EQ(wm_host_events_refused(), refused);
+    REQUIRE(wait_count(DATA, N, 10000));
+}
+
 /* Others keep the queue full: our event waits and comes. */
 static void queue_full_of_others(void)
 {
@@ -465,6 +495,7 @@ static const test_t tests[] = {
     TEST(example_handler_mosquitto_20),
     TEST(example_handler_mosquitto_unlimited),
     TEST(half_of_the_queue),
+    TEST(own_events_in_our_group),
     TEST(queue_full_of_others),
     TEST(small_queues),
     TEST(queue_restarted),

@@ -52,6 +52,8 @@ struct Call<P: Port> {
     outcome: Option<Result<(), Error>>,
     /// The caller was woken for `outcome`.
     woken: bool,
+    /// A publisher that was let try and has had its turn, but has not tried yet.
+    passed: bool,
 }
 
 /// Which publisher may try.
@@ -91,7 +93,16 @@ impl<P: Port> Calls<P> {
     pub(super) fn add(&mut self, kind: Kind, signal: P::Signal, blocks_events: bool, limit: Instant) -> Ticket {
         let ticket = self.next;
         self.next = self.next.wrapping_add(1);
-        self.entries.push(Call { ticket, kind, blocks_events, signal, limit, outcome: None, woken: false });
+        self.entries.push(Call {
+            ticket,
+            kind,
+            blocks_events,
+            signal,
+            limit,
+            outcome: None,
+            woken: false,
+            passed: false,
+        });
         Ticket(ticket)
     }
 
@@ -108,7 +119,7 @@ impl<P: Port> Calls<P> {
     /// Takes the outcome of a call, which keeps its place in the order and waits again.
     pub(super) fn take_outcome(&mut self, ticket: Ticket) -> Option<Result<(), Error>> {
         let call = self.entries.iter_mut().find(|call| call.ticket == ticket.0)?;
-        call.woken = false;
+        (call.woken, call.passed) = (false, false);
         call.outcome.take()
     }
 
@@ -164,14 +175,17 @@ impl<P: Port> Calls<P> {
     }
 
     /// Lets the first publisher try that there is room for; publishers are served in order, and each that has tried calls this for the
-    /// next one: one that was let and has not tried yet keeps its turn, until that is `overdue`. Nobody is served before one with
-    /// QoS 0: what keeps that waiting, others would add to.
+    /// next one: one that was let and has not tried yet keeps its turn, until that is `overdue` and it is passed over. Nobody is served
+    /// before one with QoS 0: what keeps that waiting, others would add to.
     pub(super) fn serve_publisher(&mut self, overdue: bool, has_room: impl Fn(QoS) -> bool) -> Served {
         let mut served = Served::Nobody;
         for call in &mut self.entries {
             let Kind::Room(qos) = call.kind else { continue };
             match call.outcome {
-                Some(_) if overdue => continue,
+                Some(_) if overdue || call.passed => {
+                    call.passed = true;
+                    continue;
+                }
                 Some(_) => return Served::Before,
                 None => {}
             }

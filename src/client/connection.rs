@@ -457,8 +457,6 @@ impl<P: Port> Connection<P> {
                 self.receiver.end(&state.session, self.stopped_reading())
             }
             Some(_) if state.session.is_connected() => state.ending.drain,
-            // Nor is a server silent that this task does not read.
-            Some(_) if self.stopped_reading() => state.ending.limit,
             Some(_) => state.ending.limit.min(state.ending.hurried.max(state.session.last_received() + SILENCE)),
         }
     }

@@ -127,7 +127,9 @@ fn describe(
 /// Runs in the event task for each event of any group; for ours beside the application's callbacks.
 extern "C" fn delivered(group: EventGroup, number: c_int, _: *mut c_void, _: *mut c_void) {
     let Some(hub) = hub() else { return };
-    if group.0 == WM_MQTT_EV.0 {
+    // The application may send events of its own in our group.
+    if group.0 == WM_MQTT_EV.0 && (0..=wm_event_mqtt_client::WM_EVENT_MQTT_CLIENT_PUBLISHED as c_int).contains(&number)
+    {
         hub.delivered(None);
     } else if group.0 == PROBE.0 {
         hub.delivered(Some(number as u32));

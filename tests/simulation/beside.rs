@@ -60,66 +60,56 @@ fn a_disconnect_behind_a_reconnect_is_one_as_any_other() {
     }
 }
 
-/// What has not left has more than a second while the broker sends, whether the client reads that or not.
+/// The one that waits on the stack of the other: so that one's task is not run before.
 #[test]
-fn a_reconnect_waits_for_what_is_leaving_where_the_backlog_is_full() {
-    for is_full in [false, true] {
-        let handle = one();
-        with(|w| (w.limits.backlog, w.broker.style.window) = (2_000, 0));
-        assert_eq!(handle.connect(), Ok(()));
-        assert!(handle.subscribe("in/#", 0).is_ok());
-        if is_full {
-            with(|w| w.queue.busy_until = w.now + 20_000);
+fn a_publisher_that_was_let_keeps_its_turn_for_20_ms() {
+    // The first acknowledgement lets a publisher; or it is too little for that, and sets the time at which it is enough.
+    for (window, second, let_at) in [(2, 1_005, 1_000), (20, 1_001, 1_001)] {
+        let handle = connected_within(window, 40_960);
+        with(|w| w.broker.style.acknowledges = false);
+        for _ in 0..window {
+            assert!(handle.publish("t", 1, 10).1.is_ok());
         }
-        send(400, 0, 100);
-        run(500);
-        let link = with(|w| {
-            (w.faults.capacity, w.broker.style.reads) = (1_000, false);
-            w.broker.link_of("c").expect("connected")
-        });
-        // It reads a little every 50 ms.
-        for n in 1..200 {
-            with(|w| {
-                w.later(50 * n, || {
-                    with(|w| w.broker.style.reads = true);
-                    broker::look();
-                    with(|w| w.broker.style.reads = false);
-                });
-                let pong = FromServer::PingResp.encode();
-                w.later(50 * n, move || with(|w| w.server_write(link, &pong)));
-            });
+        run(100);
+        let start = now();
+        for id in 1..=window {
+            let after = if id == 1 { 1_000 } else { second };
+            with(|w| w.later(after, move || broker::say("d", &FromServer::PubAck(id).encode())));
         }
-        let serials: Vec<u64> = (0..4).map(|_| handle.publish("t", 0, 30_000).0).collect();
-        let caller = handle.clone();
-        let reconnect = call_later(0, move || caller.reconnect());
-        run(12_000);
+        let other = handle.clone();
+        let above = call_later(10, move || other.publish("t", 1, 10).1);
+        assert!(handle.publish("t", 1, 10).1.is_ok());
+        let (_, at) = above.borrow().expect("it has returned");
+        assert!(at - start >= let_at + 20, "{window}: {} ms", at - start);
         broker::behave();
-        assert_eq!((result(&reconnect), arrived(&serials)), (Ok(()), 4), "backlog full: {is_full}");
         handle.remove();
-        run(60_000);
         all_is_gone();
     }
 }
 
-/// The one that waits on the stack of the other: so that one's task is not run before.
+/// Its turn is over once, and not before each message of another.
 #[test]
-fn a_publisher_that_was_let_keeps_its_turn_for_20_ms() {
-    let handle = connected_within(2, 4096);
+fn a_publisher_that_does_not_run_is_passed_over_once() {
+    let handle = connected_within(20, 40_960);
     with(|w| w.broker.style.acknowledges = false);
-    for _ in 0..2 {
+    for _ in 0..20 {
         assert!(handle.publish("t", 1, 10).1.is_ok());
     }
     run(100);
-    let start = now();
-    for id in 1..=2u16 {
-        with(|w| w.later(1_000 + 5 * u64::from(id), move || broker::say("d", &FromServer::PubAck(id).encode())));
+    with(|w| w.later(1_000, broker::behave));
+    for id in 1..=20 {
+        with(|w| w.later(1_000, move || broker::say("d", &FromServer::PubAck(id).encode())));
     }
     let other = handle.clone();
-    let second = call_later(10, move || other.publish("t", 1, 10).1);
+    let above = call_later(990, move || {
+        run(30);
+        let begin = now();
+        let messages = (0..500).take_while(|_| other.publish("t", 1, 10).1.is_ok()).count();
+        (messages, now() - begin)
+    });
     assert!(handle.publish("t", 1, 10).1.is_ok());
-    let (_, at) = second.borrow().expect("it has returned");
-    assert!(at - start >= 1_005 + 20, "{} ms", at - start);
-    broker::behave();
+    let (messages, ms) = result(&above);
+    assert!(messages == 500 && ms < 1_000, "{messages} messages in {ms} ms");
     handle.remove();
     all_is_gone();
 }

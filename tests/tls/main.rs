@@ -26,6 +26,7 @@ mod scripted;
 mod setup;
 mod signatures;
 mod support;
+mod two_tasks;
 mod unverified;
 mod verification;
 mod version_1;

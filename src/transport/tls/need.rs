@@ -82,11 +82,12 @@ static MORE: Once<fn(Need) -> bool> = Once::new();
 /// a connection could find that; but it makes the keys of a handshake in the task of handshakes, in the step that has set this.
 static COPY: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
-/// What a ticket of TLS 1.3 takes beside its bytes, on the connection whose record is decrypted next: open ones have one task.
+/// What a ticket of TLS 1.3 takes beside its bytes, at most, on all connections so far: the MQTT task decrypts beside that of
+/// handshakes, which may get tickets with the end of one.
 static BESIDE_TICKET: AtomicUsize = AtomicUsize::new(0);
 
 pub(super) fn set_beside_ticket(bytes: usize) {
-    BESIDE_TICKET.store(bytes, Relaxed);
+    BESIDE_TICKET.fetch_max(bytes, Relaxed);
 }
 
 pub(super) fn set(more: fn(Need) -> bool) {
