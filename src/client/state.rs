@@ -254,7 +254,8 @@ impl<P: Port> ClientState<P> {
         self.ending = if self.is_connected() {
             ending
         } else {
-            // A connection that ends already keeps its earlier limits, if they are earlier. Whether another is wanted is the last call's.
+            // A connection that ends already keeps its earlier limits, if they are earlier. Whether another is wanted is the last
+            // call's.
             let first = self.ending;
             Ending { drain: first.drain.min(drain), limit: first.limit.min(limit), hurried }
         };

@@ -53,7 +53,9 @@ impl Tungstenite {
 
     /// All that was received was taken. A context in which nothing has begun is as good as new, but for its buffer.
     fn shrink(&mut self) {
-        if self.has_grown && self.left == 0 && self.filled == 0 && !self.is_fragmented && self.context.can_write() {
+        let is_idle = self.left == 0 && self.filled == 0 && !self.is_fragmented && self.context.can_write();
+        // The new buffer is there beside the old one.
+        if self.has_grown && is_idle && Self::look_for_memory().is_ok() {
             (self.context, self.has_grown) = (Self::context(), false);
         }
     }
